@@ -1,0 +1,43 @@
+# Everything runs in .venv, which is made on first use. PYTHON=python3.12 chooses another Python,
+# PIP_ARGS hands options to pip, RANKS sets the processes of the demo.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: help install demo test check format clean
+
+help:
+	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
+	@echo "make test     run the whole test suite"
+	@echo "make check    formatting, lint, types and import layers"
+	@echo "make install  only make .venv"
+	@echo "make clean    delete what make demo wrote"
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run.sh
+
+test: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --config setup.cfg
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf demo/out
