@@ -1,0 +1,1 @@
+"""What a run is: its fields, their defaults, how they are read and checked."""

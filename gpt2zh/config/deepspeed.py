@@ -1,0 +1,214 @@
+"""Resolve a DeepSpeed JSON against our config, so that no number has two homes.
+
+Ours are batch, accumulation, clipping, precision, optimizer and schedule: in the JSON they are
+absent, "auto" or equal. Its own are ZeRO, offload, buckets and communication: we never set them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.schema import OptimizerConfig, TrainConfig
+
+AUTO = "auto"
+
+# What DeepSpeed reads at the top level and would ignore without a word when misspelt.
+_TOP_LEVEL = (
+    "activation_checkpointing aio bf16 bfloat16 comms_logger communication_data_type "
+    "compression_training csv_monitor data_types dataloader_drop_last dump_state flops_profiler "
+    "fp16 gradient_accumulation_steps gradient_clipping gradient_predivide_factor memory_breakdown "
+    "optimizer prescale_gradients scheduler sparse_gradients steps_per_print tensorboard "
+    "torch_autocast train_batch_size train_micro_batch_size_per_gpu wall_clock_breakdown "
+    "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization"
+).split()
+# Another optimizer or gradient path than the one our checkpoints and losses are exact for.
+_REFUSED = {
+    "torch_autocast": "use train.precision",
+    "compression_training": "it changes the model",
+    "gradient_predivide_factor": "it changes the sum of the gradients",
+    "prescale_gradients": "it changes the sum of the gradients",
+    "sparse_gradients": "the tied embedding has dense gradients",
+    "tensorboard": "RUN/tensorboard is always written",
+}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a DeepSpeed JSON.
+
+    Raises:
+        UserError: The file is missing or is no JSON object.
+    """
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"--deepspeed_config {path}: {error.strerror}; see ds_configs/") from error
+    except ValueError as error:
+        raise UserError(f"--deepspeed_config {path} is not valid JSON: {error}") from error
+    if not isinstance(table, dict):
+        raise UserError(f"--deepspeed_config {path} holds no JSON object")
+    return table
+
+
+def accumulation(train: TrainConfig, ranks: int) -> int:
+    """Micro-batches per rank and optimizer step.
+
+    Raises:
+        UserError: The global batch cannot be split; the message says what would work.
+    """
+    rows = train.global_batch
+    if ranks > rows:
+        raise UserError(
+            f"{ranks} ranks but train.global_batch is {rows} rows: every rank needs a row; "
+            f"start at most {rows} ranks or raise train.global_batch"
+        )
+    if rows % (train.micro_batch * ranks) == 0:
+        return rows // (train.micro_batch * ranks)
+    multiple = train.micro_batch * ranks
+    near = max(multiple, round(rows / multiple) * multiple)
+    cure = f"set train.global_batch {near}"
+    if rows % ranks == 0:
+        fits = [m for m in range(1, rows // ranks + 1) if (rows // ranks) % m == 0]
+        best = max(m for m in fits if m <= train.micro_batch)
+        cure = f"set train.micro_batch {best} (it keeps the global batch), or {cure}"
+    raise UserError(
+        f"train.global_batch {rows} is no multiple of train.micro_batch x ranks = "
+        f"{train.micro_batch} x {ranks}; {cure}"
+    )
+
+
+def resolve(
+    raw: dict[str, Any], train: TrainConfig, optimizer: OptimizerConfig, ranks: int
+) -> dict[str, Any]:
+    """Fill a DeepSpeed JSON with what our config owns.
+
+    Args:
+        raw: The JSON as the user wrote it; "auto" means: ours, or DeepSpeed's default.
+        train: Owner of batch and precision.
+        optimizer: Owner of clipping, learning rate and AdamW's numbers.
+        ranks: Processes of the run.
+
+    Returns:
+        The dict for `deepspeed.initialize`.
+
+    Raises:
+        UserError: Every contradiction between the two, in one message.
+    """
+    faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw)]
+    filled = deepcopy(raw)
+    filled.pop("scheduler", None)
+    theirs = filled.pop("optimizer", None)
+    if theirs is not None:
+        faults += _optimizer_faults(theirs, optimizer)
+    if raw.get("scheduler") and not _all_auto(raw["scheduler"].get("params", {"": ""})):
+        faults.append("scheduler is set there; remove it: optimizer.schedule owns the schedule")
+    if "bfloat16" in filled:
+        filled["bf16"] = filled.pop("bfloat16")
+    try:
+        owned = _owned(train, optimizer, ranks)
+    except UserError as error:
+        owned = {}
+        faults.append(str(error))
+    for name, value in owned.items():
+        *path, key = name.split(".")
+        node = filled
+        for part in path:
+            node = node.setdefault(part, {})
+        if node.get(key, AUTO) not in (AUTO, value):
+            faults.append(
+                f"{name} is {node[key]!r} in the JSON but {value!r} from the config; "
+                "remove it from the JSON or write auto"
+            )
+        node[key] = value
+    raise_all(faults, "the DeepSpeed JSON contradicts the config")
+    filled = _without_auto(filled)
+    if train.precision != "fp32" and zero_stage(filled) > 0:
+        # Half-precision sums of many micro-batches lose small gradients (DeepSpeed issue 1800).
+        filled.setdefault("data_types", {}).setdefault("grad_accum_dtype", "fp32")
+    return filled
+
+
+def zero_stage(resolved: dict[str, Any]) -> int:
+    """The ZeRO stage of a DeepSpeed dict; 0 when it names none."""
+    return int(resolved.get("zero_optimization", {}).get("stage", 0))
+
+
+def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[str, Any]:
+    return {
+        "gradient_accumulation_steps": accumulation(train, ranks),
+        "train_batch_size": train.global_batch,
+        "train_micro_batch_size_per_gpu": train.micro_batch,
+        "gradient_clipping": optimizer.clip,
+        "bf16.enabled": train.precision == "bf16",
+        "fp16.enabled": train.precision == "fp16",
+        # torch's fused AdamW is handed in: no compiler is needed, on the CPU neither.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": None,
+    }
+
+
+def _misspelt(raw: dict[str, Any]) -> Iterable[str]:
+    for key in raw:
+        close = difflib.get_close_matches(key, _TOP_LEVEL, n=1, cutoff=0.8)
+        if close and close[0] != key and key not in _TOP_LEVEL:
+            yield f"unknown key {key} in the JSON; did you mean {close[0]}?"
+
+
+def _refused(raw: dict[str, Any]) -> Iterable[str]:
+    for key, why in _REFUSED.items():
+        value = raw.get(key)
+        enabled = value.get("enabled", False) if isinstance(value, dict) else value
+        if enabled and enabled != AUTO and (key, enabled) != ("gradient_predivide_factor", 1.0):
+            yield f"{key} is not supported: {why}; remove it from the JSON"
+
+
+def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
+    zero = raw.get("zero_optimization", {})
+    stage = zero.get("stage", 0)
+    if stage not in (0, 1, 2, 3):
+        yield f"zero_optimization.stage is {stage!r}; it is 0, 1, 2 or 3"
+        return
+    for name, least in (("offload_optimizer", 1), ("offload_param", 3)):
+        device = (zero.get(name) or {}).get("device", "none")
+        if device == "none":
+            continue
+        if stage < least:
+            yield f"zero_optimization.{name} needs stage {least} or more, the JSON has {stage}"
+        if device != "cpu":
+            yield f"zero_optimization.{name}.device is {device!r}; supported are cpu and none"
+
+
+def _optimizer_faults(section: dict[str, Any], optimizer: OptimizerConfig) -> Iterable[str]:
+    if str(section.get("type", "AdamW")).lower() not in ("adam", "adamw"):
+        yield f"optimizer.type is {section['type']!r} in the JSON; the optimizer is AdamW"
+    ours = {
+        "lr": optimizer.lr,
+        "betas": [optimizer.beta1, optimizer.beta2],
+        "eps": optimizer.eps,
+        "weight_decay": optimizer.weight_decay,
+    }
+    for name, value in section.get("params", {}).items():
+        if value != AUTO and name in ours and value != ours[name]:
+            yield (
+                f"optimizer.params.{name} is {value!r} in the JSON but {ours[name]!r} from the "
+                "config; remove the section: optimizer.* of the config owns it"
+            )
+
+
+def _all_auto(params: dict[str, Any]) -> bool:
+    return all(value == AUTO for value in params.values())
+
+
+def _without_auto(table: dict[str, Any]) -> dict[str, Any]:
+    """Drop what is still "auto": it means DeepSpeed's own default."""
+    return {
+        key: _without_auto(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value != AUTO
+    }

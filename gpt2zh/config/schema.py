@@ -1,0 +1,139 @@
+"""What a training run is: every knob, its default, its unit and its meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from gpt2zh.config.duration import Duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of the GPT-2."""
+
+    layers: int = 12
+    """Transformer blocks."""
+    heads: int = 12
+    """Attention heads per block; must divide the width."""
+    width: int = 768
+    """Hidden size."""
+    context: int = 512
+    """Longest sequence in tokens; the rows of the shards must have this length."""
+    dropout: float = 0.0
+    """Dropout probability of embeddings, attention and residuals; one epoch needs none."""
+    activation: Literal["gelu_pytorch_tanh", "gelu_new"] = "gelu_pytorch_tanh"
+    """GPT-2's GELU as one fused kernel, or as the original chain of operations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How much is trained, and in what portions."""
+
+    epochs: float = 1.0
+    """Passes over the training rows; not used when steps is given."""
+    steps: int | None = None
+    """Optimizer steps; null takes them from epochs."""
+    global_batch: int = 160
+    """Rows per optimizer step over all ranks; the same on any number of ranks."""
+    micro_batch: int = 8
+    """Rows per rank and forward pass; accumulation follows from it and the global batch."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of forward and backward; the optimizer always keeps fp32 weights."""
+    activation_checkpointing: bool = False
+    """Recompute the blocks in the backward pass: less memory, about a quarter slower."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its learning rate."""
+
+    lr: float = 6e-4
+    """Peak learning rate."""
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    """Shape after the warm-up; wsd (warmup-stable-decay) stays at the peak, then falls linearly."""
+    warmup_steps: int = 100
+    """Optimizer steps of linear warm-up from 0."""
+    final_lr_fraction: float = 0.1
+    """Learning rate of the last step as a fraction of the peak."""
+    decay_fraction: float = 0.2
+    """Share of all steps in which wsd falls."""
+    beta1: float = 0.9
+    """AdamW's decay of the gradient's mean."""
+    beta2: float = 0.95
+    """AdamW's decay of the gradient's square."""
+    eps: float = 1e-8
+    """AdamW's guard against division by zero."""
+    weight_decay: float = 0.1
+    """Decay of matrices and embeddings; biases and norms have none."""
+    clip: float = 1.0
+    """Largest global gradient norm; 0 clips nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When the run is saved, and what is kept."""
+
+    every: Duration = field(default_factory=lambda: Duration(steps=1000))
+    """Period of saving: 1000steps, 10min, 1h or never; the end and a stop always save."""
+    keep_last: int = 3
+    """Newest checkpoints kept, in number; at least 1."""
+    keep_every: int = 0
+    """Checkpoints at multiples of this many steps are kept for good; 0 keeps none beyond the newest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """What is measured on held-out text, and when."""
+
+    every: Duration = field(default_factory=lambda: Duration(steps=1000))
+    """Period of validation: 1000steps, 30min or never; the end always validates."""
+    rows: int = 512
+    """Rows of the validation split that are read, the first ones; 0 reads all."""
+    prompts: tuple[str, ...] = ("从前有座山", "今天天气")
+    """Texts continued at each validation."""
+    sample_tokens: int = 64
+    """Tokens written after each prompt; 0 writes none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What is written while training."""
+
+    every: int = 10
+    """Optimizer steps between two lines of the console, metrics.jsonl and TensorBoard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Pretrain a GPT-2 from scratch on packed shards."""
+
+    data: Path
+    """Folder of shards, as written by `python -m data_tools prepare`."""
+    output: Path
+    """Folder of this run: checkpoints, logs and the resolved configs."""
+    deepspeed_config: Path = Path("ds_configs/zero1.json")
+    """DeepSpeed JSON; it owns ZeRO, offload and communication, nothing else."""
+    seed: int = 1
+    """Seed of the initial weights, of the order of the rows and of dropout."""
+    verify_data: bool = True
+    """Read all shards once before training and compare their sha256 with the manifest."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions:
+    """How this start differs from the next one; not part of the run's config."""
+
+    resume: Path | None = None
+    """Checkpoint to continue from; without it the newest complete one in output, if any."""
+    stop_after: Duration = field(default_factory=Duration)
+    """Save and leave after this much work in this start: 500steps, 8h or never."""
+    dry_run: bool = False
+    """Check config, JSON, shards, tokenizer and disk, print the plan, train nothing."""

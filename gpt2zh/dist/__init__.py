@@ -1,0 +1,1 @@
+"""Where a process stands among the others, and how they agree."""

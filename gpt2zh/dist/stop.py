@@ -1,0 +1,58 @@
+"""Noticing that this process shall stop: signals, a time limit, a launcher that has gone.
+
+Only a flag is set here. The loop lets all ranks agree on it (`collectives.Control`), saves and
+leaves. A second Ctrl-C leaves at once. `install` runs before the heavy imports, for a signal that
+arrives during `import torch` would kill the process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+
+
+class StopRequest:
+    """What asked this process to stop, if anything did."""
+
+    def __init__(self) -> None:
+        """Start with no request."""
+        self.reason: str | None = None
+        self._first_interrupt = 0.0
+        self._launcher = _parents()
+
+    def install(self) -> None:
+        """Take over SIGINT, SIGTERM and SIGUSR1."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._handle)
+
+    def asked(self) -> bool:
+        """Whether to stop; also notices that the launcher died and nobody would end us."""
+        if self.reason is None and _parents() != self._launcher:
+            self.reason = "the launcher has gone"
+        return self.reason is not None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        now = time.monotonic()
+        if number == signal.SIGINT:
+            if self._first_interrupt and now - self._first_interrupt > 0.5:
+                sys.stderr.write("second Ctrl-C: leaving without saving\n")
+                sys.stderr.flush()
+                os._exit(130)
+            self._first_interrupt = now
+        self.reason = self.reason or signal.Signals(number).name
+
+
+def _parents() -> tuple[int, int]:
+    """Process ids of the parent and its parent: launch.py and the `deepspeed` command."""
+    parent = os.getppid()
+    try:
+        with open(f"/proc/{parent}/status", encoding="ascii", errors="replace") as status:
+            line = next(line for line in status if line.startswith("PPid:"))
+        return parent, int(line.split()[1])
+    except (OSError, StopIteration):
+        return parent, 0

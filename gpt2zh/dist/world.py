@@ -1,0 +1,47 @@
+"""Where this process stands among all processes of the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class World:
+    """The place of one process; a plain value, so that tests can make any they like."""
+
+    rank: int = 0
+    """Number of this process among all, from 0."""
+    size: int = 1
+    """Processes of the run."""
+    local_rank: int = 0
+    """Number of this process on its machine, which is the number of its GPU."""
+    local_size: int = 1
+    """Processes on this machine."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process speaks and writes shared files for all."""
+        return self.rank == 0
+
+    @classmethod
+    def detect(cls, env: Mapping[str, str] = os.environ) -> World:
+        """Read what deepspeed and torchrun set, else what srun sets; alone without either."""
+        for names in (
+            ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+            ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"),
+        ):
+            if names[0] in env and names[1] in env:
+                rank, size, local_rank = (int(env.get(name, 0)) for name in names[:3])
+                return cls(rank, size, local_rank, int(env.get(names[3], 0)) or size)
+        return cls()
+
+    def variables(self) -> dict[str, str]:
+        """What torch.distributed reads, for a process that was started without a launcher."""
+        return {
+            "RANK": str(self.rank),
+            "WORLD_SIZE": str(self.size),
+            "LOCAL_RANK": str(self.local_rank),
+            "LOCAL_WORLD_SIZE": str(self.local_size),
+        }
