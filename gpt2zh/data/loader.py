@@ -1,0 +1,125 @@
+"""Shards and order to batches, read ahead by a thread.
+
+What was read ahead is nobody's progress: the loop counts the rows that the weights have seen.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from gpt2zh.data.batch import IGNORED, Batch
+from gpt2zh.data.order import rank_share, rows_at
+from gpt2zh.dist.world import World
+
+_AHEAD = 4  # steps; one would do, a few hide a slow disk
+
+Item = TypeVar("Item")
+
+
+class RowSource(Protocol):
+    """Anything that holds numbered rows of equal length, as `ShardSet` does."""
+
+    @property
+    def rows(self) -> int:
+        """Rows it holds."""
+        ...
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        """The rows at `indices`, shape (len(indices), T)."""
+        ...
+
+
+def training_steps(
+    source: RowSource,
+    *,
+    start: int,
+    global_batch: int,
+    micro_batch: int,
+    seed: int,
+    pad_id: int,
+    world: World,
+    device: torch.device,
+) -> Iterator[list[Batch]]:
+    """Yield for ever this rank's micro-batches of one optimizer step after the other.
+
+    Args:
+        source: The training rows.
+        start: Rows consumed before, by all ranks.
+        global_batch: Rows per step over all ranks.
+        micro_batch: Rows per batch.
+        seed: Seed of the order.
+        pad_id: Token without loss.
+        world: This rank's place.
+        device: Where the batches shall be.
+    """
+
+    def read() -> Iterator[list[Batch]]:
+        position = start
+        while True:
+            numbers = rows_at(position, global_batch, rows=source.rows, seed=seed)
+            rows = source.gather(rank_share(numbers, rank=world.rank, ranks=world.size))
+            batches = [
+                Batch.from_rows(rows[i : i + micro_batch], pad_id=pad_id)
+                for i in range(0, len(rows), micro_batch)
+            ]
+            yield [b.pinned() for b in batches] if device.type == "cuda" else batches
+            position += global_batch
+
+    for batches in read_ahead(read()):
+        yield [batch.to(device) for batch in batches]
+
+
+def validation_batches(
+    source: RowSource, *, limit: int, micro_batch: int, pad_id: int, world: World
+) -> Iterator[Batch]:
+    """Yield this rank's batches of the first `limit` rows (0: all), each row on one rank.
+
+    Every rank gets the same number of batches, for at ZeRO 3 a forward pass is a collective; a
+    rank without rows left repeats row 0 with no label counted.
+    """
+    rows = min(limit, source.rows) if limit else source.rows
+    for begin in range(0, rows, micro_batch * world.size):
+        mine = np.arange(begin, min(begin + micro_batch * world.size, rows))[
+            world.rank :: world.size
+        ]
+        batch = Batch.from_rows(source.gather(mine if len(mine) else np.arange(1)), pad_id=pad_id)
+        yield batch if len(mine) else Batch(batch.input_ids, batch.labels.fill_(IGNORED), 0)
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield `items` while a thread prepares the next ones; its exceptions are raised here."""
+    ready: queue.Queue[Item | BaseException] = queue.Queue(maxsize=_AHEAD)
+    left = threading.Event()
+
+    def work() -> None:
+        try:
+            for item in items:
+                while not left.is_set():
+                    try:
+                        ready.put(item, timeout=0.2)
+                        break
+                    except queue.Full:
+                        continue
+                if left.is_set():
+                    return
+            ready.put(StopIteration())
+        except BaseException as error:  # handed to the reader, who raises it
+            ready.put(error)
+
+    threading.Thread(target=work, name="read-ahead", daemon=True).start()
+    try:
+        while True:
+            item = ready.get()
+            if isinstance(item, StopIteration):
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        left.set()

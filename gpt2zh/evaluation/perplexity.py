@@ -1,0 +1,68 @@
+"""How surprised a model is by held-out text, in figures that can be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from gpt2zh.data.batch import Batch
+from gpt2zh.dist.collectives import sum_over_ranks
+
+
+@dataclass(frozen=True)
+class Score:
+    """The loss on a text: sums first, divisions last."""
+
+    nats: float
+    """Summed loss of all targets."""
+    targets: int
+    """Tokens that were predicted."""
+    tokens_per_character: float
+    """Of the text that the rows were made from, end-of-document tokens included."""
+
+    @property
+    def loss(self) -> float:
+        """Nats per token; compares models with the same tokenizer only."""
+        return self.nats / self.targets
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the loss; compares models with the same tokenizer only."""
+        return math.exp(min(self.loss, 700.0))
+
+    @property
+    def bits_per_character(self) -> float:
+        """Bits per character of text; compares any two models on the same text.
+
+        The first token of each row is predicted from nothing and not scored; it is counted as
+        if it cost the mean of the others.
+        """
+        return self.loss * self.tokens_per_character / math.log(2)
+
+
+@torch.no_grad()
+def evaluate(
+    summed_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    tokens_per_character: float,
+) -> Score:
+    """Score a model on this rank's batches and add up over the ranks.
+
+    Args:
+        summed_loss: A model in evaluation mode; (ids, labels) to the summed loss in nats.
+        batches: As many on every rank.
+        device: Where the model is.
+        tokens_per_character: Of the text behind the rows.
+    """
+    sums = torch.zeros(2, dtype=torch.float64, device=device)  # nats, targets
+    for batch in batches:
+        there = batch.to(device)
+        sums[0] += summed_loss(there.input_ids, there.labels)
+        sums[1] += there.targets
+    nats, targets = sum_over_ranks(sums).tolist()
+    return Score(nats, int(targets), tokens_per_character)

@@ -1,0 +1,53 @@
+"""The GPT-2: transformers' own, from scratch, in the shape that the config tells."""
+
+from __future__ import annotations
+
+import torch
+from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
+
+from gpt2zh.config.schema import ModelConfig
+from gpt2zh.model.cost import padded_vocabulary
+from gpt2zh.text.tokenizer import TextTokenizer
+
+
+def new_model(model: ModelConfig, tokenizer: TextTokenizer, *, seed: int) -> GPT2LMHeadModel:
+    """Build a model with fresh fp32 weights on the CPU, the same on every rank.
+
+    Args:
+        model: The shape.
+        tokenizer: Gives the vocabulary and the ids of bos and eos.
+        seed: Seed of the weights.
+    """
+    config = GPT2Config(
+        vocab_size=padded_vocabulary(tokenizer.vocab_size),
+        n_positions=model.context,
+        n_embd=model.width,
+        n_layer=model.layers,
+        n_head=model.heads,
+        resid_pdrop=model.dropout,
+        embd_pdrop=model.dropout,
+        attn_pdrop=model.dropout,
+        activation_function=model.activation,
+        bos_token_id=tokenizer.bos_id,
+        eos_token_id=tokenizer.eos_id,
+        # No pad id here: with one, transformers looks for padding in every forward pass and so
+        # waits for the GPU. The generation config has it.
+        pad_token_id=None,
+        use_cache=True,
+        attn_implementation="sdpa",
+    )
+    torch.manual_seed(seed)
+    built = GPT2LMHeadModel(config)
+    built.generation_config = generation_config(tokenizer)
+    return built
+
+
+def generation_config(tokenizer: TextTokenizer) -> GenerationConfig:
+    """The ids to stop at and to pad with, and the ones that are no text and never written."""
+    padding = range(tokenizer.vocab_size, padded_vocabulary(tokenizer.vocab_size))
+    return GenerationConfig(
+        bos_token_id=tokenizer.bos_id,
+        eos_token_id=tokenizer.eos_id,
+        pad_token_id=tokenizer.pad_id,
+        suppress_tokens=[tokenizer.pad_id, tokenizer.bos_id, *padding],
+    )

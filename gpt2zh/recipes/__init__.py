@@ -1,0 +1,1 @@
+"""How the parts make one act; only here is everything known."""

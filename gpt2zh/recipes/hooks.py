@@ -1,0 +1,256 @@
+"""What happens around the steps of every act that trains: log, save, validate, stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpt2zh.config.duration import Duration
+from gpt2zh.config.schema import CheckpointConfig, LogConfig, ValidationConfig
+from gpt2zh.data.batch import Batch
+from gpt2zh.dist.collectives import Control, sum_over_ranks
+from gpt2zh.dist.logs import say, warn
+from gpt2zh.dist.stop import StopRequest
+from gpt2zh.dist.world import World
+from gpt2zh.evaluation.perplexity import evaluate
+from gpt2zh.generation.writer import Writer
+from gpt2zh.model import cost
+from gpt2zh.recipes.plan import Plan
+from gpt2zh.train import checkpoint, folder
+from gpt2zh.train.engine import hidden_model
+from gpt2zh.train.loop import Due
+from gpt2zh.train.state import TrainState
+from gpt2zh.train.step import StepResult
+from gpt2zh.train.telemetry import Clock, RunLog, duration_text, peak_memory
+
+
+class RunHooks:
+    """The hooks of a run folder; see `train.loop.Hooks` for what each one is."""
+
+    def __init__(
+        self,
+        engine: Any,
+        plan: Plan,
+        *,
+        facts: checkpoint.RunFacts,
+        control: Control,
+        stop: StopRequest,
+        stop_after: Duration,
+        held_out: Callable[[], Iterable[Batch]] | None,
+        first_step: int,
+    ) -> None:
+        """Take what the hooks act on.
+
+        Args:
+            engine: The DeepSpeed engine.
+            plan: What this run does.
+            facts: What every checkpoint carries.
+            control: For agreeing with the other ranks.
+            stop: Whether this process was asked to stop.
+            stop_after: Work of this start; never for all of it.
+            held_out: Gives this rank's validation batches anew; None without a validation split.
+            first_step: Step from which this start goes on.
+        """
+        self._engine = engine
+        self._plan = plan
+        self._facts = facts
+        self._control = control
+        self._stop = stop
+        self._stop_after = stop_after
+        self._held_out = held_out
+        self._first_step = first_step
+        self._log_file = (
+            RunLog(plan.config.output, resumed_at=first_step) if self._world.is_main else None
+        )
+        device = engine.device
+        one = cost.peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        self._peak_flops = one * plan.world.size if one else None
+        self._clock = Clock()
+        self._logged_step = first_step
+        self._validated_step = -1
+        self._started = self._saved_at = self._validated_at = time.monotonic()
+        self.stopped = False
+
+    @property
+    def _world(self) -> World:
+        return self._plan.world
+
+    @property
+    def _checkpoint(self) -> CheckpointConfig:
+        return self._plan.config.checkpoint
+
+    @property
+    def _validation(self) -> ValidationConfig:
+        return self._plan.config.validation
+
+    @property
+    def _log(self) -> LogConfig:
+        return self._plan.config.log
+
+    def due(self, state: TrainState) -> Due:
+        """Decide with all ranks; clocks and signals differ between them, the answer must not."""
+        now = time.monotonic()
+        done_here = state.step - self._first_step
+        limit = self._stop_after
+        asked, limited, save, validate = self._control.any(
+            self._stop.asked(),
+            bool(limit)
+            and (
+                done_here >= limit.steps
+                if limit.steps
+                else now - self._started >= limit.seconds
+            ),
+            self._checkpoint.every.due(step=state.step, seconds=now - self._saved_at),
+            self._validation.every.due(step=state.step, seconds=now - self._validated_at),
+        )
+        last = state.step == self._plan.steps
+        self.stopped = (asked or limited) and not last
+        if self.stopped:
+            why = self._stop.reason or ("another rank was asked to" if asked else "stop-after")
+            say(self._world, f"stopping at step {state.step} ({why})")
+        log = state.step % self._log.every == 0 or state.step == 1
+        return Due(
+            log=log or last or self.stopped,
+            save=save or last or self.stopped,
+            # Whoever sent a signal wants us gone within seconds: no validation then.
+            validate=(validate or last) and not self.stopped and self._held_out is not None,
+            stop=self.stopped or last,
+        )
+
+    def log(self, state: TrainState, result: StepResult) -> None:
+        """Write the loss of this step and the speed since the last line."""
+        nats = sum_over_ranks(result.nats.clone())
+        if self._log_file is None:
+            return
+        loss = (nats / result.targets).item()  # waits for the GPU: once per line, not per step
+        steps = state.step - self._logged_step
+        seconds = self._clock.read()
+        self._logged_step = state.step
+        plan = self._plan
+        speed = steps * plan.tokens_per_step / seconds
+        mfu = speed * plan.flops_per_token / self._peak_flops if self._peak_flops else None
+        norm = None if result.gradient_norm is None else float(result.gradient_norm)
+        lr = plan.learning_rate(state.step)
+        eta = duration_text((plan.steps - state.step) * seconds / steps)
+        self._log_file.scalars(
+            state.step,
+            "train",
+            {
+                "loss": loss,
+                "lr": lr,
+                "gradient_norm": norm,
+                "tokens_per_second": speed,
+                "mfu": mfu,
+                "memory_gib": peak_memory(self._engine.device),
+                "epoch": state.rows / plan.training_rows,
+                "tokens": state.tokens,
+            },
+        )
+        print(
+            f"step {state.step}/{plan.steps} | loss {loss:.4f} | lr {lr:.2e}"
+            + (f" | grad {norm:.2f}" if norm is not None else "")
+            + f" | {speed:,.0f} tok/s"
+            + (f" | mfu {mfu:.1%}" if mfu else "")
+            + f" | eta {eta}",
+            flush=True,
+        )
+        if state.step == 1:
+            self._check_first_loss(loss)
+
+    def save(self, state: TrainState) -> None:
+        """Write a checkpoint and delete the ones that need not be kept."""
+        begin = time.monotonic()
+        if self._log_file is not None:
+            self._log_file.flush()
+        try:
+            path = checkpoint.save(
+                self._engine,
+                state,
+                self._plan.config.output,
+                facts=self._facts,
+                world=self._world,
+                control=self._control,
+            )
+        except OSError as error:
+            if self.stopped or state.step == self._plan.steps:
+                raise  # nothing comes after that could save it
+            warn(self._world, f"step {state.step} could not be saved: {error}; training goes on")
+            self._saved_at = time.monotonic()  # the next try after a whole period, if in minutes
+            return
+        if self._world.is_main:
+            folder.prune(
+                self._plan.config.output,
+                keep_last=self._checkpoint.keep_last,
+                keep_every=self._checkpoint.keep_every,
+            )
+        seconds = time.monotonic() - begin
+        say(self._world, f"saved {path} ({seconds:.1f} s)")
+        self._clock.exclude(seconds)
+        self._saved_at = time.monotonic()
+
+    def validate(self, state: TrainState) -> None:
+        """Score the held-out rows and continue the fixed prompts."""
+        assert self._held_out is not None
+        if self._validated_step == state.step:
+            return
+        begin = time.monotonic()
+        self._engine.eval()
+        score = evaluate(
+            self._engine,
+            self._held_out(),
+            device=self._engine.device,
+            tokens_per_character=self._plan.tokens_per_character,
+        )
+        texts = self._samples()
+        self._validated_step = state.step
+        say(
+            self._world,
+            f"validation at step {state.step} | loss {score.loss:.4f} | "
+            f"perplexity {score.perplexity:.1f} | {score.bits_per_character:.3f} bits/character",
+        )
+        for prompt, text in texts.items():
+            say(self._world, f"  {prompt}{text}".replace("\n", "\n  "))
+        if self._log_file is not None:
+            self._log_file.scalars(
+                state.step,
+                "validation",
+                {
+                    "loss": score.loss,
+                    "perplexity": score.perplexity,
+                    "bits_per_character": score.bits_per_character,
+                },
+            )
+            self._log_file.samples(state.step, texts)
+        self._validated_at = time.monotonic()
+        self._clock.exclude(self._validated_at - begin)
+
+    def close(self) -> None:
+        """Close the files of the run."""
+        if self._log_file is not None:
+            self._log_file.close()
+
+    def _samples(self) -> dict[str, str]:
+        settings = self._validation
+        if not settings.sample_tokens or not settings.prompts:
+            return {}
+        writer = Writer(hidden_model(self._engine), self._facts.tokenizer)
+        sharded = self._engine.zero_optimization_stage() == 3
+        written = writer.samples(
+            settings.prompts, tokens=settings.sample_tokens, synced=sharded and self._world.size > 1
+        )
+        return dict(zip(settings.prompts, written, strict=True))
+
+    def _check_first_loss(self, loss: float) -> None:
+        """A model that knows nothing loses ln(vocabulary); far from it something is broken."""
+        expected = math.log(self._plan.vocabulary)
+        if abs(loss - expected) > 0.1 * expected:
+            warn(
+                self._world,
+                f"the first loss is {loss:.2f}, but fresh weights should give about "
+                f"ln({self._plan.vocabulary}) = {expected:.2f}; check the data and its tokenizer",
+            )

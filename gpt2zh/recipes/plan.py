@@ -1,0 +1,353 @@
+"""What a pretraining run will do, worked out and checked before any GPU is taken. No torch.
+
+Whatever can be wrong with config, JSON, shards, tokenizer, folder or disk is found here, and all
+faults are told at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from gpt2zh.config import deepspeed
+from gpt2zh.config.cli import dump
+from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, read_manifest
+from gpt2zh.data.shard import ShardSet
+from gpt2zh.dist.logs import say, warn
+from gpt2zh.dist.world import World
+from gpt2zh.model import cost
+from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
+from gpt2zh.train import folder
+from gpt2zh.train.schedule import learning_rate
+
+CONFIG = "config.yaml"
+DEEPSPEED = "deepspeed.json"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run: config and data, and the numbers that follow from them."""
+
+    config: PretrainConfig
+    options: LaunchOptions
+    world: World
+    resolved: dict[str, Any]
+    """The dict for DeepSpeed."""
+    manifest: Manifest
+    tokenizer: TextTokenizer
+    train: ShardSet
+    held_out: ShardSet | None
+    """The validation split; None if it is empty."""
+    resume_from: Path | None
+    """Checkpoint to continue from."""
+
+    @property
+    def training_rows(self) -> int:
+        """Rows of one epoch."""
+        return self.train.rows
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one optimizer step over all ranks."""
+        return self.config.train.global_batch * self.config.model.context
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        train = self.config.train
+        if train.steps is not None:
+            return train.steps
+        return max(1, math.ceil(train.epochs * self.training_rows / train.global_batch))
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding, padding included."""
+        return cost.padded_vocabulary(self.tokenizer.vocab_size)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers."""
+        return cost.parameters(self.config.model, self.vocabulary)
+
+    @property
+    def flops_per_token(self) -> float:
+        """FLOPs of forward and backward."""
+        return cost.flops_per_token(self.config.model, self.vocabulary)
+
+    @property
+    def tokens_per_character(self) -> float:
+        """Of the validation text, end-of-document tokens included."""
+        split = self.manifest.splits["validation"]
+        return split.tokens / split.characters
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint and a run that continues from it must have in common."""
+        return {
+            "data": self.manifest.fingerprint,
+            "tokenizer": self.tokenizer.hash,
+            "seed": self.config.seed,
+            "global_batch": self.config.train.global_batch,
+            **{f"model.{name}": value for name, value in asdict(self.config.model).items()},
+        }
+
+    @property
+    def document_start_id(self) -> int:
+        """The token that stands before every document in the rows."""
+        if self.manifest.packing == "zero_nlp" and self.tokenizer.cls_id is not None:
+            return self.tokenizer.cls_id
+        return self.tokenizer.eos_id
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, the first is 1."""
+        return learning_rate(step, steps=self.steps, config=self.config.optimizer)
+
+    def texts(self) -> dict[str, str]:
+        """The resolved config and DeepSpeed dict, as written to the run and every checkpoint."""
+        return {CONFIG: dump(self.config), DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n"}
+
+
+def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> Plan:
+    """Check everything and return what will be done.
+
+    Files are only read; rank 0 alone reads all bytes of shards and checkpoint.
+
+    Raises:
+        UserError: All that is wrong, in one message.
+    """
+    faults: list[str] = []
+
+    def attempt(act: Callable[[], Result]) -> Result | None:
+        try:
+            return act()
+        except UserError as error:
+            faults.append(str(error))
+            return None
+
+    faults += _config_faults(config)
+    resolved = attempt(
+        lambda: deepspeed.resolve(
+            deepspeed.read(config.deepspeed_config), config.train, config.optimizer, world.size
+        )
+    )
+    manifest = attempt(lambda: read_manifest(config.data))
+    tokenizer = train = held_out = None
+    if manifest is not None:
+        tokenizer = attempt(lambda: load_tokenizer(str(config.data / TOKENIZER_DIR)))
+        train = attempt(lambda: _open(config, "train", world))
+        if manifest.splits["validation"].rows:
+            held_out = attempt(lambda: _open(config, "validation", world))
+        faults += _data_faults(config, manifest, tokenizer)
+    raise_all(faults, "this run cannot start")
+    assert resolved is not None and manifest is not None and tokenizer is not None
+    assert train is not None
+    plan = Plan(
+        config, options, world, resolved, manifest, tokenizer, train, held_out, resume_from=None
+    )
+    resume_from = _resume_from(plan)
+    if world.is_main:
+        raise_all(_output_faults(plan), "the output folder")
+    return Plan(
+        config, options, world, resolved, manifest, tokenizer, train, held_out, resume_from
+    )
+
+
+def describe(plan: Plan) -> str:
+    """The plan for a reader: sizes, steps and costs."""
+    config, world = plan.config, plan.world
+    model, train = config.model, config.train
+    zero = deepspeed.zero_stage(plan.resolved)
+    accumulation = plan.resolved["gradient_accumulation_steps"]
+    held_out = plan.held_out.rows if plan.held_out else 0
+    start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
+    return "\n".join(
+        (
+            f"run         {config.output}: {start}",
+            f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
+            f"vocabulary {plan.vocabulary:,} ({plan.tokenizer.vocab_size:,} used): "
+            f"{plan.parameters / 1e6:,.2f} M parameters, "
+            f"{plan.flops_per_token / 1e9:.4f} GFLOPs per token",
+            f"data        {plan.training_rows:,} training rows "
+            f"({plan.training_rows * model.context:,} tokens), {held_out:,} validation rows",
+            f"batch       {train.global_batch} rows = {plan.tokens_per_step:,} tokens per step "
+            f"({world.size} ranks x {train.micro_batch} rows x {accumulation} accumulated)",
+            f"steps       {plan.steps:,} "
+            f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
+            f"engine      ZeRO {zero}, {train.precision}",
+        )
+    )
+
+
+def _config_faults(config: PretrainConfig) -> list[str]:
+    model, train, optimizer = config.model, config.train, config.optimizer
+    least_one = {
+        "model.layers": model.layers,
+        "model.heads": model.heads,
+        "model.width": model.width,
+        "train.global_batch": train.global_batch,
+        "train.micro_batch": train.micro_batch,
+        "checkpoint.keep_last": config.checkpoint.keep_last,
+        "log.every": config.log.every,
+        "model.context": model.context - 1,
+        "train.steps": 1 if train.steps is None else train.steps,
+    }
+    found = [
+        f"{name} is {value}; it must be 1 or more" for name, value in least_one.items() if value < 1
+    ]
+    if found:
+        return found
+    if model.width % model.heads:
+        found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
+    if not 0 <= model.dropout < 1:
+        found.append(f"model.dropout is {model.dropout}; it must be at least 0 and below 1")
+    if train.steps is None and not train.epochs > 0:
+        found.append(f"train.epochs is {train.epochs}; it must be above 0")
+    if not optimizer.lr > 0:
+        found.append(f"optimizer.lr is {optimizer.lr}; it must be above 0")
+    if not 0 < optimizer.decay_fraction <= 1:
+        found.append(f"optimizer.decay_fraction is {optimizer.decay_fraction}; above 0, at most 1")
+    if optimizer.clip < 0:
+        found.append(f"optimizer.clip is {optimizer.clip}; 0 clips nothing, else above 0")
+    return found
+
+
+def _open(config: PretrainConfig, split: str, world: World) -> ShardSet:
+    shards = ShardSet.open(config.data, split)
+    if config.verify_data and world.is_main:
+        shards.verify()
+    return shards
+
+
+def _data_faults(
+    config: PretrainConfig, manifest: Manifest, tokenizer: TextTokenizer | None
+) -> list[str]:
+    found = []
+    if manifest.row_length != config.model.context:
+        found.append(
+            f"the rows of {config.data} have {manifest.row_length} tokens but model.context is "
+            f"{config.model.context}; set model.context {manifest.row_length} or prepare the data "
+            f"with --row-length {config.model.context}"
+        )
+    if tokenizer is not None and tokenizer.hash != manifest.tokenizer.hash:
+        found.append(
+            f"{config.data / TOKENIZER_DIR} is not the tokenizer that made these shards "
+            f"({tokenizer.hash[:12]} there, {manifest.tokenizer.hash[:12]} in the manifest); "
+            "restore it or prepare the data again"
+        )
+    rows = manifest.splits["train"].rows
+    if rows < config.train.global_batch:
+        found.append(
+            f"{config.data} has {rows} training rows, less than one train.global_batch of "
+            f"{config.train.global_batch}; use more text or a smaller global batch"
+        )
+    return found
+
+
+def _resume_from(plan: Plan) -> Path | None:
+    """The checkpoint to continue from, checked byte by byte on rank 0 and compared by all."""
+    run, named = plan.config.output, plan.options.resume
+    if named is not None:
+        if plan.world.is_main:
+            folder.require_complete(named)
+        chosen: Path | None = named
+    elif plan.world.is_main:
+        chosen, rejected = folder.newest_complete(run)
+        for fault in rejected:
+            warn(plan.world, f"{fault}; an older checkpoint is used")
+    else:
+        chosen = None  # rank 0 tells
+    if chosen is not None and plan.world.is_main:
+        _refuse_other_run(chosen, plan)
+    return chosen
+
+
+def _refuse_other_run(checkpoint: Path, plan: Plan) -> None:
+    saved = folder.read_state(checkpoint)["identity"]
+    differences = [
+        f"{name}: {saved.get(name)!r} in {checkpoint}, {value!r} now"
+        for name, value in plan.identity.items()
+        if saved.get(name) != value
+    ]
+    raise_all(
+        [
+            f"{difference}; a run continues with what it began with, "
+            "use another --output for another run"
+            for difference in differences
+        ],
+        f"{plan.config.output} holds another run",
+    )
+
+
+def _output_faults(plan: Plan) -> list[str]:
+    run = plan.config.output
+    config_file = run / CONFIG
+    if plan.resume_from is None and config_file.is_file() and (wrong := _other_config(plan)):
+        return [
+            f"{run} holds another run, begun with {wrong}; use another --output, "
+            f"or delete {run} if it may go"
+        ]
+    existing = run
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is a file")
+        probe = existing / ".gpt2zh-can-write"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return [f"--output {run} cannot be written: {error}; choose a folder that can"]
+    needed = cost.checkpoint_bytes(plan.config.model, plan.vocabulary)
+    needed *= plan.config.checkpoint.keep_last + 1  # one more while the next is being written
+    free = shutil.disk_usage(existing).free
+    held = sum(f.stat().st_size for _, c in folder.checkpoints(run) for f in c.iterdir())
+    if free + held < needed:
+        return [
+            f"--output {run} has {free / 2**30:.1f} GiB free but checkpoints need "
+            f"{needed / 2**30:.1f} GiB (checkpoint.keep_last + 1 of them); free some or keep fewer"
+        ]
+    return []
+
+
+def _other_config(plan: Plan) -> str:
+    """How the config in the run folder differs in what identifies a run; empty if it does not."""
+    try:
+        saved = yaml.safe_load((plan.config.output / CONFIG).read_text("utf-8"))
+        theirs = {
+            "data": saved["data"],
+            "seed": saved["seed"],
+            "train.global_batch": saved["train"]["global_batch"],
+            **{f"model.{name}": value for name, value in saved["model"].items()},
+        }
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return "a config.yaml that cannot be read"
+    ours = {
+        "data": str(plan.config.data),
+        "seed": plan.config.seed,
+        "train.global_batch": plan.config.train.global_batch,
+        **{f"model.{name}": value for name, value in asdict(plan.config.model).items()},
+    }
+    differing = [f"{name} {value}" for name, value in theirs.items() if ours.get(name) != value]
+    return ", ".join(differing)
+
+
+def announce(plan: Plan) -> None:
+    """Print the plan and what is worth knowing before the wait."""
+    say(plan.world, describe(plan))
+    if plan.held_out is None:
+        warn(
+            plan.world,
+            f"{plan.config.data} has no validation rows, so nothing is validated; prepare it with "
+            "a larger --validation-fraction",
+        )

@@ -1,0 +1,133 @@
+"""Pretrain a GPT-2 on packed shards: the act behind launcher/pretrain.py."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from gpt2zh import __version__
+from gpt2zh.data.batch import Batch
+from gpt2zh.data.loader import training_steps, validation_batches
+from gpt2zh.dist.collectives import Control
+from gpt2zh.dist.logs import say, warn
+from gpt2zh.dist.stop import StopRequest
+from gpt2zh.model.build import new_model
+from gpt2zh.model.loss import SummedLoss
+from gpt2zh.recipes.hooks import RunHooks
+from gpt2zh.recipes.plan import Plan
+from gpt2zh.train import checkpoint, folder, masters
+from gpt2zh.train.engine import build_engine, close, start_processes
+from gpt2zh.train.loop import fit
+from gpt2zh.train.optimizer import build_optimizer
+from gpt2zh.train.state import TrainState
+from gpt2zh.train.telemetry import TENSORBOARD
+
+
+def run(plan: Plan, stop: StopRequest) -> None:
+    """Train as planned; all ranks call it.
+
+    Args:
+        plan: What to do, checked.
+        stop: Already listening for signals.
+    """
+    config, world = plan.config, plan.world
+    device = start_processes(world)
+    control = Control()
+    resume_from: Path | None = control.broadcast(plan.resume_from)
+
+    model = new_model(config.model, plan.tokenizer, seed=config.seed)
+    model.config.document_start_token_id = plan.document_start_id
+    if resume_from is not None:
+        checkpoint.load_weights(model, resume_from)
+    if config.train.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    optimizer = build_optimizer(model, config.optimizer)
+    engine = build_engine(SummedLoss(model), optimizer, plan.resolved)
+    masters.materialise_moments(engine)
+    torch.manual_seed(config.seed + 1 + world.rank)  # dropout differs by rank; weights did not
+    state = TrainState()
+    if resume_from is not None:
+        state = checkpoint.load_training(engine, resume_from, world)
+    if world.is_main:
+        _open_run_folder(plan, state)
+    control.barrier()
+
+    steps = training_steps(
+        plan.train,
+        start=state.rows,
+        global_batch=config.train.global_batch,
+        micro_batch=config.train.micro_batch,
+        seed=config.seed,
+        pad_id=plan.tokenizer.pad_id,
+        world=world,
+        device=device,
+    )
+
+    def held_out() -> list[Batch]:
+        assert plan.held_out is not None
+        return list(
+            validation_batches(
+                plan.held_out,
+                limit=config.validation.rows,
+                micro_batch=config.train.micro_batch,
+                pad_id=plan.tokenizer.pad_id,
+                world=world,
+            )
+        )
+
+    hooks = RunHooks(
+        engine,
+        plan,
+        facts=checkpoint.RunFacts(plan.tokenizer, plan.texts(), plan.identity),
+        control=control,
+        stop=stop,
+        stop_after=plan.options.stop_after,
+        held_out=held_out if plan.held_out is not None else None,
+        first_step=state.step,
+    )
+    if resume_from is not None:
+        say(world, f"continuing from {resume_from} at step {state.step}")
+    fit(
+        engine,
+        steps,
+        state,
+        last_step=plan.steps,
+        rows_per_step=config.train.global_batch,
+        tokens_per_row=config.model.context,
+        learning_rate=plan.learning_rate,
+        hooks=hooks,
+    )
+    hooks.close()
+    _farewell(plan, state, hooks.stopped)
+    close()
+
+
+def _open_run_folder(plan: Plan, state: TrainState) -> None:
+    """Write what reproduces the run, and move aside what lies beyond its new start."""
+    run = plan.config.output
+    run.mkdir(parents=True, exist_ok=True)
+    for name, text in plan.texts().items():
+        (run / name).write_text(text, "utf-8")
+    names = ("torch", "deepspeed", "transformers", "tokenizers", "numpy", "pyarrow")
+    environment = {"gpt2zh": __version__, "python": platform.python_version()}
+    environment |= {name: version(name) for name in names}
+    environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
+    (run / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
+    if plan.options.resume is not None:
+        for moved in folder.set_aside_newer(run, state.step):
+            warn(plan.world, f"a later checkpoint of this run is kept as {moved}")
+
+
+def _farewell(plan: Plan, state: TrainState, stopped: bool) -> None:
+    last = folder.checkpoint_path(plan.config.output, state.step)
+    if stopped:
+        say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
+    else:
+        say(plan.world, f"done: {state.step} steps, {state.tokens:,} tokens")
+    say(plan.world, f"checkpoint  {last}")
+    say(plan.world, f"curves      tensorboard --logdir {plan.config.output / TENSORBOARD}")
+    say(plan.world, f"write       gpt2zh generate --model {last} --prompt 从前有座山")

@@ -1,0 +1,1 @@
+"""The DeepSpeed engine, the one train loop and its checkpoints."""

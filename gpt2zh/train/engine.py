@@ -1,0 +1,107 @@
+"""The DeepSpeed engine: built, stepped, and closed. The details of DeepSpeed stay in here."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from gpt2zh.dist.world import World
+
+
+def start_processes(world: World) -> torch.device:
+    """Initialise torch.distributed through DeepSpeed and return this rank's device.
+
+    A process that no launcher started becomes a world of one.
+    """
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.local_size))
+    os.environ.update(world.variables())
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    if "MASTER_PORT" not in os.environ:
+        os.environ["MASTER_PORT"] = str(_free_port())
+    deepspeed = _deepspeed()
+    with contextlib.redirect_stdout(io.StringIO()):
+        deepspeed.init_distributed()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(world.local_rank)
+        torch.set_float32_matmul_precision("high")
+        return torch.device("cuda", world.local_rank)
+    return torch.device("cpu")
+
+
+def build_engine(model: torch.nn.Module, optimizer: torch.optim.Optimizer, resolved: dict) -> Any:
+    """Hand model and optimizer to DeepSpeed.
+
+    Args:
+        model: Its forward pass gives a loss; fp32 weights, equal on all ranks.
+        optimizer: Over the model's parameters.
+        resolved: The dict of `config.deepspeed.resolve`.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):  # BF16_Optimizer prints its memory
+        engine, *_ = _deepspeed().initialize(model=model, optimizer=optimizer, config=resolved)
+    return engine
+
+
+def hidden_model(engine: Any) -> Any:
+    """The language model inside the engine, with the parameter names of its Hugging Face folder."""
+    return engine.module.model
+
+
+def set_learning_rate(engine: Any, rate: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate
+
+
+def gradient_norm(engine: Any) -> torch.Tensor | None:
+    """The global norm of the gradients before clipping, if DeepSpeed measures it by itself.
+
+    It does not at stage 0 in fp32; there `plain_gradient_norm` must be asked before the step.
+    """
+    norm = engine.get_global_grad_norm()
+    return None if norm is None else torch.as_tensor(norm, dtype=torch.float32)
+
+
+def plain_gradient_norm(engine: Any) -> torch.Tensor | None:
+    """The global norm of gradients that no wrapper of DeepSpeed holds, else None."""
+    if engine.zero_optimization() or engine.fp16_enabled() or engine.bfloat16_enabled():
+        return None
+    gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
+
+
+def close() -> None:
+    """Leave the process group, all ranks together.
+
+    Without the barrier a ZeRO 3 rank now and then dies at exit ("terminate called without an
+    active exception").
+    """
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _deepspeed() -> Any:
+    import deepspeed
+    import deepspeed.ops
+    from deepspeed.utils import logger
+
+    logger.setLevel("ERROR")
+    # Else its CPU backend compiles a shared-memory operation at the first start (25 s) and dies
+    # where there is no C++ compiler (deepspeed/comm/torch.py, build_shm_op).
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,164 @@
+"""Checkpoint folders as files: complete or not, which is newest, which may go. No torch.
+
+A checkpoint is written under a temporary name; the manifest, which holds the size and sha256 of
+every file, is written last, then the folder is renamed. So `checkpoint-<step>` is complete when
+its manifest is there and every file has the size that it tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gpt2zh.config.errors import UserError
+
+MANIFEST = "manifest.json"
+STATE = "trainer_state.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """The folder of the checkpoint of one step."""
+    return run / f"checkpoint-{step}"
+
+
+def checkpoints(run: Path) -> list[tuple[int, Path]]:
+    """Steps and folders that have a checkpoint's name, oldest first, complete or not."""
+    if not run.is_dir():
+        return []
+    found = ((_NAME.fullmatch(entry.name), entry) for entry in run.iterdir() if entry.is_dir())
+    return sorted((int(match.group(1)), entry) for match, entry in found if match)
+
+
+def faults(folder: Path, *, content: bool) -> list[str]:
+    """What is wrong with a checkpoint; nothing if it is complete.
+
+    Args:
+        folder: The checkpoint.
+        content: Also compare every sha256, which reads all files.
+    """
+    try:
+        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+    except OSError:
+        return [f"{folder} has no {MANIFEST}"]
+    except (ValueError, KeyError):
+        return [f"{folder / MANIFEST} is damaged"]
+    found = []
+    for name, entry in files.items():
+        path = folder / name
+        if not path.is_file():
+            found.append(f"{path} is missing")
+        elif path.stat().st_size != entry["bytes"]:
+            found.append(f"{path} has {path.stat().st_size} bytes, should have {entry['bytes']}")
+        elif content and sha256(path) != entry["sha256"]:
+            found.append(f"{path} was altered: its sha256 differs from the manifest's")
+    return found
+
+
+def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint whose every byte is right, and what is wrong with newer ones."""
+    rejected: list[str] = []
+    for _, folder in reversed(checkpoints(run)):
+        wrong = faults(folder, content=True)
+        if not wrong:
+            return folder, rejected
+        rejected += wrong
+    return None, rejected
+
+
+def require_complete(folder: Path) -> None:
+    """Refuse a folder that is no complete checkpoint.
+
+    Raises:
+        UserError: With what is wrong and which checkpoints would do.
+    """
+    wrong = faults(folder, content=True)
+    if not wrong:
+        return
+    others = [str(path) for _, path in checkpoints(folder.parent) if not faults(path, content=False)]
+    cure = f"complete ones there: {', '.join(others)}" if others else "none is complete there"
+    raise UserError(f"--resume {folder} is no complete checkpoint: {'; '.join(wrong)}. {cure}")
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The trainer state of a complete checkpoint."""
+    return json.loads((folder / STATE).read_text("utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Bring files to disk and return the manifest's entries of them, by file name."""
+    entries = {}
+    for path in paths:
+        _sync(path)
+        entries[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    return entries
+
+
+def begin(run: Path, step: int) -> Path:
+    """Make the temporary folder of a new checkpoint, empty, and return it."""
+    temporary = run / f".checkpoint-{step}.writing"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def commit(temporary: Path, final: Path, entries: dict[str, dict[str, Any]]) -> None:
+    """Write the manifest last, bring it to disk and give the folder its name."""
+    manifest = temporary / MANIFEST
+    manifest.write_text(json.dumps({"format": 1, "files": entries}, indent=1), "utf-8")
+    _sync(manifest)
+    _sync(temporary)
+    if final.exists():  # incomplete, or the same step saved again after --resume
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    _sync(final.parent)
+
+
+def set_aside_newer(run: Path, step: int) -> list[Path]:
+    """Rename checkpoints beyond `step`, which a run that goes back to it would contradict."""
+    moved = []
+    for number, folder in checkpoints(run):
+        if number > step:
+            target, count = run / f"superseded-{folder.name}", 1
+            while target.exists():
+                count += 1
+                target = run / f"superseded-{folder.name}.{count}"
+            folder.rename(target)
+            moved.append(target)
+    return moved
+
+
+def prune(run: Path, *, keep_last: int, keep_every: int) -> None:
+    """Delete checkpoints but the newest `keep_last` complete ones and each multiple of a period."""
+    complete = [(step, path) for step, path in checkpoints(run) if not faults(path, content=False)]
+    for step, folder in complete[:-keep_last]:
+        if not (keep_every and step % keep_every == 0):
+            # A name that no reader takes for a checkpoint, for deleting takes a while.
+            doomed = run / f".{folder.name}.deleting"
+            with contextlib.suppress(OSError):
+                folder.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""What a run tells while it trains: a console line, metrics.jsonl and TensorBoard, equal figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class RunLog:
+    """Writes the figures of a run; only the main rank has one."""
+
+    def __init__(self, run: Path, *, resumed_at: int) -> None:
+        """Open the files of a run folder.
+
+        Figures of steps after `resumed_at`, which a killed run had logged but not saved, are
+        dropped: those steps will be trained again.
+        """
+        path = run / METRICS
+        _keep_until(path, resumed_at)
+        self._metrics = path.open("a", encoding="utf-8", buffering=1)
+        self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=resumed_at + 1)
+
+    def scalars(self, step: int, kind: str, values: dict[str, float | None]) -> None:
+        """Write numbers of one step; None values are left out.
+
+        Args:
+            step: Optimizer steps done.
+            kind: `train` or `validation`; the group in TensorBoard.
+            values: Figures by name.
+        """
+        known = {name: value for name, value in values.items() if value is not None}
+        self._metrics.write(json.dumps({"step": step, "kind": kind, **known}) + "\n")
+        for name, value in known.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def samples(self, step: int, texts: dict[str, str]) -> None:
+        """Write what the model makes of each fixed prompt."""
+        line = {"step": step, "kind": "samples", "texts": texts}
+        self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for prompt, text in texts.items():
+            self._board.add_text(f"samples/{prompt}", f"**{prompt}**{text}", step)
+
+    def flush(self) -> None:
+        """Bring everything to disk, so that a killed run has lost no figures."""
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+        self._board.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._metrics.close()
+        self._board.close()
+
+
+class Clock:
+    """Seconds of training since the last reading, without what was not training."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self._start = time.perf_counter()
+        self._paused = 0.0
+
+    def exclude(self, seconds: float) -> None:
+        """Do not count these seconds: saving, validation."""
+        self._paused += seconds
+
+    def read(self) -> float:
+        """Seconds of training since the last call."""
+        now = time.perf_counter()
+        elapsed = now - self._start - self._paused
+        self._start, self._paused = now, 0.0
+        return max(elapsed, 1e-9)
+
+
+def peak_memory(device: torch.device) -> float:
+    """The largest memory this process has used so far in GiB: the GPU's, or the host's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as a person reads them: 42s, 3min10s, 5h07min, 2d03h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}min{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}min"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Rewrite metrics.jsonl without records after `step` and without a half-written last line."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        record = _parsed(line)
+        if record is not None and record["step"] <= step:
+            kept.append(line + "\n")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(kept), "utf-8")
+    temporary.replace(path)
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
