@@ -1,4 +1,4 @@
-"""deepspeed launcher/pretrain.py --config FILE --data SHARDS --output RUN [--option VALUE ...]"""
+"""Pretrain: deepspeed launcher/pretrain.py --config FILE --data SHARDS --output RUN [...]."""
 
 import sys
 

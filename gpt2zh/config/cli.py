@@ -39,7 +39,7 @@ class Verb:
     config: type | tuple[type, ...]
     """Dataclass of its options, or several whose options stand side by side."""
     run: str
-    """`module:function` of these options, imported only when the verb runs, so that help stays fast."""
+    """`module:function` of these options, imported when the verb runs: help stays fast."""
     summary: str
     """One line for the list of verbs."""
     positional: str | None = None

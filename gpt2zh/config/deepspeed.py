@@ -19,14 +19,14 @@ from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 AUTO = "auto"
 
 # What DeepSpeed reads at the top level and would ignore without a word when misspelt.
-_TOP_LEVEL = (
+_TOP_LEVEL = frozenset(
     "activation_checkpointing aio bf16 bfloat16 comms_logger communication_data_type "
     "compression_training csv_monitor data_types dataloader_drop_last dump_state flops_profiler "
     "fp16 gradient_accumulation_steps gradient_clipping gradient_predivide_factor memory_breakdown "
     "optimizer prescale_gradients scheduler sparse_gradients steps_per_print tensorboard "
     "torch_autocast train_batch_size train_micro_batch_size_per_gpu wall_clock_breakdown "
-    "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization"
-).split()
+    "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization".split()  # noqa: SIM905
+)
 # Another optimizer or gradient path than the one our checkpoints and losses are exact for.
 _REFUSED = {
     "torch_autocast": "use train.precision",

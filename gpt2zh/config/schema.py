@@ -80,7 +80,7 @@ class CheckpointConfig:
     keep_last: int = 3
     """Newest checkpoints kept, in number; at least 1."""
     keep_every: int = 0
-    """Checkpoints at multiples of this many steps are kept for good; 0 keeps none beyond the newest."""
+    """Checkpoints at multiples of this many steps are kept for good; 0 keeps only the newest."""
 
 
 @dataclass(frozen=True, kw_only=True)

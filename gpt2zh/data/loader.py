@@ -5,9 +5,10 @@ What was read ahead is nobody's progress: the loop counts the rows that the weig
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -45,7 +46,7 @@ def training_steps(
     pad_id: int,
     world: World,
     device: torch.device,
-) -> Iterator[list[Batch]]:
+) -> Generator[list[Batch], None, None]:
     """Yield for ever this rank's micro-batches of one optimizer step after the other.
 
     Args:
@@ -71,8 +72,9 @@ def training_steps(
             yield [b.pinned() for b in batches] if device.type == "cuda" else batches
             position += global_batch
 
-    for batches in read_ahead(read()):
-        yield [batch.to(device) for batch in batches]
+    with contextlib.closing(read_ahead(read())) as ahead:
+        for batches in ahead:
+            yield [batch.to(device) for batch in batches]
 
 
 def validation_batches(
@@ -92,8 +94,11 @@ def validation_batches(
         yield batch if len(mine) else Batch(batch.input_ids, batch.labels.fill_(IGNORED), 0)
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield `items` while a thread prepares the next ones; its exceptions are raised here."""
+def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """Yield `items` while a thread prepares the next ones; its exceptions are raised here.
+
+    Close it: a thread that still computes while Python exits takes the process down with it.
+    """
     ready: queue.Queue[Item | BaseException] = queue.Queue(maxsize=_AHEAD)
     left = threading.Event()
 
@@ -112,7 +117,8 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
         except BaseException as error:  # handed to the reader, who raises it
             ready.put(error)
 
-    threading.Thread(target=work, name="read-ahead", daemon=True).start()
+    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    thread.start()
     try:
         while True:
             item = ready.get()
@@ -123,3 +129,4 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
     finally:
         left.set()
+        thread.join()

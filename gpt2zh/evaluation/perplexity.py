@@ -30,7 +30,7 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp of the loss; compares models with the same tokenizer only."""
+        """The exponential of the loss; compares models with the same tokenizer only."""
         return math.exp(min(self.loss, 700.0))
 
     @property

@@ -19,7 +19,7 @@ class SamplingConfig:
     top_k: int = 50
     """Only the most likely tokens, in number, may be chosen; 0 allows all."""
     top_p: float = 0.95
-    """Only the most likely tokens that together have this probability may be chosen; 1 allows all."""
+    """Only the likeliest tokens that together have this probability may be chosen; 1 allows all."""
     beams: int = 1
     """Continuations followed at once, the likeliest is kept; above 1 greedy needs temperature 0."""
     repetition_penalty: float = 1.0

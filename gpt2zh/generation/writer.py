@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
+from transformers.utils.logging import disable_progress_bar
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.generation.sampling import SamplingConfig
@@ -37,6 +38,7 @@ class Writer:
             near = sorted(path.name for path in folder.glob("checkpoint-*"))
             cure = f"it holds {', '.join(near)}: name one of them" if near else "is the path right?"
             raise UserError(f"--model {folder} has no config.json; {cure}")
+        disable_progress_bar()  # loading takes a second
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
         return cls(model.to(device).eval(), load_tokenizer(str(folder)))
@@ -90,14 +92,14 @@ class Writer:
         room = context - len(ids)
         if room < sampling.max_new_tokens:
             raise UserError(
-                f"the prompt has {len(ids)} tokens and max_new_tokens is {sampling.max_new_tokens}, "
-                f"together more than the model's context of {context}; "
+                f"the prompt has {len(ids)} tokens and max_new_tokens is "
+                f"{sampling.max_new_tokens}, together more than the model's context of {context}; "
                 + (f"set max_new_tokens {room}" if room > 0 else "shorten the prompt")
             )
         return ids
 
     def samples(self, prompts: tuple[str, ...], *, tokens: int, synced: bool) -> list[str]:
-        """Continue fixed prompts the same way every time, leaving all random numbers as they were."""
+        """Continue fixed prompts the same way every time; random numbers stay as they were."""
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         context = self.model.config.max_position_embeddings
         written = []

@@ -60,7 +60,7 @@ def checkpoint_bytes(model: ModelConfig, vocabulary: int) -> int:
 
 
 def peak_flops(device_name: str) -> float | None:
-    """The card's peak in FLOP/s, or None when it is not known: no MFU is better than a wrong one."""
+    """The card's peak in FLOP/s, or None when unknown: no MFU is better than a wrong one."""
     for name in sorted(_PEAKS, key=len, reverse=True):
         if all(word in device_name for word in name.split()):
             return _PEAKS[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -100,11 +99,7 @@ class RunHooks:
         asked, limited, save, validate = self._control.any(
             self._stop.asked(),
             bool(limit)
-            and (
-                done_here >= limit.steps
-                if limit.steps
-                else now - self._started >= limit.seconds
-            ),
+            and (done_here >= limit.steps if limit.steps else now - self._started >= limit.seconds),
             self._checkpoint.every.due(step=state.step, seconds=now - self._saved_at),
             self._validation.every.due(step=state.step, seconds=now - self._validated_at),
         )

@@ -158,9 +158,7 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
     resume_from = _resume_from(plan)
     if world.is_main:
         raise_all(_output_faults(plan), "the output folder")
-    return Plan(
-        config, options, world, resolved, manifest, tokenizer, train, held_out, resume_from
-    )
+    return Plan(config, options, world, resolved, manifest, tokenizer, train, held_out, resume_from)
 
 
 def describe(plan: Plan) -> str:

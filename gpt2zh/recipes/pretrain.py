@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from importlib.metadata import version
@@ -28,14 +29,20 @@ from gpt2zh.train.telemetry import TENSORBOARD
 
 
 def run(plan: Plan, stop: StopRequest) -> None:
-    """Train as planned; all ranks call it.
+    """Start the process group, train as planned, and leave the group; all ranks call it.
 
     Args:
         plan: What to do, checked.
         stop: Already listening for signals.
     """
+    device = start_processes(plan.world)
+    train(plan, stop, device)
+    close()
+
+
+def train(plan: Plan, stop: StopRequest, device: torch.device) -> None:
+    """Train as planned in the process group that is there."""
     config, world = plan.config, plan.world
-    device = start_processes(world)
     control = Control()
     resume_from: Path | None = control.broadcast(plan.resume_from)
 
@@ -91,19 +98,19 @@ def run(plan: Plan, stop: StopRequest) -> None:
     )
     if resume_from is not None:
         say(world, f"continuing from {resume_from} at step {state.step}")
-    fit(
-        engine,
-        steps,
-        state,
-        last_step=plan.steps,
-        rows_per_step=config.train.global_batch,
-        tokens_per_row=config.model.context,
-        learning_rate=plan.learning_rate,
-        hooks=hooks,
-    )
+    with contextlib.closing(steps):
+        fit(
+            engine,
+            steps,
+            state,
+            last_step=plan.steps,
+            rows_per_step=config.train.global_batch,
+            tokens_per_row=config.model.context,
+            learning_rate=plan.learning_rate,
+            hooks=hooks,
+        )
     hooks.close()
     _farewell(plan, state, hooks.stopped)
-    close()
 
 
 def _open_run_folder(plan: Plan, state: TrainState) -> None:

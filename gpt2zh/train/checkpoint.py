@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,11 @@ def save(
 
     def write() -> dict[str, dict[str, Any]]:
         name = f"optimizer-{world.rank:05d}-of-{world.size:05d}.safetensors"
-        save_file(moments, temporary / name)
+        _write_tensors(moments, temporary / name)
         written = [temporary / name]
         if world.is_main:
-            save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
-            save_file(_by_rank(random), temporary / RNG)
+            _write_tensors(weights, temporary / WEIGHTS)
+            _write_tensors(_by_rank(random), temporary / RNG)
             _write_model_folder(engine, temporary, facts)
             described = _describe_state(engine, state, facts, world)
             (temporary / files.STATE).write_text(json.dumps(described, indent=1), "utf-8")
@@ -124,9 +125,18 @@ def _attempt(control: Control, act: Any) -> Any:
     return result
 
 
-def _my_share(
-    engine: Any, world: World
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o666 & ~_umask())  # safetensors writes files that nobody else can read
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _my_share(engine: Any, world: World) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Copies in host memory: all weights on rank 0, this rank's share of the moments."""
     weights: dict[str, torch.Tensor] = {}
     moments: dict[str, torch.Tensor] = {}

@@ -8,7 +8,6 @@ its manifest is there and every file has the size that it tells.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2zh.config.errors import UserError
+from gpt2zh.data.checksum import file_sha256
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
@@ -57,7 +57,7 @@ def faults(folder: Path, *, content: bool) -> list[str]:
             found.append(f"{path} is missing")
         elif path.stat().st_size != entry["bytes"]:
             found.append(f"{path} has {path.stat().st_size} bytes, should have {entry['bytes']}")
-        elif content and sha256(path) != entry["sha256"]:
+        elif content and file_sha256(path) != entry["sha256"]:
             found.append(f"{path} was altered: its sha256 differs from the manifest's")
     return found
 
@@ -82,7 +82,9 @@ def require_complete(folder: Path) -> None:
     wrong = faults(folder, content=True)
     if not wrong:
         return
-    others = [str(path) for _, path in checkpoints(folder.parent) if not faults(path, content=False)]
+    others = [
+        str(path) for _, path in checkpoints(folder.parent) if not faults(path, content=False)
+    ]
     cure = f"complete ones there: {', '.join(others)}" if others else "none is complete there"
     raise UserError(f"--resume {folder} is no complete checkpoint: {'; '.join(wrong)}. {cure}")
 
@@ -92,21 +94,12 @@ def read_state(folder: Path) -> dict[str, Any]:
     return json.loads((folder / STATE).read_text("utf-8"))
 
 
-def sha256(path: Path) -> str:
-    """The sha256 of a file as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def describe(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
     """Bring files to disk and return the manifest's entries of them, by file name."""
     entries = {}
     for path in paths:
         _sync(path)
-        entries[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        entries[path.name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     return entries
 
 

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a console line, metrics.jsonl and TensorBoard, equal figures."""
+"""What a run tells: one console line, metrics.jsonl and TensorBoard with equal figures."""
 
 from __future__ import annotations
 
