@@ -73,8 +73,8 @@ def save(
             _write_model_folder(engine, temporary, facts)
             described = _describe_state(engine, state, facts, world)
             (temporary / files.STATE).write_text(json.dumps(described, indent=1), "utf-8")
-            written = [p for p in temporary.iterdir() if not p.name.startswith("optimizer-")]
-            written.append(temporary / name)
+            # Not the other ranks' files, which may still be growing under names with a dot.
+            written += [p for p in temporary.iterdir() if not p.name.startswith((".", "optimizer-"))]
         return files.describe(written)
 
     entries = {k: v for part in control.gather(_attempt(control, write)) for k, v in part.items()}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The whole way on a small corpus: prepare, pretrain, stop, resume, write. `make demo` calls it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=demo/out
+gpus=$(python -c 'import torch; print(torch.cuda.device_count())')
+if [ "$gpus" -gt 0 ]; then
+    ranks=${RANKS:-$gpus}
+    places=(--num_gpus "$ranks")
+else
+    ranks=${RANKS:-2}
+    places=(--num_accelerators "$ranks")
+    export DS_ACCELERATOR=cpu
+fi
+
+say() { printf '\n== %s\n' "$*"; }
+pretrain() {
+    deepspeed --quiet "${places[@]}" launcher/pretrain.py --config configs/demo.yaml \
+        --data "$out/shards" --output "$out/run" --deepspeed_config ds_configs/zero1.json "$@"
+}
+
+rm -rf "$out"
+say "1/5 prepare: CSV folders to packed rows"
+python -m data_tools prepare --input 'demo/corpus/**/*.csv' --output "$out/shards" \
+    --validation-fraction 0.05
+
+say "2/5 pretrain a tiny GPT-2 on $ranks ranks, and stop half-way"
+pretrain --stop-after 100steps
+
+say "3/5 the same command again continues"
+pretrain
+
+last=$(ls -d "$out"/run/checkpoint-* | sort -V | tail -n 1)
+say "4/5 write"
+for prompt in 从前有座山 今天早上 甲：; do
+    gpt2zh generate --model "$last" --prompt "$prompt" --max-new-tokens 60 --temperature 0.7 \
+        --repetition-penalty 1.1 --seed 1
+    echo
+done
+
+say "5/5 what is there now"
+echo "checkpoint   $last"
+echo "curves       .venv/bin/tensorboard --logdir $out/run/tensorboard"
+echo "write more   .venv/bin/gpt2zh generate --model $last --prompt 从前有座山"
