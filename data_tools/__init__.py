@@ -1,0 +1,1 @@
+"""Prepare text for training: CSV files to packed shards, run as `python -m data_tools`."""

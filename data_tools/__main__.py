@@ -1,0 +1,43 @@
+"""`python -m data_tools <verb>`: everything that makes data, none of which needs torch."""
+
+from __future__ import annotations
+
+import sys
+
+from data_tools.config import PrepareConfig, TrainTokenizerConfig, VerifyConfig
+from gpt2zh.config.cli import Verb, run_verbs
+
+VERBS = (
+    Verb(
+        name="prepare",
+        config=PrepareConfig,
+        run="data_tools.prepare:run",
+        summary="turn CSV files into packed shards of token ids",
+    ),
+    Verb(
+        name="train-tokenizer",
+        config=TrainTokenizerConfig,
+        run="data_tools.train_tokenizer:run",
+        summary="train a lossless tokenizer on your own CSV files",
+    ),
+    Verb(
+        name="verify",
+        config=VerifyConfig,
+        run="data_tools.verify:run",
+        summary="check every shard of a folder against its sha256",
+        positional="shards",
+    ),
+)
+
+
+def main() -> int:
+    """Run the verb on the command line and return the exit code."""
+    return run_verbs(
+        prog="python -m data_tools",
+        description="Prepare Chinese text for training.",
+        verbs=VERBS,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""The file format of token rows, written once and memory-mapped ever after.
+
+A shard is an Arrow IPC *stream* with a single record batch of one column, `input_ids`:
+fixed_size_list<uint16>[row_length] (uint32 where the vocabulary needs it). One batch makes the
+rows one contiguous block, which numpy sees without a copy; the stream format is the one that
+`datasets.Dataset.from_file` opens. A folder of shards with its manifest is a `ShardSet`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from gpt2zh.config.errors import UserError
+from gpt2zh.data.checksum import file_sha256
+from gpt2zh.data.manifest import FORMAT_VERSION, Manifest, ShardEntry, read_manifest
+
+COLUMN = "input_ids"
+TRAIN, VALIDATION = "train", "validation"
+
+_VERSION_KEY = b"gpt2zh.format"
+_LENGTH_KEY = b"gpt2zh.row_length"
+_TOKENIZER_KEY = b"gpt2zh.tokenizer"
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    """Return the smallest type that holds every id.
+
+    Raises:
+        UserError: No type does.
+    """
+    if vocab_size <= 65535:
+        return np.dtype(np.uint16)
+    if vocab_size <= 2**32:
+        return np.dtype(np.uint32)
+    raise UserError(
+        f"the tokenizer has {vocab_size} ids, but a token is stored in 32 bits (at most {2**32}); "
+        "use a tokenizer with a smaller vocabulary"
+    )
+
+
+def write_shard(path: Path, rows: np.ndarray, *, tokenizer_hash: str) -> ShardEntry:
+    """Write rows to a new file, flush it to the disk and describe it.
+
+    Args:
+        path: Name of the file.
+        rows: Token ids, (rows, row_length), uint16 or uint32, contiguous.
+        tokenizer_hash: Which tokenizer made them.
+    """
+    assert rows.ndim == 2 and rows.flags.c_contiguous, (rows.shape, rows.flags)
+    row_length = rows.shape[1]
+    column = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), row_length)
+    metadata = {
+        _VERSION_KEY: str(FORMAT_VERSION),
+        _LENGTH_KEY: str(row_length),
+        _TOKENIZER_KEY: tokenizer_hash,
+    }
+    schema = pa.schema([pa.field(COLUMN, column.type)], metadata=metadata)
+    with path.open("wb") as file:
+        with pa.ipc.new_stream(file, schema) as writer:
+            writer.write_batch(pa.record_batch([column], schema=schema))
+        file.flush()
+        os.fsync(file.fileno())
+    return ShardEntry(
+        file=path.name, rows=len(rows), bytes=path.stat().st_size, sha256=file_sha256(path)
+    )
+
+
+class Shard:
+    """One memory-mapped file of rows."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the file; the rows are read from the disk when they are looked at.
+
+        Raises:
+            UserError: It is no shard, or a damaged one.
+        """
+        self.path = path
+        try:
+            batches = list(pa.ipc.open_stream(pa.memory_map(str(path))))
+            (batch,) = batches
+            metadata = batch.schema.metadata
+            self.row_length = int(metadata[_LENGTH_KEY])
+            self.tokenizer_hash = metadata[_TOKENIZER_KEY].decode()
+            values = batch.column(COLUMN).flatten().to_numpy(zero_copy_only=True)
+            self.tokens: np.ndarray = values.reshape(len(batch), self.row_length)  # (rows, T)
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"shard {path} cannot be opened, it is truncated, altered or no shard "
+                f"({type(error).__name__}: {error}); prepare the shards again or copy it anew"
+            ) from error
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.tokens)
+
+
+class ShardSet:
+    """All rows of one split, numbered through from 0."""
+
+    def __init__(self, folder: Path, split: str, shards: list[Shard], manifest: Manifest) -> None:
+        """Join shards; use `open`, which checks them against the manifest."""
+        self.folder = folder
+        self.split = split
+        self.shards = shards
+        self.manifest = manifest
+        self.row_length = manifest.row_length
+        self.fingerprint = manifest.fingerprint
+        # Shard i holds the rows from _starts[i] up to _starts[i + 1].
+        self._starts = np.cumsum([0, *(shard.rows for shard in shards)])
+        self.rows = int(self._starts[-1])
+
+    @classmethod
+    def open(cls, folder: Path, split: str = TRAIN) -> ShardSet:
+        """Map all shards of a split.
+
+        Raises:
+            UserError: A file is missing, has another size than it was written with, or holds
+                something else than the manifest says.
+        """
+        manifest = read_manifest(folder)
+        if split not in manifest.splits:
+            raise UserError(
+                f"{folder} has no split '{split}'; it has: {', '.join(manifest.splits)}"
+            )
+        shards = []
+        for entry in manifest.splits[split].shards:
+            check_size(folder, entry)
+            shard = Shard(folder / entry.file)
+            found = (shard.rows, shard.row_length, shard.tokenizer_hash)
+            said = (entry.rows, manifest.row_length, manifest.tokenizer.hash)
+            if found != said:
+                raise UserError(
+                    f"shard {shard.path} holds {_describe(*found)}, but the manifest says "
+                    f"{_describe(*said)}; it belongs to another folder: copy the right one"
+                )
+            shards.append(shard)
+        return cls(folder, split, shards, manifest)
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        """Return the rows of these numbers, in their order.
+
+        Args:
+            indices: Row numbers, (n,), each from 0 up to `rows`.
+
+        Returns:
+            A new array of token ids, (n, T).
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < self.rows:
+            raise IndexError(
+                f"row {indices.min()} or {indices.max()} is outside 0..{self.rows - 1}"
+            )
+        if len(self.shards) == 1:
+            return self.shards[0].tokens[indices]
+        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        dtype = self.shards[0].tokens.dtype if self.shards else np.uint16
+        out = np.empty((len(indices), self.row_length), dtype)
+        for owner in np.unique(owners):
+            where = np.flatnonzero(owners == owner)
+            out[where] = self.shards[owner].tokens[indices[where] - self._starts[owner]]
+        return out
+
+    def verify(self) -> None:
+        """Read every file of the split and compare its sha256 with the manifest's.
+
+        Raises:
+            UserError: A file is not what was written.
+        """
+        for entry in self.manifest.splits[self.split].shards:
+            verify_shard(self.folder, entry)
+
+
+def check_size(folder: Path, entry: ShardEntry) -> None:
+    """Compare a shard's size on the disk with the manifest's.
+
+    Raises:
+        UserError: The file is missing, or shorter or longer than it was written.
+    """
+    path = folder / entry.file
+    if not path.is_file():
+        raise UserError(f"shard {path} is missing; copy it here or prepare the shards again")
+    size = path.stat().st_size
+    if size != entry.bytes:
+        state = "truncated" if size < entry.bytes else "altered"
+        raise UserError(
+            f"shard {path} is {state}: it has {size} bytes, the manifest says {entry.bytes}; copy "
+            "it anew or prepare the shards again"
+        )
+
+
+def verify_shard(folder: Path, entry: ShardEntry) -> None:
+    """Compare a shard's size and sha256 with the manifest's.
+
+    Raises:
+        UserError: They differ.
+    """
+    check_size(folder, entry)
+    digest = file_sha256(folder / entry.file)
+    if digest != entry.sha256:
+        raise UserError(
+            f"shard {folder / entry.file} was altered: its sha256 is {digest[:16]}..., the "
+            f"manifest says {entry.sha256[:16]}...; copy it anew or prepare the shards again"
+        )
+
+
+def _describe(rows: int, row_length: int, tokenizer_hash: str) -> str:
+    return f"{rows} rows of {row_length} tokens of tokenizer {tokenizer_hash[:12]}"

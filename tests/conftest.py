@@ -1,0 +1,64 @@
+"""A tiny tokenizer and tiny shards, made by the real commands, for all tests."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+
+import pytest
+
+from data_tools.config import PrepareConfig
+from data_tools.prepare import run as prepare
+
+ROOT = Path(__file__).parent.parent
+DEMO = ROOT / "demo" / "corpus"
+
+
+def demo_texts() -> list[str]:
+    """Every document of the demo corpus, in the order of its files."""
+    texts = []
+    for path in sorted(DEMO.rglob("*.csv")):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            texts += [row["content"] for row in csv.DictReader(file)]
+    return texts
+
+
+def write_csv(path: Path, texts: list[str]) -> Path:
+    """Write documents as a CSV with an id column beside `content`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "content"])
+        writer.writerows(enumerate(texts))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT vocab.txt of the demo corpus' characters, so that tiny models stay tiny."""
+    characters = sorted({c for text in demo_texts() for c in text.lower() if not c.isspace()})
+    pieces = [f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    path = tmp_path_factory.mktemp("tokenizer") / "vocab.txt"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *pieces]
+    path.write_text("\n".join(words) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(tmp_path_factory: pytest.TempPathFactory, tiny_vocabulary: Path) -> Path:
+    """Shards with rows of 32 tokens from some verses of the demo corpus: 20-odd for training, a few held out."""
+    folder = tmp_path_factory.mktemp("data")
+    texts = [text for text in demo_texts() if len(text) < 60]
+    random.Random(0).shuffle(texts)
+    write_csv(folder / "corpus" / "part.csv", texts[:20])
+    prepare(
+        PrepareConfig(
+            input=(str(folder / "corpus"),),
+            output=folder / "shards",
+            tokenizer=str(tiny_vocabulary),
+            row_length=32,
+            validation_fraction=0.2,
+        )
+    )
+    return folder / "shards"

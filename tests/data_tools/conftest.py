@@ -1,0 +1,69 @@
+"""CSV files, a small BERT vocabulary, and the command line run in this process."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from data_tools.__main__ import main
+
+Command = Callable[..., int]
+
+TEXTS = (
+    "从前有座山，山里有座庙。",
+    "第一行\n第二行，“引号”和‘单引号’…—\n\n  两个空格",
+    'He said "hello", 然后走了。\tTab\r\nCRLF',
+    "龘䶮😀 <eos> [SEP] <0x41> ＡＢＣ",
+    "短",
+)
+
+
+@pytest.fixture
+def write_csv(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes rows of texts as CSV."""
+
+    def write(
+        name: str,
+        texts: Sequence[str] = TEXTS,
+        *,
+        header: Sequence[str] = ("id", "content", "date"),
+        encoding: str = "utf-8",
+        lineterminator: str = "\r\n",
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding=encoding, newline="") as file:
+            # Python's writer leaves a lone CR bare where the lines end in LF.
+            quoting = csv.QUOTE_MINIMAL if "\r" in lineterminator else csv.QUOTE_ALL
+            writer = csv.writer(file, lineterminator=lineterminator, quoting=quoting)
+            writer.writerow(header)
+            for number, text in enumerate(texts):
+                writer.writerow([text if name == "content" else number for name in header])
+        return path
+
+    return write
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that runs `python -m data_tools` with arguments; it gives the exit code."""
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["data_tools", *map(str, arguments)])
+        return main()
+
+    return run
+
+
+@pytest.fixture
+def bert_tokenizer(tmp_path: Path) -> Path:
+    """Return a vocab.txt with the characters of `TEXTS`."""
+    path = tmp_path / "bert" / "vocab.txt"
+    path.parent.mkdir()
+    signs = sorted({sign for text in TEXTS for sign in text.lower() if not sign.isspace()})
+    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs]), "utf-8")
+    return path

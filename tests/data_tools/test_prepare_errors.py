@@ -1,0 +1,157 @@
+"""What `prepare` refuses: exit code 2, a message with the cure, and nothing half written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from data_tools import prepare as prepare_module
+from data_tools.output import new_folder
+from gpt2zh.config.errors import UserError
+
+from .conftest import Command
+
+
+@pytest.fixture
+def refused(command: Command, tmp_path: Path, capsys):
+    """Return a function that runs `prepare`, expects a refusal, and returns the message."""
+
+    def run(*arguments: object, output: Path | None = None) -> str:
+        output = output or tmp_path / "out"
+        existed = output.exists()
+        parent = {path: set(os.listdir(path)) for path in output.parents if path.is_dir()}
+        assert command("prepare", "--output", output, *arguments) == 2
+        assert output.exists() == existed
+        assert all(set(os.listdir(path)) == names for path, names in parent.items())
+        told = capsys.readouterr()
+        assert told.err.startswith("error: ") and "Traceback" not in told.err
+        return told.err
+
+    return run
+
+
+def test_no_file_matches(refused, tmp_path: Path) -> None:
+    assert "no file matches" in refused("--input", tmp_path / "none/**/*.csv")
+
+
+def test_no_content_column_in_the_last_of_many_files(
+    refused, write_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_module, "build", None)  # it is found before the work begins
+    write_csv("in/a.csv")
+    last = write_csv("in/b.csv", header=("id", "text"))
+    message = refused("--input", tmp_path / "in")
+    assert f"{last} has no column 'content'; its columns are: id, text" in message
+
+
+def test_no_document_in_the_files(refused, write_csv) -> None:
+    path = write_csv("in/a.csv", ["", "  "])
+    message = refused("--input", path)
+    assert "the corpus is empty: 1 files hold no document (2 empty, 0 set aside)" in message
+
+
+def test_every_row_broken(refused, write_csv) -> None:
+    path = write_csv("in/a.csv", [], header=("content",))
+    path.write_bytes(b"content\n\xff\n\xfe\n")
+    assert "2 set aside: 2 bad UTF-8" in refused("--input", path)
+
+
+def test_existing_output_without_overwrite(refused, write_csv, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("mine")
+    assert "exists already" in refused("--input", write_csv("in/a.csv"))
+
+
+def test_overwrite_of_a_folder_that_holds_no_shards(refused, write_csv, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("mine")
+    message = refused("--input", write_csv("in/a.csv"), "--overwrite")
+    assert "is no folder of shards" in message
+    assert (tmp_path / "out/thesis.txt").read_text() == "mine"
+
+
+def test_output_that_is_a_file(refused, write_csv, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert "is a file" in refused("--input", write_csv("in/a.csv"), "--overwrite")
+
+
+def test_output_that_cannot_be_written(refused, write_csv, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    message = refused("--input", write_csv("in/a.csv"), output=tmp_path / "file/out")
+    assert "cannot write" in message and "choose an output folder" in message
+
+
+def test_bad_options_are_all_named_at_once(refused, write_csv) -> None:
+    message = refused(
+        *("--input", write_csv("in/a.csv"), "--row-length", 3),
+        *("--validation-fraction", 1.5, "--shard-rows", 0),
+    )
+    assert "--row-length 3 is too short; give at least 8" in message
+    assert "--validation-fraction 1.5" in message and "--shard-rows 0" in message
+
+
+def test_zero_nlp_packing_without_cls_and_sep(refused, write_csv) -> None:
+    message = refused("--input", write_csv("in/a.csv"), "--packing", "zero_nlp")
+    assert "tokenizer builtin does not have" in message and "bert-base-chinese" in message
+
+
+def test_zero_nlp_packing_that_drops_everything(refused, write_csv, bert_tokenizer: Path) -> None:
+    options = ("--packing", "zero_nlp", "--tokenizer", bert_tokenizer)
+    message = refused("--input", write_csv("in/a.csv"), *options, "--validation-fraction", 0)
+    assert "--packing zero_nlp dropped all of the 5 documents" in message
+
+
+def test_full_disk_is_foreseen(refused, write_csv, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
+    assert "0.00 GB free" in refused("--input", write_csv("in/a.csv", ["很多字" * 100]))
+
+
+def test_disk_that_fills_up_leaves_nothing(
+    refused, write_csv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(prepare_module, "write_manifest", full)
+    assert "is full; nothing was kept" in refused("--input", write_csv("in/a.csv"))
+
+
+def test_unknown_tokenizer(refused, write_csv) -> None:
+    message = refused("--input", write_csv("in/a.csv"), "--tokenizer", "nowhere")
+    assert "no tokenizer 'nowhere'" in message
+
+
+def interrupted(target: Path) -> None:
+    """Fill a new folder and be stopped before it is complete."""
+    with new_folder(target, overwrite=True) as building:
+        (building / "manifest.json").write_text("new")
+        raise KeyboardInterrupt
+
+
+def test_interruption_keeps_the_old_folder_and_no_new_one(tmp_path: Path) -> None:
+    old = tmp_path / "out"
+    old.mkdir()
+    (old / "manifest.json").write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(old)
+    assert (old / "manifest.json").read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def overtaken(target: Path) -> None:
+    """Fill a new folder while somebody else puts one in its place."""
+    with new_folder(target):
+        target.mkdir()
+        (target / "thesis.txt").write_text("mine")
+
+
+def test_folder_that_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exists already"):
+        overtaken(tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out/thesis.txt").read_text() == "mine"

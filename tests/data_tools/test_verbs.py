@@ -1,0 +1,123 @@
+"""The other verbs, and what the command line promises as a whole."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_tools import progress as progress_module
+from data_tools.progress import Progress
+from data_tools.read import Document
+from data_tools.train_tokenizer import take_sample
+from gpt2zh.text.tokenizer import load_tokenizer
+
+from .conftest import TEXTS, Command
+
+
+@pytest.fixture
+def shards(write_csv, command: Command, tmp_path: Path, capsys) -> Path:
+    out = tmp_path / "shards"
+    assert command("prepare", "--input", write_csv("in/a.csv"), "--output", out) == 0
+    capsys.readouterr()
+    return out
+
+
+def test_verify_accepts_what_prepare_wrote(command: Command, shards: Path, capsys) -> None:
+    assert command("verify", shards) == 0
+    assert "1 shards" in capsys.readouterr().out
+
+
+def test_verify_names_every_altered_file(command: Command, shards: Path, capsys) -> None:
+    shard = shards / "train-00000.arrow"
+    data = bytearray(shard.read_bytes())
+    data[-100] ^= 1
+    shard.write_bytes(data)
+    tokenizer = shards / "tokenizer/tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text("utf-8").replace('"从前"', '"前从"', 1), "utf-8")
+    assert command("verify", shards) == 2
+    told = capsys.readouterr().err
+    assert f"shard {shard} was altered" in told and "tokenizer" in told and "2 faults" in told
+
+
+def test_verify_of_another_folder_says_so(command: Command, tmp_path: Path, capsys) -> None:
+    assert command("verify", tmp_path) == 2
+    assert "holds no shards" in capsys.readouterr().err
+
+
+def test_trained_tokenizer_is_usable_and_lossless(
+    write_csv, command: Command, tmp_path: Path
+) -> None:
+    path = write_csv("in/a.csv", TEXTS * 20)
+    out = tmp_path / "tokenizer"
+    options = ("--output", out, "--vocab-size", 8000)
+    assert command("train-tokenizer", "--input", f"{path}@5000", *options) == 0
+    tokenizer = load_tokenizer(out)
+    assert tokenizer.vocab_size <= 8000
+    assert [tokenizer.decode(ids) for ids in tokenizer.encode_batch(TEXTS)] == list(TEXTS)
+    assert len(tokenizer.encode(TEXTS[0])) < len(TEXTS[0])
+
+
+def test_train_tokenizer_without_text_is_refused(
+    write_csv, command: Command, tmp_path: Path, capsys
+) -> None:
+    path = write_csv("in/a.csv", [""])
+    out = tmp_path / "tokenizer"
+    assert command("train-tokenizer", "--input", path, "--output", out) == 2
+    assert "hold no text" in capsys.readouterr().err and not out.exists()
+
+
+def test_sample_depends_on_the_texts_alone_and_keeps_its_limit() -> None:
+    documents = [Document(text, text.encode(), 1) for text in (f"第{i}篇" for i in range(1000))]
+    sample = take_sample(iter(documents), 500)
+    assert sample == take_sample(reversed(documents), 500)
+    assert 480 < sum(map(len, sample)) <= 500
+
+
+@pytest.mark.parametrize("arguments", [[], ["prepare"], ["train-tokenizer"], ["verify"]])
+def test_help_never_imports_torch_or_the_tokenizer(arguments: list[str]) -> None:
+    heavy = ("torch", "deepspeed", "transformers", "tokenizers", "pyarrow", "numpy")
+    loaded = imported_by(f"sys.argv = ['data_tools', *{arguments}, '--help']; main()")
+    assert not loaded & set(heavy)
+
+
+def test_data_tools_never_import_torch() -> None:
+    code = "import data_tools.prepare, data_tools.train_tokenizer, data_tools.verify"
+    assert not imported_by(code) & {"torch", "deepspeed", "transformers"}
+
+
+def imported_by(code: str) -> set[str]:
+    """Run `code` in a fresh interpreter and return the top-level modules it loaded."""
+    script = (
+        "import contextlib, io, sys\nfrom data_tools.__main__ import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    {code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+class Terminal(io.StringIO):
+    """A text stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "end"), [(Terminal(), ""), (io.StringIO(), "\n")])
+def test_progress_tells_share_speed_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, end: str
+) -> None:
+    clock = iter([0.0, 100.0, 100.1])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    progress = Progress("preparing", 400_000_000, stream=stream)
+    progress.show(100_000_000)
+    progress.show(100_100_000)  # too soon after the last
+    told = stream.getvalue()
+    assert told.strip("\r \n") == "preparing  25 % of 400 MB, 1.0 MB/s, 0:05:00 left"
+    assert told.endswith("\n") == bool(end)

@@ -1,0 +1,189 @@
+"""A stopped and resumed run equals an undisturbed one: bit for bit on the same ranks.
+
+Everything runs for real: processes that talk through gloo, DeepSpeed's engine, files. Each module
+fixture starts processes as few times as the question allows.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from ranks import run_ranks
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.ranks
+
+STEPS, STOP = 7, 3  # 20-odd rows, 8 a step: step 7 lies in the third epoch
+
+# name, ZeRO JSON, precision
+EXACT = {
+    "zero0-fp32": ({"stage": 0}, "fp32"),
+    "zero1-fp32": ({"stage": 1}, "fp32"),
+    "zero2-fp32": ({"stage": 2}, "fp32"),
+    "zero3-fp32": ({"stage": 3}, "fp32"),
+    "zero0-bf16": ({"stage": 0}, "bf16"),
+    "zero1-bf16": ({"stage": 1}, "bf16"),
+    "zero2-bf16": ({"stage": 2}, "bf16"),
+    "zero3-bf16": ({"stage": 3}, "bf16"),
+    "zero2-offload-bf16": ({"stage": 2, "offload_optimizer": {"device": "cpu"}}, "bf16"),
+    "zero3-offload-fp32": (
+        {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}},
+        "fp32",
+    ),
+}
+HALF = {f"zero{stage}-fp16": ({"stage": stage}, "fp16") for stage in (0, 1, 3)}
+
+
+def arguments(
+    shards: Path, output: Path, zero: dict, precision: str = "fp32", **more: object
+) -> list[str]:
+    """The command line of a tiny run."""
+    ds = output.parent / f"{output.name}.json"
+    ds.parent.mkdir(parents=True, exist_ok=True)
+    ds.write_text(json.dumps({"zero_optimization": zero}))
+    options = {
+        "data": shards,
+        "output": output,
+        "deepspeed-config": ds,
+        "model.layers": 2,
+        "model.heads": 2,
+        "model.width": 30,  # 3 ranks do not divide all parameters of this width
+        "model.context": 32,
+        "model.dropout": 0.1,
+        "train.steps": STEPS,
+        "train.global_batch": 8,
+        "train.micro_batch": 2,
+        "train.precision": precision,
+        "optimizer.lr": 0.01,
+        "optimizer.warmup_steps": 4,
+        "log.every": 1,
+        "validation.every": "4steps",
+        "validation.sample_tokens": 4,
+        "checkpoint.every": "never",
+        **{name.replace("__", "."): value for name, value in more.items()},
+    }
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Weights, moments and random numbers of a checkpoint."""
+    found = {}
+    for path in checkpoint.glob("*.safetensors"):
+        found |= load_file(path)
+    return found
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    """Step and loss of every training line of metrics.jsonl."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
+    return [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
+    """Every case whole, and stopped then resumed in other processes, on 2 ranks."""
+    folder = tmp_path_factory.mktemp("exact")
+
+    def cases(kinds: dict, name: str, **more: object) -> list[list[str]]:
+        return [
+            arguments(tiny_shards, folder / key / name, zero, precision, **more)
+            for key, (zero, precision) in kinds.items()
+        ]
+
+    for kinds, fp16 in ((EXACT, False), (HALF, True)):
+        first = cases(kinds, "whole") + cases(kinds, "parts", stop_after=f"{STOP}steps")
+        run_ranks("pretrain_cases.py", 2, {"cases": first, "fp16": fp16})
+        run_ranks("pretrain_cases.py", 2, {"cases": cases(kinds, "parts"), "fp16": fp16})
+    return folder
+
+
+@pytest.mark.parametrize("case", [*EXACT, *HALF])
+def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(exact: Path, case: str) -> None:
+    whole = tensors(exact / case / "whole" / f"checkpoint-{STEPS}")
+    parts = tensors(exact / case / "parts" / f"checkpoint-{STEPS}")
+    assert whole.keys() == parts.keys()
+    assert any(name.startswith("exp_avg_sq.") for name in whole)
+    assert any(name.startswith("cpu.1") for name in whole)  # random numbers of rank 1
+    different = [name for name in whole if not torch.equal(whole[name], parts[name])]
+    assert not different
+    assert losses(exact / case / "whole") == losses(exact / case / "parts")
+    assert [step for step, _ in losses(exact / case / "parts")] == list(range(1, STEPS + 1))
+
+
+def test_the_comparison_can_fail(exact: Path) -> None:
+    early = tensors(exact / "zero1-fp32" / "parts" / f"checkpoint-{STOP}")
+    late = tensors(exact / "zero1-fp32" / "parts" / f"checkpoint-{STEPS}")
+    assert not any(
+        torch.equal(early[name], late[name]) for name in early if name.startswith("exp_avg.")
+    )
+    assert not torch.equal(early["cpu.0"], late["cpu.0"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_all_zero_stages_train_alike(exact: Path, precision: str) -> None:
+    reference = [loss for _, loss in losses(exact / f"zero0-{precision}" / "whole")]
+    assert reference[-1] < reference[0] - 0.1
+    for stage in (1, 2, 3):
+        other = [loss for _, loss in losses(exact / f"zero{stage}-{precision}" / "whole")]
+        assert other == pytest.approx(reference, rel=1e-6 if precision == "fp32" else 2e-3)
+
+
+def test_saved_weights_are_full_precision(exact: Path) -> None:
+    weights = load_file(exact / "zero2-bf16" / "whole" / f"checkpoint-{STEPS}/model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    low = [not torch.equal(w, w.bfloat16().float()) for w in weights.values() if w.dim() == 2]
+    assert all(low)  # they hold more than the bf16 copies do
+
+
+@pytest.fixture(scope="module")
+def elastic(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
+    """One run without dropout, whole on 2 ranks, and continued on others from step 3."""
+    folder = tmp_path_factory.mktemp("elastic")
+
+    def case(name: str, zero: dict, **more: object) -> list[str]:
+        return arguments(
+            tiny_shards, folder / name, zero, **{"model.dropout": 0.0, "seed": 5} | more
+        )
+
+    stopped = {"stop_after": f"{STOP}steps"}
+    run_ranks(
+        "pretrain_cases.py",
+        2,
+        {
+            "cases": [
+                case("whole", {"stage": 1}),
+                case("one", {"stage": 3}, **stopped),
+                case("four", {"stage": 1}, **stopped),
+                case("accumulated", {"stage": 2}, **{"train.micro_batch": 1}),
+                case("unaccumulated", {"stage": 2}, **{"train.micro_batch": 4}),
+            ]
+        },
+    )
+    one = {"train.micro_batch": 4}
+    run_ranks(
+        "pretrain_cases.py",
+        1,
+        {"cases": [case("one", {"stage": 0}, **one), case("alone", {"stage": 0}, **one)]},
+    )
+    run_ranks("pretrain_cases.py", 4, {"cases": [case("four", {"stage": 3})]})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["one", "four", "alone", "accumulated", "unaccumulated"])
+def test_losses_depend_neither_on_ranks_nor_stage_nor_accumulation(
+    elastic: Path, name: str
+) -> None:
+    expected = [loss for _, loss in losses(elastic / "whole")]
+    assert [loss for _, loss in losses(elastic / name)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_resume_on_other_ranks_restores_every_moment(elastic: Path) -> None:
+    expected = tensors(elastic / "whole" / f"checkpoint-{STEPS}")
+    for name in ("one", "four"):
+        found = tensors(elastic / name / f"checkpoint-{STEPS}")
+        for key, value in expected.items():
+            if not key.startswith("cpu."):
+                assert (found[key] - value).norm() < 1e-3 * value.norm(), (name, key)

@@ -1,0 +1,129 @@
+"""Figures on disk: the same in metrics.jsonl and TensorBoard, and none twice after a resume."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gpt2zh.train.telemetry import METRICS, TENSORBOARD, Clock, RunLog, duration_text, peak_memory
+
+
+def write(run: Path, steps: range, *, resumed_at: int) -> None:
+    run.mkdir(exist_ok=True)
+    log = RunLog(run, resumed_at=resumed_at)
+    for step in steps:
+        log.scalars(step, "train", {"loss": 10.0 / step, "lr": step / 8, "mfu": None})
+        if step % 2 == 0:
+            log.scalars(step, "validation", {"loss": 20.0 / step})
+    log.flush()
+    log.close()
+
+
+def records(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / METRICS).read_text("utf-8").split("\n") if line]
+
+
+def board(run: Path) -> EventAccumulator:
+    found = EventAccumulator(str(run / TENSORBOARD), size_guidance={"scalars": 0, "tensors": 0})
+    found.Reload()
+    return found
+
+
+def figures_agree(run: Path) -> None:
+    """TensorBoard has exactly the scalars of metrics.jsonl."""
+    events = board(run)
+    expected: dict[str, dict[int, float]] = {}
+    for record in records(run):
+        for name, value in record.items():
+            if name not in ("step", "kind", "texts"):
+                expected.setdefault(f"{record['kind']}/{name}", {})[record["step"]] = value
+    assert sorted(events.Tags()["scalars"]) == sorted(expected)
+    for tag, values in expected.items():
+        found = {event.step: event.value for event in events.Scalars(tag)}
+        assert found == pytest.approx(values), tag
+
+
+def test_metrics_and_tensorboard_hold_the_same_figures(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 7), resumed_at=0)
+    first = records(tmp_path)[0]
+    assert first == {"step": 1, "kind": "train", "loss": 10.0, "lr": 0.125}  # None is left out
+    assert len(records(tmp_path)) == 9
+    figures_agree(tmp_path)
+
+
+@pytest.mark.parametrize("tail", ["", '{"step": 7, "ki', "\x00\x00\x00", "\n"])
+def test_a_resume_drops_what_will_be_trained_again(tmp_path: Path, tail: str) -> None:
+    write(tmp_path, range(1, 7), resumed_at=0)
+    with (tmp_path / METRICS).open("a") as file:
+        file.write(tail)  # killed while writing
+    time.sleep(1.1 if not tail else 0)  # TensorBoard names its files by the second
+    write(tmp_path, range(4, 9), resumed_at=3)
+    steps = [record["step"] for record in records(tmp_path) if record["kind"] == "train"]
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert not list(tmp_path.glob("*.tmp"))
+    if not tail:
+        figures_agree(tmp_path)
+
+
+def test_a_line_of_another_shape_does_not_stop_a_resume(tmp_path: Path) -> None:
+    (tmp_path / METRICS).write_text('1\n{"a": 1}\n{"step": 1, "kind": "train"}\n')
+    # fails until a record without a step is dropped (now: TypeError, KeyError)
+    write(tmp_path, range(2, 3), resumed_at=1)
+    assert [record["step"] for record in records(tmp_path)][:2] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "从前有座山",
+        "第一行\n第二行\r\n\t“引号”",
+        "一\u2028二\x85三",  # fails until _keep_until splits at line feeds only
+    ],
+)
+def test_samples_survive_a_resume_as_they_were_written(tmp_path: Path, text: str) -> None:
+    log = RunLog(tmp_path, resumed_at=0)
+    log.samples(2, {"提示": text})
+    log.close()
+    write(tmp_path, range(3, 4), resumed_at=2)
+    assert records(tmp_path)[0] == {"step": 2, "kind": "samples", "texts": {"提示": text}}
+    (event,) = board(tmp_path).Tensors("samples/提示/text_summary")
+    assert event.step == 2
+    assert event.tensor_proto.string_val[0].decode() == f"**提示**{text}"
+
+
+def test_the_clock_counts_training_only() -> None:
+    clock = Clock()
+    time.sleep(0.05)
+    assert 0.04 < clock.read() < 1
+    clock.exclude(100.0)
+    assert clock.read() == 1e-9  # never 0: it is divided by
+    assert clock.read() < 0.04
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (42.4, "42s"),
+        (59.6, "1min00s"),
+        (190, "3min10s"),
+        (3599.7, "1h00min"),
+        (18420, "5h07min"),
+        (86399.9, "1d00h"),
+        (183600, "2d03h"),
+    ],
+)
+def test_durations_are_read_by_people(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_peak_memory_is_in_gib() -> None:
+    before = peak_memory(torch.device("cpu"))
+    assert 0.05 < before < 64
+    torch.ones(2**26)  # 256 MiB
+    assert peak_memory(torch.device("cpu")) >= before
