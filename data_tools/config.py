@@ -47,6 +47,9 @@ class TrainTokenizerConfig:
     """Name of the column that holds the text."""
     vocab_size: int = 32000
     """Ids of the tokenizer: special tokens, bytes, characters and merges."""
+    alphabet: Literal["gb2312", "corpus"] = "gb2312"
+    """Characters with a token of their own: all of GB2312 and what the inputs use often, or, for a
+    toy, just those of the inputs; all others are spelled in bytes."""
     limit: int = 10_000_000
     """Characters taken at most from each input that names no number itself; documents are chosen
     by a hash of their text."""

@@ -33,7 +33,12 @@ def run(config: TrainTokenizerConfig) -> None:
             texts += sample
         if not texts:
             raise UserError("the inputs hold no text; give files with texts to learn from")
-        tokenizer = train_tokenizer(texts, vocab_size=config.vocab_size, name=str(config.output))
+        tokenizer = train_tokenizer(
+            texts,
+            vocab_size=config.vocab_size,
+            alphabet=config.alphabet,
+            name=str(config.output),
+        )
         tokenizer.save(folder)
     print(
         f"tokenizer   {tokenizer.vocab_size} ids, hash {tokenizer.hash[:16]}\n"

@@ -22,24 +22,27 @@ pretrain() {
 
 rm -rf "$out"
 say "1/5 prepare: CSV folders to packed rows"
+# A corpus of a few pages wants a vocabulary of its own; real ones leave --tokenizer away and get
+# the builtin one.
+python -m data_tools train-tokenizer --input 'demo/corpus/**/*.csv' --output "$out/tokenizer" \
+    --alphabet corpus --vocab-size 2304
 python -m data_tools prepare --input 'demo/corpus/**/*.csv' --output "$out/shards" \
-    --validation-fraction 0.05
+    --tokenizer "$out/tokenizer" --row-length 128 --validation-fraction 0.05
 
 say "2/5 pretrain a tiny GPT-2 on $ranks ranks, and stop half-way"
-pretrain --stop-after 100steps
+pretrain --stop-after 600steps
 
 say "3/5 the same command again continues"
 pretrain
 
 last=$(ls -d "$out"/run/checkpoint-* | sort -V | tail -n 1)
 say "4/5 write"
-for prompt in 从前有座山 今天早上 甲：; do
-    gpt2zh generate --model "$last" --prompt "$prompt" --max-new-tokens 60 --temperature 0.7 \
-        --repetition-penalty 1.1 --seed 1
+for prompt in 从前，山里有 小满 甲：; do
+    gpt2zh generate --model "$last" --prompt "$prompt" --max-new-tokens 60 --temperature 0.7 --seed 1
     echo
 done
 
 say "5/5 what is there now"
 echo "checkpoint   $last"
 echo "curves       .venv/bin/tensorboard --logdir $out/run/tensorboard"
-echo "write more   .venv/bin/gpt2zh generate --model $last --prompt 从前有座山"
+echo "write more   .venv/bin/gpt2zh generate --model $last --prompt 从前，山里有"

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -44,7 +45,11 @@ _RARE_CHARACTER = 40  # occurrences below which a character outside GB2312 is le
 
 
 def train_tokenizer(
-    texts: Sequence[str], *, vocab_size: int = 32000, name: str = "trained"
+    texts: Sequence[str],
+    *,
+    vocab_size: int = 32000,
+    alphabet: Alphabet = "gb2312",
+    name: str = "trained",
 ) -> TextTokenizer:
     """Train a tokenizer; equal texts in equal order give an equal one on any machine.
 
@@ -52,27 +57,28 @@ def train_tokenizer(
         texts: All training texts.
         vocab_size: Ids of the result, specials and bytes included; fewer where the texts hold
             too few pairs to merge.
+        alphabet: Which characters get a token of their own, see `build_alphabet`.
         name: What to call it.
 
     Raises:
         UserError: `vocab_size` leaves no room for merges beside the alphabet.
     """
-    alphabet = build_alphabet(texts)
-    fixed = len(_SPECIAL) + len(_BYTES) + len(alphabet)
+    characters = build_alphabet(texts, alphabet)
+    fixed = len(_SPECIAL) + len(_BYTES) + len(characters)
     if vocab_size <= fixed:
         raise UserError(
-            f"--vocab-size {vocab_size} is too small: {len(alphabet)} characters, 256 bytes and "
+            f"--vocab-size {vocab_size} is too small: {len(characters)} characters, 256 bytes and "
             f"{len(_SPECIAL)} special tokens need {fixed} before the first merge; give more"
         )
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[*_SPECIAL, *_BYTES],
-        initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet),
+        initial_alphabet=characters,
+        limit_alphabet=len(characters),
         max_token_length=_LONGEST_TOKEN,
         show_progress=False,
     )
-    unknown = re.compile(f"[^{re.escape(''.join(alphabet))}]")
+    unknown = re.compile(f"[^{re.escape(''.join(characters))}]")
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = _pre_tokenizer()
     learner.train_from_iterator((unknown.sub(_GAP, text) for text in texts), trainer)
@@ -80,15 +86,20 @@ def train_tokenizer(
     return TextTokenizer(backend, _CONTROL, name=name)
 
 
-def build_alphabet(texts: Sequence[str]) -> list[str]:
+def build_alphabet(texts: Sequence[str], kind: Alphabet = "gb2312") -> list[str]:
     """Return the characters that get a token of their own, in order of code points.
 
-    They are printable ASCII with tab and line breaks, GB2312 (hanzi, symbols, kana), the
-    full-width forms, and what the texts use often.
+    `gb2312`: printable ASCII with tab and line breaks, GB2312 (hanzi, symbols, kana), the
+    full-width forms, and what the texts use often: for every text that may come. `corpus`: what
+    the texts use at all: for a toy that only needs to know them.
     """
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
+    if kind == "corpus":
+        return sorted(
+            char for char in counts if unicodedata.category(char)[0] != "C" or char == "\n"
+        )
     often = {char for char, count in counts.items() if count >= _RARE_CHARACTER}
     ascii_chars = {chr(code) for code in range(0x20, 0x7F)} | set("\t\n\r")
     full_width = {chr(code) for code in range(0xFF01, 0xFFE7)}

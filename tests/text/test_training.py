@@ -48,3 +48,10 @@ def test_two_processes_train_the_same_tokenizer() -> None:
 def test_too_small_vocabulary_is_refused_with_the_number_needed() -> None:
     with pytest.raises(UserError, match=r"vocab-size 1000 is too small: \d+ characters, 256 bytes"):
         train_tokenizer(TEXTS, vocab_size=1000)
+
+
+def test_the_corpus_alphabet_is_small_and_still_lossless() -> None:
+    tokenizer = train_tokenizer(TEXTS, vocab_size=700, alphabet="corpus")
+    assert tokenizer.vocab_size <= 700
+    strange = "龘\t\u3000“Q”…——\n𠮷"
+    assert tokenizer.decode(tokenizer.encode(strange)) == strange
