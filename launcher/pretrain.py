@@ -12,7 +12,7 @@ from gpt2zh.recipes.plan import announce, make_plan
 
 
 def main() -> int:
-    """Check everything first, and only then import torch and take the GPUs."""
+    """Check everything first, and only then take the GPUs; torch is imported in between."""
     world = World.detect()
     quiet_libraries()
     stop = StopRequest()
@@ -21,17 +21,18 @@ def main() -> int:
             PretrainConfig, LaunchOptions, prog="deepspeed launcher/pretrain.py"
         )
         plan = make_plan(config, options, world)
+        announce(plan)
+        stop.install()
+        from gpt2zh.recipes.pretrain import run
+        from gpt2zh.train.engine import check_zero_options
+
+        check_zero_options(plan.resolved)
+        if not options.dry_run:
+            run(plan, stop)
     except UserError as error:
         if world.is_main:
             print(f"error: {error}", file=sys.stderr)
         return 2
-    announce(plan)
-    if options.dry_run:
-        return 0
-    stop.install()
-    from gpt2zh.recipes.pretrain import run
-
-    run(plan, stop)
     return 0
 
 

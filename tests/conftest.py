@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare import run as prepare
+
+# Threads make tiny matrices slower, many times so beside other work. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "corpus"
@@ -47,7 +51,7 @@ def tiny_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_shards(tmp_path_factory: pytest.TempPathFactory, tiny_vocabulary: Path) -> Path:
-    """Shards with rows of 32 tokens from some verses of the demo corpus: 20-odd for training, a few held out."""
+    """Shards with rows of 32 tokens from some verses: 20-odd for training, a few held out."""
     folder = tmp_path_factory.mktemp("data")
     texts = [text for text in demo_texts() if len(text) < 60]
     random.Random(0).shuffle(texts)

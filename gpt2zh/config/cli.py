@@ -100,7 +100,7 @@ def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple
     _check_files(flags, kinds)
     try:
         filled = parser.instantiate(parser.parse_args(flags))
-        return tuple(
+        parsed = tuple(
             schema(**{f.name: filled[f.name] for f in dataclasses.fields(schema)})
             for schema in schemas
         )
@@ -108,6 +108,8 @@ def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple
         raise
     except Exception as error:  # jsonargparse raises many kinds; each is the user's input
         raise UserError(" ".join(str(error).split()) + f"\nsee {prog} --help") from error
+    _refuse_nulls(parsed)
+    return parsed
 
 
 def _parser(schemas: Sequence[type], prog: str) -> ArgumentParser:
@@ -183,6 +185,7 @@ def _normalise(argv: list[str], kinds: dict[str, Any]) -> list[str]:
         else:
             plain.append(f"--{name}=true")
     raise_all(faults, "the command line")
+    plain.sort(key=lambda flag: not flag.startswith("--config="))  # what comes later wins
     return plain + [f"--{name}={json.dumps(v, ensure_ascii=False)}" for name, v in lists.items()]
 
 
@@ -197,16 +200,40 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> None:
             table = yaml.safe_load(path.read_text("utf-8"))
         except OSError as error:
             raise UserError(f"--config {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"--config {path} is no UTF-8 text: {error}") from error
         except yaml.YAMLError as error:
             raise UserError(f"--config {path} is not valid YAML: {error}") from error
         if not isinstance(table, dict):
             raise UserError(f"--config {path} holds no table of options")
-        faults += [
-            f"{path}: unknown key '{key}'{_nearest(key, kinds)}"
-            for key in _dotted(table)
-            if key not in kinds
-        ]
+        sections = {name.rpartition(".")[0] for name in kinds}
+        for key in _dotted(table):
+            if key in sections:
+                faults.append(f"{path}: {key} is a section, its options go below it, indented")
+            elif key not in kinds:
+                faults.append(f"{path}: unknown key '{key}'{_nearest(key, kinds)}")
     raise_all(faults, "the config file")
+
+
+def _refuse_nulls(configs: Iterable[Any], prefix: str = "") -> None:
+    """Refuse a null where the type has none; jsonargparse lets it pass for registered types."""
+    for config in configs:
+        hints = typing.get_type_hints(type(config))
+        for field in dataclasses.fields(config):
+            value, name = getattr(config, field.name), prefix + field.name
+            if dataclasses.is_dataclass(value):
+                _refuse_nulls([value], f"{name}.")
+            elif value is None and type(None) not in typing.get_args(hints[field.name]):
+                raise UserError(
+                    f"{name} is null; leave it out for its default {field_default(field)}, or "
+                    "write a value"
+                )
+
+
+def field_default(field: dataclasses.Field) -> Any:
+    """The default of a dataclass field, whichever way it is given."""
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def _dotted(table: dict[str, Any], prefix: str = "") -> Iterable[str]:

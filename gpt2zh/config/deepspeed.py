@@ -19,14 +19,15 @@ from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 AUTO = "auto"
 
 # What DeepSpeed reads at the top level and would ignore without a word when misspelt.
-_TOP_LEVEL = frozenset(
+_NAMES = (
     "activation_checkpointing aio bf16 bfloat16 comms_logger communication_data_type "
     "compression_training csv_monitor data_types dataloader_drop_last dump_state flops_profiler "
     "fp16 gradient_accumulation_steps gradient_clipping gradient_predivide_factor memory_breakdown "
     "optimizer prescale_gradients scheduler sparse_gradients steps_per_print tensorboard "
     "torch_autocast train_batch_size train_micro_batch_size_per_gpu wall_clock_breakdown "
-    "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization".split()  # noqa: SIM905
+    "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization"
 )
+_TOP_LEVEL = frozenset(_NAMES.split())
 # Another optimizer or gradient path than the one our checkpoints and losses are exact for.
 _REFUSED = {
     "torch_autocast": "use train.precision",
@@ -99,6 +100,7 @@ def resolve(
     Raises:
         UserError: Every contradiction between the two, in one message.
     """
+    raise_all(list(_not_tables(raw)), "the DeepSpeed JSON")
     faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw)]
     filled = deepcopy(raw)
     filled.pop("scheduler", None)
@@ -151,6 +153,22 @@ def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[s
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": None,
     }
+
+
+def _not_tables(raw: dict[str, Any]) -> Iterable[str]:
+    """Sections that hold something else than options."""
+    zero = raw.get("zero_optimization", {})
+    offloads = zero if isinstance(zero, dict) else {}
+    for where, table, names in (
+        ("", raw, ("zero_optimization", "bf16", "bfloat16", "fp16", "data_types")),
+        ("", raw, ("optimizer", "scheduler")),
+        ("zero_optimization.", offloads, ("offload_optimizer", "offload_param")),
+    ):
+        for name in names:
+            value = table.get(name)
+            if value is not None and not isinstance(value, dict):
+                example = '{"enabled": true}' if "f16" in name or "float" in name else "{...}"
+                yield f'{where}{name} is {value!r} in the JSON; it is a table: "{name}": {example}'
 
 
 def _misspelt(raw: dict[str, Any]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""A period given in optimizer steps or in minutes: `1000steps`, `10min`, `never`."""
+"""A period in optimizer steps, in minutes, or both: `1000steps`, `10min`, `1000steps,10min`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|s|sec|min|h)?")
 
 
 class Duration:
-    """A length of training in steps or in seconds; neither means never.
+    """A length of training in steps, in seconds, or whichever is over first; neither is never.
 
     Not a dataclass, for jsonargparse would split that into two flags.
     """
@@ -17,7 +17,7 @@ class Duration:
     __slots__ = ("seconds", "steps")
 
     def __init__(self, *, steps: int = 0, seconds: float = 0.0) -> None:
-        """Take optimizer steps or wall-clock seconds; one of the two stays 0."""
+        """Take optimizer steps and wall-clock seconds; 0 leaves one of them out."""
         self.steps = steps
         self.seconds = seconds
 
@@ -35,7 +35,7 @@ class Duration:
 
     @classmethod
     def parse(cls, text: object) -> Duration:
-        """Read `1000`, `1000steps`, `30s`, `10min`, `1.5h` or `never`.
+        """Read `1000`, `1000steps`, `30s`, `10min`, `1.5h`, two of them with a comma, or `never`.
 
         Raises:
             ValueError: The text has none of these forms.
@@ -45,28 +45,41 @@ class Duration:
         given = str(text).strip().lower()
         if given in ("never", "0"):
             return cls()
-        match = _FORM.fullmatch(given)
-        if not match:
-            raise ValueError(f"'{text}' is no period; write 1000steps, 10min, 1.5h or never")
-        number, unit = match.groups()
-        if unit is None or unit.startswith("step"):
-            if "." in number:
+        steps, seconds = 0, 0.0
+        for part in given.split(","):
+            match = _FORM.fullmatch(part.strip())
+            if not match:
+                raise ValueError(
+                    f"'{text}' is no period; write 1000steps, 1000steps,10min, 10min, 1.5h or never"
+                )
+            number, unit = match.groups()
+            if unit is not None and not unit.startswith("step"):
+                seconds = float(number) * _SECONDS[unit]
+            elif "." in number:
                 raise ValueError(f"'{text}': steps are whole; write {round(float(number))}steps")
-            return cls(steps=int(number))
-        return cls(seconds=float(number) * _SECONDS[unit])
+            else:
+                steps = int(number)
+        return cls(steps=steps, seconds=seconds)
 
     def __str__(self) -> str:
-        if self.steps:
-            return f"{self.steps}steps"
-        return f"{self.seconds:g}s" if self.seconds else "never"
+        parts = [f"{self.steps}steps"] * bool(self.steps)
+        if self.seconds:
+            unit = next(u for u in ("h", "min", "s") if self.seconds % _SECONDS[u] == 0 or u == "s")
+            number = self.seconds / _SECONDS[unit]
+            parts.append(f"{int(number) if number == int(number) else number}{unit}")
+        return ",".join(parts) or "never"
 
     def due(self, *, step: int, seconds: float) -> bool:
-        """Whether it is time: at every multiple in steps, or once the time has passed.
+        """Whether it is time: at every multiple in steps, and once the time has passed.
 
         Args:
             step: Optimizer steps done since the start of the run.
             seconds: Wall-clock seconds since the last time.
         """
-        if self.steps:
-            return step % self.steps == 0
-        return bool(self.seconds) and seconds >= self.seconds
+        return bool(self.steps and step % self.steps == 0) or self.over(step=0, seconds=seconds)
+
+    def over(self, *, step: int, seconds: float) -> bool:
+        """Whether this length has passed after so many steps and seconds; never is never over."""
+        return bool(self.steps and step >= self.steps) or bool(
+            self.seconds and seconds >= self.seconds
+        )

@@ -75,8 +75,9 @@ class OptimizerConfig:
 class CheckpointConfig:
     """When the run is saved, and what is kept."""
 
-    every: Duration = field(default_factory=lambda: Duration(steps=1000))
-    """Period of saving: 1000steps, 10min, 1h or never; the end and a stop always save."""
+    every: Duration = field(default_factory=lambda: Duration(steps=1000, seconds=600))
+    """Period of saving: 500steps, 10min, both (500steps,10min) or never; the end and a stop always
+    save."""
     keep_last: int = 3
     """Newest checkpoints kept, in number; at least 1."""
     keep_every: int = 0
@@ -88,7 +89,7 @@ class ValidationConfig:
     """What is measured on held-out text, and when."""
 
     every: Duration = field(default_factory=lambda: Duration(steps=1000))
-    """Period of validation: 1000steps, 30min or never; the end always validates."""
+    """Period of validation: 1000steps, 30min, both or never; the end always validates."""
     rows: int = 512
     """Rows of the validation split that are read, the first ones; 0 reads all."""
     prompts: tuple[str, ...] = ("从前有座山", "今天天气")

@@ -102,20 +102,20 @@ def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     ready: queue.Queue[Item | BaseException] = queue.Queue(maxsize=_AHEAD)
     left = threading.Event()
 
+    def put(item: Item | BaseException) -> None:
+        while not left.is_set():
+            with contextlib.suppress(queue.Full):
+                return ready.put(item, timeout=0.2)
+
     def work() -> None:
         try:
             for item in items:
-                while not left.is_set():
-                    try:
-                        ready.put(item, timeout=0.2)
-                        break
-                    except queue.Full:
-                        continue
+                put(item)
                 if left.is_set():
                     return
-            ready.put(StopIteration())
+            put(StopIteration())
         except BaseException as error:  # handed to the reader, who raises it
-            ready.put(error)
+            put(error)
 
     thread = threading.Thread(target=work, name="read-ahead", daemon=True)
     thread.start()

@@ -22,7 +22,9 @@ class StopRequest:
         """Start with no request."""
         self.reason: str | None = None
         self._first_interrupt = 0.0
-        self._launcher = _parents()
+        # deepspeed's launcher (it sets CROSS_RANK) leaves its ranks behind when it is killed; any
+        # other parent may be a shell that went away as nohup wants it.
+        self._launcher = _parents() if "CROSS_RANK" in os.environ else None
 
     def install(self) -> None:
         """Take over SIGINT, SIGTERM and SIGUSR1."""
@@ -31,7 +33,7 @@ class StopRequest:
 
     def asked(self) -> bool:
         """Whether to stop; also notices that the launcher died and nobody would end us."""
-        if self.reason is None and _parents() != self._launcher:
+        if self.reason is None and self._launcher and _parents() != self._launcher:
             self.reason = "the launcher has gone"
         return self.reason is not None
 

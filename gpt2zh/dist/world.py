@@ -28,13 +28,16 @@ class World:
     @classmethod
     def detect(cls, env: Mapping[str, str] = os.environ) -> World:
         """Read what deepspeed and torchrun set, else what srun sets; alone without either."""
-        for names in (
-            ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
-            ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"),
+        for rank, size, local_rank, local_sizes in (
+            ("RANK", "WORLD_SIZE", "LOCAL_RANK", ("LOCAL_WORLD_SIZE", "LOCAL_SIZE")),
+            ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", ("SLURM_NTASKS_PER_NODE",)),
         ):
-            if names[0] in env and names[1] in env:
-                rank, size, local_rank = (int(env.get(name, 0)) for name in names[:3])
-                return cls(rank, size, local_rank, int(env.get(names[3], 0)) or size)
+            if rank in env and size in env:
+                here = [int(env[name]) for name in local_sizes if env.get(name, "").isdecimal()]
+                processes = int(env[size])
+                return cls(
+                    int(env[rank]), processes, int(env.get(local_rank, 0)), [*here, processes][0]
+                )
         return cls()
 
     def variables(self) -> dict[str, str]:

@@ -40,7 +40,15 @@ class Writer:
             raise UserError(f"--model {folder} has no config.json; {cure}")
         disable_progress_bar()  # loading takes a second
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"--model {folder} cannot be loaded (it needs model.safetensors and a config.json "
+                f"of a language model): {error}"
+            ) from error
         return cls(model.to(device).eval(), load_tokenizer(str(folder)))
 
     def write(
@@ -137,8 +145,9 @@ class _Stream(BaseStreamer):
             self._new = []
             return
         self._new += value.flatten().tolist()
-        text = _continuation(self._tokenizer, self._prompt, self._new)
-        if not text.endswith(_UNFINISHED):
+        settled = self._new[: self._tokenizer.settled(self._new)]
+        text = _continuation(self._tokenizer, self._prompt, settled)
+        if text.startswith(self._sent) and not text.endswith(_UNFINISHED):
             self._emit(text[len(self._sent) :])
             self._sent = text
 

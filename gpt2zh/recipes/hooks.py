@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
-from gpt2zh.config.duration import Duration
 from gpt2zh.config.schema import CheckpointConfig, LogConfig, ValidationConfig
-from gpt2zh.data.batch import Batch
+from gpt2zh.data.loader import validation_batches
 from gpt2zh.dist.collectives import Control, sum_over_ranks
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.stop import StopRequest
@@ -21,7 +19,7 @@ from gpt2zh.generation.writer import Writer
 from gpt2zh.model import cost
 from gpt2zh.recipes.plan import Plan
 from gpt2zh.train import checkpoint, folder
-from gpt2zh.train.engine import hidden_model
+from gpt2zh.train.engine import hidden_model, loss_scale
 from gpt2zh.train.loop import Due
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepResult
@@ -39,8 +37,6 @@ class RunHooks:
         facts: checkpoint.RunFacts,
         control: Control,
         stop: StopRequest,
-        stop_after: Duration,
-        held_out: Callable[[], Iterable[Batch]] | None,
         first_step: int,
     ) -> None:
         """Take what the hooks act on.
@@ -51,8 +47,6 @@ class RunHooks:
             facts: What every checkpoint carries.
             control: For agreeing with the other ranks.
             stop: Whether this process was asked to stop.
-            stop_after: Work of this start; never for all of it.
-            held_out: Gives this rank's validation batches anew; None without a validation split.
             first_step: Step from which this start goes on.
         """
         self._engine = engine
@@ -60,8 +54,6 @@ class RunHooks:
         self._facts = facts
         self._control = control
         self._stop = stop
-        self._stop_after = stop_after
-        self._held_out = held_out
         self._first_step = first_step
         self._log_file = (
             RunLog(plan.config.output, resumed_at=first_step) if self._world.is_main else None
@@ -95,11 +87,9 @@ class RunHooks:
         """Decide with all ranks; clocks and signals differ between them, the answer must not."""
         now = time.monotonic()
         done_here = state.step - self._first_step
-        limit = self._stop_after
         asked, limited, save, validate = self._control.any(
             self._stop.asked(),
-            bool(limit)
-            and (done_here >= limit.steps if limit.steps else now - self._started >= limit.seconds),
+            self._plan.options.stop_after.over(step=done_here, seconds=now - self._started),
             self._checkpoint.every.due(step=state.step, seconds=now - self._saved_at),
             self._validation.every.due(step=state.step, seconds=now - self._validated_at),
         )
@@ -113,7 +103,7 @@ class RunHooks:
             log=log or last or self.stopped,
             save=save or last or self.stopped,
             # Whoever sent a signal wants us gone within seconds: no validation then.
-            validate=(validate or last) and not self.stopped and self._held_out is not None,
+            validate=(validate or last) and not self.stopped and self._plan.held_out is not None,
             stop=self.stopped or last,
         )
 
@@ -141,6 +131,7 @@ class RunHooks:
                 "gradient_norm": norm,
                 "tokens_per_second": speed,
                 "mfu": mfu,
+                "loss_scale": loss_scale(self._engine),
                 "memory_gib": peak_memory(self._engine.device),
                 "epoch": state.rows / plan.training_rows,
                 "tokens": state.tokens,
@@ -154,8 +145,8 @@ class RunHooks:
             + f" | eta {eta}",
             flush=True,
         )
-        if state.step == 1:
-            self._check_first_loss(loss)
+        if state.step == 1 and (odd := first_loss_warning(loss, plan.vocabulary)):
+            warn(self._world, odd)
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint and delete the ones that need not be kept."""
@@ -190,16 +181,23 @@ class RunHooks:
 
     def validate(self, state: TrainState) -> None:
         """Score the held-out rows and continue the fixed prompts."""
-        assert self._held_out is not None
+        plan = self._plan
+        assert plan.held_out is not None
         if self._validated_step == state.step:
             return
         begin = time.monotonic()
         self._engine.eval()
         score = evaluate(
             self._engine,
-            self._held_out(),
+            validation_batches(
+                plan.held_out,
+                limit=self._validation.rows,
+                micro_batch=plan.config.train.micro_batch,
+                pad_id=plan.tokenizer.pad_id,
+                world=self._world,
+            ),
             device=self._engine.device,
-            tokens_per_character=self._plan.tokens_per_character,
+            tokens_per_character=plan.tokens_per_character,
         )
         texts = self._samples()
         self._validated_step = state.step
@@ -240,12 +238,18 @@ class RunHooks:
         )
         return dict(zip(settings.prompts, written, strict=True))
 
-    def _check_first_loss(self, loss: float) -> None:
-        """A model that knows nothing loses ln(vocabulary); far from it something is broken."""
-        expected = math.log(self._plan.vocabulary)
-        if abs(loss - expected) > 0.1 * expected:
-            warn(
-                self._world,
-                f"the first loss is {loss:.2f}, but fresh weights should give about "
-                f"ln({self._plan.vocabulary}) = {expected:.2f}; check the data and its tokenizer",
-            )
+
+def first_loss_warning(loss: float, vocabulary: int) -> str | None:
+    """What is odd about the loss of fresh weights, which should be about ln(vocabulary).
+
+    Args:
+        loss: Nats per token of the first step.
+        vocabulary: Tokens that the model chooses from.
+    """
+    expected = math.log(vocabulary)
+    if abs(loss - expected) <= 0.1 * expected:
+        return None
+    return (
+        f"the first loss is {loss:.2f}, but fresh weights should give about "
+        f"ln({vocabulary}) = {expected:.2f}; check the data and its tokenizer"
+    )

@@ -6,6 +6,7 @@ faults are told at once.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -136,11 +137,13 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
             return None
 
     faults += _config_faults(config)
-    resolved = attempt(
-        lambda: deepspeed.resolve(
-            deepspeed.read(config.deepspeed_config), config.train, config.optimizer, world.size
+    resolved = None
+    if min(config.train.global_batch, config.train.micro_batch) >= 1:  # else nothing to divide by
+        resolved = attempt(
+            lambda: deepspeed.resolve(
+                deepspeed.read(config.deepspeed_config), config.train, config.optimizer, world.size
+            )
         )
-    )
     manifest = attempt(lambda: read_manifest(config.data))
     tokenizer = train = held_out = None
     if manifest is not None:
@@ -155,10 +158,10 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
     plan = Plan(
         config, options, world, resolved, manifest, tokenizer, train, held_out, resume_from=None
     )
-    resume_from = _resume_from(plan)
+    plan = dataclasses.replace(plan, resume_from=_resume_from(plan))
     if world.is_main:
         raise_all(_output_faults(plan), "the output folder")
-    return Plan(config, options, world, resolved, manifest, tokenizer, train, held_out, resume_from)
+    return plan
 
 
 def describe(plan: Plan) -> str:
@@ -203,20 +206,42 @@ def _config_faults(config: PretrainConfig) -> list[str]:
     found = [
         f"{name} is {value}; it must be 1 or more" for name, value in least_one.items() if value < 1
     ]
+    at_least_zero = {
+        "seed": config.seed,
+        "optimizer.warmup_steps": optimizer.warmup_steps,
+        "optimizer.weight_decay": optimizer.weight_decay,
+        "optimizer.eps": optimizer.eps,
+        "optimizer.final_lr_fraction": optimizer.final_lr_fraction,
+        "optimizer.clip": optimizer.clip,
+        "checkpoint.keep_every": config.checkpoint.keep_every,
+        "validation.rows": config.validation.rows,
+        "validation.sample_tokens": config.validation.sample_tokens,
+    }
+    found += [
+        f"{name} is {value}; it must be 0 or more"
+        for name, value in at_least_zero.items()
+        if not value >= 0
+    ]
+    shares = {
+        "model.dropout": model.dropout,
+        "optimizer.beta1": optimizer.beta1,
+        "optimizer.beta2": optimizer.beta2,
+    }
+    found += [
+        f"{name} is {value}; it must be at least 0 and below 1"
+        for name, value in shares.items()
+        if not 0 <= value < 1
+    ]
     if found:
         return found
     if model.width % model.heads:
         found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
-    if not 0 <= model.dropout < 1:
-        found.append(f"model.dropout is {model.dropout}; it must be at least 0 and below 1")
-    if train.steps is None and not train.epochs > 0:
-        found.append(f"train.epochs is {train.epochs}; it must be above 0")
-    if not optimizer.lr > 0:
-        found.append(f"optimizer.lr is {optimizer.lr}; it must be above 0")
+    if train.steps is None and not 0 < train.epochs < math.inf:
+        found.append(f"train.epochs is {train.epochs}; it must be above 0 and finite")
+    if not 0 < optimizer.lr < math.inf:
+        found.append(f"optimizer.lr is {optimizer.lr}; it must be above 0 and finite")
     if not 0 < optimizer.decay_fraction <= 1:
         found.append(f"optimizer.decay_fraction is {optimizer.decay_fraction}; above 0, at most 1")
-    if optimizer.clip < 0:
-        found.append(f"optimizer.clip is {optimizer.clip}; 0 clips nothing, else above 0")
     return found
 
 
@@ -243,6 +268,14 @@ def _data_faults(
             f"({tokenizer.hash[:12]} there, {manifest.tokenizer.hash[:12]} in the manifest); "
             "restore it or prepare the data again"
         )
+    if tokenizer is not None and config.validation.sample_tokens:
+        context = config.model.context
+        found += [
+            f"validation.prompts: '{prompt}' is {length} tokens long, but the model's context is "
+            f"{context} with the token that starts a document; use shorter prompts"
+            for prompt in config.validation.prompts
+            if (length := len(tokenizer.encode(prompt))) > context - 2
+        ]
     rows = manifest.splits["train"].rows
     if rows < config.train.global_batch:
         found.append(
@@ -290,7 +323,9 @@ def _refuse_other_run(checkpoint: Path, plan: Plan) -> None:
 def _output_faults(plan: Plan) -> list[str]:
     run = plan.config.output
     config_file = run / CONFIG
-    if plan.resume_from is None and config_file.is_file() and (wrong := _other_config(plan)):
+    came_from = plan.resume_from and plan.resume_from.resolve().parent
+    continues = came_from == run.resolve()
+    if not continues and config_file.is_file() and (wrong := _other_config(plan)):
         return [
             f"{run} holds another run, begun with {wrong}; use another --output, "
             f"or delete {run} if it may go"
@@ -323,15 +358,15 @@ def _other_config(plan: Plan) -> str:
     try:
         saved = yaml.safe_load((plan.config.output / CONFIG).read_text("utf-8"))
         theirs = {
-            "data": saved["data"],
+            "data": str(Path(saved["data"]).resolve()),
             "seed": saved["seed"],
             "train.global_batch": saved["train"]["global_batch"],
             **{f"model.{name}": value for name, value in saved["model"].items()},
         }
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         return "a config.yaml that cannot be read"
     ours = {
-        "data": str(plan.config.data),
+        "data": str(plan.config.data.resolve()),
         "seed": plan.config.seed,
         "train.global_batch": plan.config.train.global_batch,
         **{f"model.{name}": value for name, value in asdict(plan.config.model).items()},

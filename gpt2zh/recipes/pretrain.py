@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gpt2zh import __version__
 from gpt2zh.data.batch import Batch
-from gpt2zh.data.loader import training_steps, validation_batches
+from gpt2zh.data.loader import training_steps
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.stop import StopRequest
@@ -45,60 +47,21 @@ def train(plan: Plan, stop: StopRequest, device: torch.device) -> None:
     config, world = plan.config, plan.world
     control = Control()
     resume_from: Path | None = control.broadcast(plan.resume_from)
-
-    model = new_model(config.model, plan.tokenizer, seed=config.seed)
-    model.config.document_start_token_id = plan.document_start_id
-    if resume_from is not None:
-        checkpoint.load_weights(model, resume_from)
-    if config.train.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    optimizer = build_optimizer(model, config.optimizer)
-    engine = build_engine(SummedLoss(model), optimizer, plan.resolved)
-    masters.materialise_moments(engine)
-    torch.manual_seed(config.seed + 1 + world.rank)  # dropout differs by rank; weights did not
-    state = TrainState()
-    if resume_from is not None:
-        state = checkpoint.load_training(engine, resume_from, world)
+    engine, state = _start(plan, resume_from)
     if world.is_main:
         _open_run_folder(plan, state)
     control.barrier()
-
-    steps = training_steps(
-        plan.train,
-        start=state.rows,
-        global_batch=config.train.global_batch,
-        micro_batch=config.train.micro_batch,
-        seed=config.seed,
-        pad_id=plan.tokenizer.pad_id,
-        world=world,
-        device=device,
-    )
-
-    def held_out() -> list[Batch]:
-        assert plan.held_out is not None
-        return list(
-            validation_batches(
-                plan.held_out,
-                limit=config.validation.rows,
-                micro_batch=config.train.micro_batch,
-                pad_id=plan.tokenizer.pad_id,
-                world=world,
-            )
-        )
-
     hooks = RunHooks(
         engine,
         plan,
         facts=checkpoint.RunFacts(plan.tokenizer, plan.texts(), plan.identity),
         control=control,
         stop=stop,
-        stop_after=plan.options.stop_after,
-        held_out=held_out if plan.held_out is not None else None,
         first_step=state.step,
     )
     if resume_from is not None:
         say(world, f"continuing from {resume_from} at step {state.step}")
-    with contextlib.closing(steps):
+    with contextlib.closing(_steps(plan, state, device)) as steps:
         fit(
             engine,
             steps,
@@ -111,6 +74,39 @@ def train(plan: Plan, stop: StopRequest, device: torch.device) -> None:
         )
     hooks.close()
     _farewell(plan, state, hooks.stopped)
+
+
+def _start(plan: Plan, resume_from: Path | None) -> tuple[Any, TrainState]:
+    """The engine around fresh weights or a checkpoint's, and how far it has come."""
+    config, world = plan.config, plan.world
+    model = new_model(config.model, plan.tokenizer, seed=config.seed)
+    model.config.document_start_token_id = plan.document_start_id
+    if resume_from is not None:
+        checkpoint.load_weights(model, resume_from)
+    if config.train.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    optimizer = build_optimizer(model, config.optimizer)
+    engine = build_engine(SummedLoss(model), optimizer, plan.resolved)
+    masters.materialise_moments(engine)
+    torch.manual_seed(config.seed + 1 + world.rank)  # dropout differs by rank; weights did not
+    if resume_from is None:
+        return engine, TrainState()
+    return engine, checkpoint.load_training(engine, resume_from, world)
+
+
+def _steps(
+    plan: Plan, state: TrainState, device: torch.device
+) -> Generator[list[Batch], None, None]:
+    return training_steps(
+        plan.train,
+        start=state.rows,
+        global_batch=plan.config.train.global_batch,
+        micro_batch=plan.config.train.micro_batch,
+        seed=plan.config.seed,
+        pad_id=plan.tokenizer.pad_id,
+        world=plan.world,
+        device=device,
+    )
 
 
 def _open_run_folder(plan: Plan, state: TrainState) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ HUB_NAMES = {
 
 _BUILTIN_DIR = Path(__file__).parent / "builtin"
 _CONFIG = "tokenizer_config.json"
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # how a byte token is written in the vocabulary
 _LONG_TEXT = 4 * pieces.PIECE  # characters
 _PIECES_AT_ONCE = 10
 
@@ -98,6 +100,16 @@ class TextTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Write ids back as text; special tokens are left out."""
         return self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
+
+    def settled(self, ids: Sequence[int]) -> int:
+        """How many of `ids`, from the first, are read the same whatever ids follow.
+
+        A run of bytes is read as a whole: one more may turn what was a character into none.
+        """
+        count = len(ids)
+        while count and _BYTE.fullmatch(self._backend.id_to_token(int(ids[count - 1])) or ""):
+            count -= 1
+        return count
 
     def save(self, folder: Path) -> None:
         """Write the files that `load_tokenizer` and transformers' AutoTokenizer read."""

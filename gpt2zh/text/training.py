@@ -23,6 +23,8 @@ _CONTROL = ControlTokens(bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
 _SPECIAL = (_CONTROL.pad_token, _CONTROL.bos_token, _CONTROL.eos_token)
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
+Alphabet = Literal["gb2312", "corpus"]
+
 # Letters, digits and punctuation never share a piece, so no merge can build the text "<0x41>",
 # which would read as a byte, or "<eos>".
 _PIECES = "|".join(

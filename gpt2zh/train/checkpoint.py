@@ -74,7 +74,9 @@ def save(
             described = _describe_state(engine, state, facts, world)
             (temporary / files.STATE).write_text(json.dumps(described, indent=1), "utf-8")
             # Not the other ranks' files, which may still be growing under names with a dot.
-            written += [p for p in temporary.iterdir() if not p.name.startswith((".", "optimizer-"))]
+            written += [
+                p for p in temporary.iterdir() if not p.name.startswith((".", "optimizer-"))
+            ]
         return files.describe(written)
 
     entries = {k: v for part in control.gather(_attempt(control, write)) for k, v in part.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from gpt2zh.config.errors import raise_all
 from gpt2zh.dist.world import World
 
 
@@ -76,6 +77,31 @@ def plain_gradient_norm(engine: Any) -> torch.Tensor | None:
         return None
     gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients)
+
+
+def loss_scale(engine: Any) -> float | None:
+    """The factor that keeps fp16 gradients from vanishing; None in the other precisions."""
+    return float(engine.optimizer.loss_scale) if engine.fp16_enabled() else None
+
+
+def check_zero_options(resolved: dict[str, Any]) -> None:
+    """Let DeepSpeed itself check the names and values under `zero_optimization`.
+
+    Raises:
+        UserError: With everything that DeepSpeed objects to.
+    """
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+    from pydantic import ValidationError
+
+    try:
+        DeepSpeedZeroConfig(**resolved.get("zero_optimization", {}))
+    except ValidationError as error:
+        faults = [
+            f"zero_optimization.{'.'.join(map(str, fault['loc']))}: {fault['msg']} "
+            f"(given: {fault['input']!r})"
+            for fault in error.errors()
+        ]
+        raise_all(faults, "the DeepSpeed JSON")
 
 
 def close() -> None:

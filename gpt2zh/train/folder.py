@@ -46,18 +46,19 @@ def faults(folder: Path, *, content: bool) -> list[str]:
     """
     try:
         files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        expected = {str(k): (int(v["bytes"]), str(v["sha256"])) for k, v in files.items()}
     except OSError:
         return [f"{folder} has no {MANIFEST}"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return [f"{folder / MANIFEST} is damaged"]
     found = []
-    for name, entry in files.items():
+    for name, (size, digest) in expected.items():
         path = folder / name
         if not path.is_file():
             found.append(f"{path} is missing")
-        elif path.stat().st_size != entry["bytes"]:
-            found.append(f"{path} has {path.stat().st_size} bytes, should have {entry['bytes']}")
-        elif content and file_sha256(path) != entry["sha256"]:
+        elif path.stat().st_size != size:
+            found.append(f"{path} has {path.stat().st_size} bytes, should have {size}")
+        elif content and file_sha256(path) != digest:
             found.append(f"{path} was altered: its sha256 differs from the manifest's")
     return found
 
@@ -82,9 +83,8 @@ def require_complete(folder: Path) -> None:
     wrong = faults(folder, content=True)
     if not wrong:
         return
-    others = [
-        str(path) for _, path in checkpoints(folder.parent) if not faults(path, content=False)
-    ]
+    near = [*checkpoints(folder), *checkpoints(folder.parent)]
+    others = [str(path) for _, path in near if path != folder and not faults(path, content=False)]
     cure = f"complete ones there: {', '.join(others)}" if others else "none is complete there"
     raise UserError(f"--resume {folder} is no complete checkpoint: {'; '.join(wrong)}. {cure}")
 
@@ -147,6 +147,8 @@ def prune(run: Path, *, keep_last: int, keep_every: int) -> None:
             with contextlib.suppress(OSError):
                 folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+    for left in run.glob(".checkpoint-*"):  # by a run that was killed while it wrote or deleted
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -15,19 +15,18 @@ def learning_rate(step: int, *, steps: int, config: OptimizerConfig) -> float:
     """
     if step < config.warmup_steps:
         return config.lr * step / config.warmup_steps
-    span = max(1, steps - config.warmup_steps)
-    done = min(1.0, (step - config.warmup_steps) / span)
-    return config.lr * _after_warmup(done, config)
+    falling = steps - config.warmup_steps
+    if config.schedule == "wsd":
+        falling = min(falling, round(config.decay_fraction * steps))
+    done = max(0.0, 1 - (steps - step) / max(1, falling))
+    return config.lr * _falling(done, config)
 
 
-def _after_warmup(done: float, config: OptimizerConfig) -> float:
-    """Fraction of the peak when the share `done` of the steps after the warm-up is over."""
+def _falling(done: float, config: OptimizerConfig) -> float:
+    """Fraction of the peak when the share `done` of the falling steps is over."""
     final = config.final_lr_fraction
     if config.schedule == "cosine":
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
-    if config.schedule == "linear":
-        return 1 - (1 - final) * done
-    if config.schedule == "wsd":
-        start = 1 - config.decay_fraction
-        return 1.0 if done <= start else 1 - (1 - final) * (done - start) / config.decay_fraction
-    return 1.0
+    if config.schedule == "constant":
+        return 1.0
+    return 1 - (1 - final) * done

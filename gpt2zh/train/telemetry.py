@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -109,17 +108,18 @@ def _keep_until(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        record = _parsed(line)
-        if record is not None and record["step"] <= step:
+    for line in path.read_text("utf-8", errors="replace").split("\n"):
+        record = _step_of(line)
+        if record is not None and record <= step:
             kept.append(line + "\n")
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(kept), "utf-8")
     temporary.replace(path)
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _step_of(line: str) -> int | None:
+    """The step of a record; None for a line that is no record."""
     try:
-        return json.loads(line)
-    except ValueError:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
         return None

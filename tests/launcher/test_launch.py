@@ -198,6 +198,15 @@ def test_an_error_is_told_once_and_nothing_is_written(tiny_shards: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_deepspeed_itself_checks_the_json(tiny_shards: Path, tmp_path: Path) -> None:
+    json_file = tmp_path / "typo.json"
+    json_file.write_text('{"zero_optimization": {"stage": 1, "reduce_bucketsize": 5}}')
+    more = (f"--deepspeed-config={json_file}", "--dry-run")
+    done = run(command(tiny_shards, tmp_path / "run", *more))
+    assert done.returncode != 0
+    assert done.stderr.count("zero_optimization.reduce_bucketsize") == 1, done.stderr
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(tiny_shards: Path, tmp_path: Path) -> None:
     done = run(command(tiny_shards, tmp_path / "run", "--dry-run", "--train.steps=1000"))
     assert done.returncode == 0
@@ -207,9 +216,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tiny_shards: Path, tmp_path:
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "sigterm to all", "sigterm to the command alone"])
-def test_a_signal_saves_and_ends_every_process(
-    tiny_shards: Path, tmp_path: Path, how: str
-) -> None:
+def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path, how: str) -> None:
     folder = tmp_path / "run"
     process = subprocess.Popen(
         command(tiny_shards, folder, "--train.steps=1000000", "--log.every=5"),

@@ -50,7 +50,6 @@ DAMAGE = {
     "truncated": (cut, "has 99 bytes, should have 100"),
     "altered byte": (flip_byte, "was altered: its sha256 differs"),
     "missing file": (lambda c: (c / folder.STATE).unlink(), f"{folder.STATE} is missing"),
-    # fail until JSON of another shape counts as damaged too (now: TypeError, KeyError)
     "a list": (manifest("[]"), "manifest.json is damaged"),
     "files a list": (manifest('{"files": []}'), "manifest.json is damaged"),
     "no sizes": (manifest('{"files": {"model.safetensors": {}}}'), "manifest.json is damaged"),
@@ -176,9 +175,8 @@ def test_begin_clears_what_a_killed_run_left_of_the_same_step(tmp_path: Path) ->
     assert names(folder.begin(tmp_path, 7)) == []
 
 
-# fails until somebody deletes them: each is as large as a checkpoint, and after a kill the next
-# save of a run that saves by the clock is at another step
 def test_what_a_killed_run_left_of_other_steps_does_not_stay_for_ever(tmp_path: Path) -> None:
+    """Each is as large as a checkpoint; a run that saves by the clock never reuses the name."""
     (folder.begin(tmp_path, 6) / "half").write_text("x")
     (tmp_path / ".checkpoint-3.deleting").mkdir()
     make(tmp_path, 7)

@@ -54,7 +54,6 @@ def test_the_shape_between(schedule: str, step: int, fraction: float) -> None:
     assert rates(schedule)[step - 1] == pytest.approx(PEAK * fraction)
 
 
-# fails until decay_fraction counts all steps as its help says, or the help says "after the warm-up"
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
 def test_wsd_falls_linearly_in_its_share_of_all_steps(share: float) -> None:
     found = rates("wsd", decay_fraction=share)

@@ -44,8 +44,9 @@ def figures_agree(run: Path) -> None:
                 expected.setdefault(f"{record['kind']}/{name}", {})[record["step"]] = value
     assert sorted(events.Tags()["scalars"]) == sorted(expected)
     for tag, values in expected.items():
-        found = {event.step: event.value for event in events.Scalars(tag)}
-        assert found == pytest.approx(values), tag
+        found = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert [step for step, _ in found] == sorted(values), tag
+        assert dict(found) == pytest.approx(values), tag
 
 
 def test_metrics_and_tensorboard_hold_the_same_figures(tmp_path: Path) -> None:
@@ -61,18 +62,15 @@ def test_a_resume_drops_what_will_be_trained_again(tmp_path: Path, tail: str) ->
     write(tmp_path, range(1, 7), resumed_at=0)
     with (tmp_path / METRICS).open("a") as file:
         file.write(tail)  # killed while writing
-    time.sleep(1.1 if not tail else 0)  # TensorBoard names its files by the second
-    write(tmp_path, range(4, 9), resumed_at=3)
+    write(tmp_path, range(4, 6), resumed_at=3)
     steps = [record["step"] for record in records(tmp_path) if record["kind"] == "train"]
-    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert steps == [1, 2, 3, 4, 5]
     assert not list(tmp_path.glob("*.tmp"))
-    if not tail:
-        figures_agree(tmp_path)
+    figures_agree(tmp_path)
 
 
 def test_a_line_of_another_shape_does_not_stop_a_resume(tmp_path: Path) -> None:
     (tmp_path / METRICS).write_text('1\n{"a": 1}\n{"step": 1, "kind": "train"}\n')
-    # fails until a record without a step is dropped (now: TypeError, KeyError)
     write(tmp_path, range(2, 3), resumed_at=1)
     assert [record["step"] for record in records(tmp_path)][:2] == [1, 2]
 
@@ -82,7 +80,7 @@ def test_a_line_of_another_shape_does_not_stop_a_resume(tmp_path: Path) -> None:
     [
         "从前有座山",
         "第一行\n第二行\r\n\t“引号”",
-        "一\u2028二\x85三",  # fails until _keep_until splits at line feeds only
+        "一\u2028二\x85三",
     ],
 )
 def test_samples_survive_a_resume_as_they_were_written(tmp_path: Path, text: str) -> None:

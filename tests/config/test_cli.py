@@ -1,0 +1,277 @@
+"""Defaults < file < flags, and what a mistyped name or value is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+from gpt2zh.config.cli import dump, leaves, parse
+from gpt2zh.config.duration import Duration
+from gpt2zh.config.errors import UserError
+from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+
+ROOT = Path(__file__).parents[2]
+NEEDED = ("--data=shards", "--output=run")
+
+
+def read(*argv: str) -> PretrainConfig:
+    """The config of a command line with the required options."""
+    return parse(PretrainConfig, LaunchOptions, argv=[*NEEDED, *argv], prog="pretrain")[0]
+
+
+def refused(*argv: str) -> str:
+    """The message for a command line that must be refused."""
+    with pytest.raises(UserError) as caught:
+        read(*argv)
+    return str(caught.value)
+
+
+def yaml_file(folder: Path, text: str) -> str:
+    path = folder / "config.yaml"
+    path.write_text(text, "utf-8")
+    return f"--config={path}"
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, "model: {layers: 3, heads: 4}\ntrain: {steps: 9}\n")
+    for argv in ((file, "--model.layers=5"), ("--model.layers=5", file)):
+        config = read(*argv)
+        assert (config.model.layers, config.model.heads, config.model.width) == (5, 4, 768), argv
+        assert config.train.steps == 9
+
+
+def test_a_file_may_hold_options_of_this_start_too(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, "dry_run: true\nstop_after: 8h\n")
+    _, options = parse(PretrainConfig, LaunchOptions, argv=[*NEEDED, file], prog="pretrain")
+    assert options.dry_run and options.stop_after == Duration(seconds=8 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("argv", "field", "value"),
+    [
+        (["--train.global-batch", "32"], "train.global_batch", 32),
+        (["--train.global_batch=32"], "train.global_batch", 32),
+        (["--deepspeed-config=a.json"], "deepspeed_config", Path("a.json")),
+        (["--train.activation_checkpointing"], "train.activation_checkpointing", True),
+        (["--train.activation-checkpointing", "--seed=2"], "train.activation_checkpointing", True),
+        (["--verify-data", "false"], "verify_data", False),
+        (["--train.steps", "null"], "train.steps", None),
+        (["--optimizer.lr", "5e-4"], "optimizer.lr", 5e-4),
+        (["--checkpoint.every", "10min"], "checkpoint.every", Duration(seconds=600)),
+        (["--validation.prompts", "一", "二"], "validation.prompts", ("一", "二")),
+        (
+            ["--validation.prompts", "一", "--validation.prompts=二"],
+            "validation.prompts",
+            ("一", "二"),
+        ),
+        (["--validation.prompts"], "validation.prompts", ()),
+        (
+            ["--validation.prompts", "null", "1.5", "[a", "a: b", "", "x\ny", "'q'", "-1"],
+            "validation.prompts",
+            ("null", "1.5", "[a", "a: b", "", "x\ny", "'q'", "-1"),
+        ),
+        (["--local_rank=3"], "seed", 1),  # the deepspeed launcher adds it
+    ],
+)
+def test_a_value_arrives_as_it_was_typed(argv: list[str], field: str, value: object) -> None:
+    found: object = read(*argv)
+    for name in field.split("."):
+        found = getattr(found, name)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--modle.layers=2"], ["--modle.layers", "--model.layers?"]),
+        (["--train.globl-batch=3"], ["--train.globl_batch", "--train.global_batch?"]),
+        (["--layers=2"], ["--layers", "--model.layers?"]),
+        (["--train.lr=1"], ["--train.lr", "--optimizer.lr?"]),  # in another section
+        (["--xyzzy=1"], ["--xyzzy", "known: data, output"]),
+        (["a.csv"], ["'a.csv'", "quote globs"]),
+        (
+            ["--modle.layers=2", "--sead", "4", "stray"],
+            ["3 faults", "--model.layers?", "--seed?", "'stray'"],
+        ),
+        (["--train.steps=many"], ["train.steps", "many", "int", "--help"]),
+        (["--train.steps=1.5"], ["train.steps", "1.5", "int"]),
+        (["--optimizer.lr=high"], ["optimizer.lr", "high", "float"]),
+        (["--dry-run=maybe"], ["dry_run", "maybe", "bool"]),
+        (["--train.precision=fp8"], ["train.precision", "fp8", "'fp32', 'bf16', 'fp16'"]),
+        (["--checkpoint.every=soon"], ["checkpoint.every", "'soon'", "10min, 1.5h or never"]),
+        (["--resume"], ["--resume", "expected one argument"]),
+    ],
+)
+def test_a_wrong_flag_is_named_with_its_cure(argv: list[str], told: list[str]) -> None:
+    message = refused(*argv)
+    assert not [part for part in told if part not in message], message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sede: 3", ["'sede'", "seed?"]),
+        ("model: {layer: 3}", ["'model.layer'", "model.layers?"]),
+        ("layers: 3", ["'layers'", "model.layers?"]),
+        (
+            "modle: {layers: 2}\ntrain: {globalbatch: 3}",
+            ["2 faults", "'modle.layers'", "model.layers?", "train.global_batch?"],
+        ),
+        ("train: {steps: many}", ["train.steps", "many", "int"]),
+        ("validation: {prompts: [1]}", ["validation.prompts", "str", "1"]),
+        ("checkpoint: {every: 1.5}", ["checkpoint.every", "steps are whole", "2steps"]),
+        ("checkpoint: {every: null}", ["checkpoint.every is null", "default 1000steps"]),
+        ("model: 5", ["model", "section"]),
+        ("", ["no table of options"]),
+        ("[1, 2]", ["no table of options"]),
+        ("a: [", ["not valid YAML", "line 1"]),
+    ],
+)
+def test_a_wrong_config_file_is_named_with_its_cure(
+    tmp_path: Path, text: str, told: list[str]
+) -> None:
+    message = refused(yaml_file(tmp_path, text))
+    assert not [part for part in told if part not in message], message
+
+
+def test_a_config_file_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "No such file" in refused(f"--config={tmp_path / 'missing.yaml'}")
+    assert "directory" in refused(f"--config={tmp_path}")
+    (tmp_path / "latin.yaml").write_bytes(b"data: \xff\n")
+    assert "no UTF-8" in refused(f"--config={tmp_path / 'latin.yaml'}")
+
+
+def test_missing_required_options_are_all_named() -> None:
+    with pytest.raises(UserError, match=r"required: data, output"):
+        parse(PretrainConfig, argv=["--seed=3"], prog="pretrain")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["--train.steps=7", "--checkpoint.every=30s", "--validation.every=never"],
+        ["--validation.prompts", "null", "x: y", "第一行\n第二行", "—“”"],
+        ["--optimizer.eps=1e-12", "--model.dropout=0.1", "--train.activation-checkpointing"],
+        ["--checkpoint.every=400h"],
+    ],
+)
+def test_a_dumped_config_reads_back_equal(tmp_path: Path, argv: list[str]) -> None:
+    config = read(*argv)
+    file = yaml_file(tmp_path, dump(config))
+    assert parse(PretrainConfig, argv=[file], prog="pretrain") == (config,)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_config_is_read(path: Path) -> None:
+    config = read(f"--config={path}")
+    assert config.model.width % config.model.heads == 0
+    assert config.train.global_batch % config.train.micro_batch == 0
+
+
+def default_text(field: dataclasses.Field) -> str | None:
+    """A field's default as the help writes it; None for a required one."""
+    if field.default is not dataclasses.MISSING:
+        value = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    else:
+        return None
+    return "null" if value is None else str(value)
+
+
+def fields_of(schema: type, prefix: str = "") -> list[tuple[str, dataclasses.Field]]:
+    hints = typing.get_type_hints(schema)
+    found = []
+    for field in dataclasses.fields(schema):
+        if dataclasses.is_dataclass(hints[field.name]):
+            found += fields_of(hints[field.name], f"{prefix}{field.name}.")
+        else:
+            found.append((prefix + field.name, field))
+    return found
+
+
+def test_help_explains_every_field_with_its_default(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        parse(PretrainConfig, LaunchOptions, argv=["--seed=3", "--help"], prog="pretrain")
+    assert leaving.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    fields = fields_of(PretrainConfig) + fields_of(LaunchOptions)
+    assert [name for name, _ in fields] == [
+        name for schema in (PretrainConfig, LaunchOptions) for name, _ in leaves(schema)
+    ]
+    sections = {}
+    for name, _ in fields:
+        start = text.index(f" --{name} ")
+        sections[start] = name
+    order = [*sorted(sections), len(text)]
+    explained = {sections[begin]: text[begin:end] for begin, end in itertools.pairwise(order)}
+    for name, field in fields:
+        default = default_text(field)
+        help_text = explained[name]
+        if default is None:
+            assert "required" in help_text, help_text
+        elif not default.startswith("("):
+            assert f"default: {default})" in help_text, help_text
+        told = help_text.partition(" ")[2]
+        assert len(told.split()) > 5, help_text  # a sentence, not only a type
+
+
+WITHOUT_TORCH = """
+import runpy, sys, time
+sys.argv = sys.argv[1:]
+begin = time.perf_counter()
+try:
+    if sys.argv[0].endswith(".py"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+except SystemExit as leaving:
+    assert not leaving.code, leaving.code
+heavy = {"torch", "transformers", "deepspeed", "datasets"} & set(sys.modules)
+assert not heavy, f"imported {heavy}"
+print(f"\\nTOOK {time.process_time():.2f}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["launcher/pretrain.py", "--help"], "--train.global_batch"),
+        (["gpt2zh", "--help"], "generate"),
+        (["gpt2zh", "generate", "--help"], "--temperature"),
+        (["data_tools", "prepare", "--help"], "--row_length"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_help_answers_at_once_without_torch(command: list[str], told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *command], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert float(done.stdout.rpartition("TOOK ")[2]) < 3.0  # CPU seconds: other work may run here
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["gpt2zh", "genrate"], "unknown verb 'genrate'; did you mean generate?"),
+        (["gpt2zh", "generate", "run/x", "--temprature=1"], "did you mean --temperature?"),
+        (["launcher/pretrain.py", "--sead=1"], "did you mean --seed?"),
+    ],
+)
+def test_bad_input_ends_with_code_2_and_no_traceback(command: list[str], told: str) -> None:
+    start = [command[0]] if command[0].endswith(".py") else ["-m", command[0]]
+    done = subprocess.run(
+        [sys.executable, *start, *command[1:]], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") and told in done.stderr
+    assert "Traceback" not in done.stderr

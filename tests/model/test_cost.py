@@ -1,0 +1,87 @@
+"""Arithmetic of sizes against the real model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from gpt2zh.config.schema import ModelConfig
+from gpt2zh.model import cost
+
+SMALL = ModelConfig(layers=12, heads=12, width=768, context=512)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "rows"), [(1, 128), (128, 128), (129, 256), (21128, 21248), (32000, 32000)]
+)
+def test_the_vocabulary_is_padded_to_a_multiple_of_128(tokens: int, rows: int) -> None:
+    assert cost.padded_vocabulary(tokens) == rows
+
+
+@pytest.mark.parametrize(
+    ("layers", "heads", "width", "context", "vocabulary"),
+    [(1, 1, 8, 4, 128), (2, 3, 30, 32, 256), (4, 4, 128, 64, 640), (12, 12, 768, 512, 21248)],
+)
+def test_parameters_equal_the_real_model(
+    layers: int, heads: int, width: int, context: int, vocabulary: int
+) -> None:
+    with torch.device("meta"):
+        real = GPT2LMHeadModel(
+            GPT2Config(
+                n_layer=layers,
+                n_head=heads,
+                n_embd=width,
+                n_positions=context,
+                vocab_size=vocabulary,
+            )
+        )
+    model = ModelConfig(layers=layers, heads=heads, width=width, context=context)
+    assert cost.parameters(model, vocabulary) == real.num_parameters()
+    assert cost.checkpoint_bytes(model, vocabulary) == 12 * real.num_parameters()
+
+
+def test_flops_of_gpt2_small() -> None:
+    assert cost.flops_per_token(SMALL, 21248) == pytest.approx(0.6641e9, rel=1e-4)
+
+
+def test_flops_are_six_per_weight_and_twelve_per_attended_token() -> None:
+    """Against the matrices of the real model: all but position embedding, biases and norms."""
+    with torch.device("meta"):
+        real = GPT2LMHeadModel(
+            GPT2Config(n_layer=3, n_head=2, n_embd=32, n_positions=16, vocab_size=256)
+        )
+    matrices = sum(
+        p.numel() for name, p in real.named_parameters() if p.dim() == 2 and "wpe" not in name
+    )
+    found = cost.flops_per_token(ModelConfig(layers=3, heads=2, width=32, context=16), 256)
+    assert found == 6 * matrices + 12 * 3 * 32 * 16
+
+
+@pytest.mark.parametrize(
+    ("name", "tera"),
+    [
+        ("NVIDIA GeForce RTX 3090", 71),
+        ("NVIDIA GeForce RTX 3090 Ti", 80),
+        ("NVIDIA GeForce RTX 4090", 165.2),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H200", 989),
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA A10", 125),
+        ("Tesla V100-SXM2-32GB", 125),
+        ("Tesla T4", 65),
+        ("NVIDIA L40S", 362),
+        ("AMD Instinct MI300X", None),
+        ("NVIDIA GeForce GTX 1080", None),
+        ("NVIDIA GeForce RTX 3080", None),
+        ("", None),
+        # fail until names are compared by whole words: these are other and slower cards
+        ("NVIDIA T400 4GB", None),
+        ("NVIDIA RTX A1000", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA GeForce RTX 4090 D", None),
+    ],
+)
+def test_the_peak_of_known_cards_only(name: str, tera: float | None) -> None:
+    assert cost.peak_flops(name) == (None if tera is None else pytest.approx(tera * 1e12))
