@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import yaml
 
 from gpt2zh.config import deepspeed
+from gpt2zh.config.checks import config_faults
 from gpt2zh.config.cli import dump
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
@@ -136,7 +137,7 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
             faults.append(str(error))
             return None
 
-    faults += _config_faults(config)
+    faults += config_faults(config)
     resolved = None
     if min(config.train.global_batch, config.train.micro_batch) >= 1:  # else nothing to divide by
         resolved = attempt(
@@ -188,61 +189,6 @@ def describe(plan: Plan) -> str:
             f"engine      ZeRO {zero}, {train.precision}",
         )
     )
-
-
-def _config_faults(config: PretrainConfig) -> list[str]:
-    model, train, optimizer = config.model, config.train, config.optimizer
-    least_one = {
-        "model.layers": model.layers,
-        "model.heads": model.heads,
-        "model.width": model.width,
-        "train.global_batch": train.global_batch,
-        "train.micro_batch": train.micro_batch,
-        "checkpoint.keep_last": config.checkpoint.keep_last,
-        "log.every": config.log.every,
-        "model.context": model.context - 1,
-        "train.steps": 1 if train.steps is None else train.steps,
-    }
-    found = [
-        f"{name} is {value}; it must be 1 or more" for name, value in least_one.items() if value < 1
-    ]
-    at_least_zero = {
-        "seed": config.seed,
-        "optimizer.warmup_steps": optimizer.warmup_steps,
-        "optimizer.weight_decay": optimizer.weight_decay,
-        "optimizer.eps": optimizer.eps,
-        "optimizer.final_lr_fraction": optimizer.final_lr_fraction,
-        "optimizer.clip": optimizer.clip,
-        "checkpoint.keep_every": config.checkpoint.keep_every,
-        "validation.rows": config.validation.rows,
-        "validation.sample_tokens": config.validation.sample_tokens,
-    }
-    found += [
-        f"{name} is {value}; it must be 0 or more"
-        for name, value in at_least_zero.items()
-        if not value >= 0
-    ]
-    shares = {
-        "model.dropout": model.dropout,
-        "optimizer.beta1": optimizer.beta1,
-        "optimizer.beta2": optimizer.beta2,
-    }
-    found += [
-        f"{name} is {value}; it must be at least 0 and below 1"
-        for name, value in shares.items()
-        if not 0 <= value < 1
-    ]
-    if found:
-        return found
-    if model.width % model.heads:
-        found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
-    if train.steps is None and not 0 < train.epochs < math.inf:
-        found.append(f"train.epochs is {train.epochs}; it must be above 0 and finite")
-    if not 0 < optimizer.lr < math.inf:
-        found.append(f"optimizer.lr is {optimizer.lr}; it must be above 0 and finite")
-    if not 0 < optimizer.decay_fraction <= 1:
-        found.append(f"optimizer.decay_fraction is {optimizer.decay_fraction}; above 0, at most 1")
-    return found
 
 
 def _open(config: PretrainConfig, split: str, world: World) -> ShardSet:
