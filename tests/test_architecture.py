@@ -36,7 +36,6 @@ def test_a_module_says_what_it_is(path: Path) -> None:
     assert text and len(text.splitlines()[0]) > 10
 
 
-# fails until recipes.pretrain.train is shorter (71 lines)
 @modules
 def test_files_and_functions_can_be_overlooked(path: Path) -> None:
     lines = path.read_text("utf-8").splitlines()

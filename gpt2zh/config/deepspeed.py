@@ -109,8 +109,8 @@ def resolve(
         faults += _optimizer_faults(theirs, optimizer)
     if raw.get("scheduler") and not _all_auto(raw["scheduler"].get("params", {"": ""})):
         faults.append("scheduler is set there; remove it: optimizer.schedule owns the schedule")
-    if "bfloat16" in filled:
-        filled["bf16"] = filled.pop("bfloat16")
+    if "bfloat16" in filled:  # DeepSpeed's older name of it
+        filled["bf16"] = filled.pop("bfloat16") | filled.get("bf16", {})
     try:
         owned = _owned(train, optimizer, ranks)
     except UserError as error:
@@ -189,7 +189,7 @@ def _refused(raw: dict[str, Any]) -> Iterable[str]:
 def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
     zero = raw.get("zero_optimization", {})
     stage = zero.get("stage", 0)
-    if stage not in (0, 1, 2, 3):
+    if stage not in (0, 1, 2, 3) or isinstance(stage, bool):
         yield f"zero_optimization.stage is {stage!r}; it is 0, 1, 2 or 3"
         return
     for name, least in (("offload_optimizer", 1), ("offload_param", 3)):

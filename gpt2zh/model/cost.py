@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gpt2zh.config.schema import ModelConfig
 
 VOCABULARY_MULTIPLE = 128  # tensor cores want it; 50257 -> 50304 alone was worth 25 % on an A100
@@ -61,7 +63,10 @@ def checkpoint_bytes(model: ModelConfig, vocabulary: int) -> int:
 
 def peak_flops(device_name: str) -> float | None:
     """The card's peak in FLOP/s, or None when unknown: no MFU is better than a wrong one."""
+    words = set(re.split(r"[\s-]+", device_name))
+    if words & {"Laptop", "D"}:  # slower cards with the name of a faster one
+        return None
     for name in sorted(_PEAKS, key=len, reverse=True):
-        if all(word in device_name for word in name.split()):
+        if set(name.split()) <= words:
             return _PEAKS[name]
     return None

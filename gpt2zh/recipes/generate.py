@@ -16,6 +16,10 @@ from gpt2zh.recipes.generate_config import GenerateConfig
 def run(config: GenerateConfig, sampling: SamplingConfig) -> int:
     """Print the continuation of every prompt."""
     prompts = list(_prompts(config))
+    if config.samples < 1:
+        raise UserError(f"--samples is {config.samples}; it must be 1 or more")
+    if not prompts:
+        raise UserError(f"--prompt-file {config.prompt_file} holds no prompt")
     writer = Writer.load(config.model, device=_device(config.device))
     stream = config.stream and sampling.beams == 1
     many = len(prompts) * config.samples > 1

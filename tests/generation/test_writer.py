@@ -260,7 +260,6 @@ def test_a_stream_never_shows_half_a_character(
     assert not [piece for piece in pieces if "\ufffd" in piece]
 
 
-# fails until a stream holds text back while the bytes behind it may still change how it is read
 @pytest.mark.parametrize("tail", [[], ["好"]], ids=["end", "more"])
 def test_pieces_joined_are_the_text_even_when_bytes_make_no_character(
     byte_writer: Writer, monkeypatch: pytest.MonkeyPatch, tail: list[str]
@@ -284,7 +283,7 @@ def test_a_folder_that_holds_no_model_is_refused(folder: Path, tmp_path: Path, c
     told = {
         "nothing": "no config.json; is the path right?",
         "run": "no config.json; it holds checkpoint-5: name one of them",
-        "no weights": "model.safetensors",  # fails until missing weights are a UserError
+        "no weights": "model.safetensors",
         "no tokenizer": "no tokenizer.json",
     }[case]
     with pytest.raises(UserError) as caught:

@@ -213,12 +213,12 @@ def launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
 
 def test_a_dry_run_tells_the_plan_and_writes_nothing(
-    tiny_shards: Path, run: Path, launch: Callable[..., int], capsys: pytest.CaptureFixture
+    shards: Path, run: Path, launch: Callable[..., int], capsys: pytest.CaptureFixture
 ) -> None:
-    before = snapshot(tiny_shards)
-    assert launch(arguments(tiny_shards, run, dry_run="true")) == 0
-    assert describe(plan_of(tiny_shards, run)) in capsys.readouterr().out
-    assert not run.parent.exists() and snapshot(tiny_shards) == before
+    before = snapshot(shards.parent)
+    assert launch(arguments(shards, run, dry_run="true")) == 0
+    assert snapshot(shards.parent) == before
+    assert describe(plan_of(shards, run)) in capsys.readouterr().out
 
 
 def test_a_dry_run_asks_deepspeed_about_its_own_section(
@@ -351,11 +351,8 @@ def test_more_ranks_than_rows(tiny_shards: Path, run: Path) -> None:
         ({"checkpoint__keep_last": 0}, "checkpoint.keep_last is 0"),
         ({"log__every": 0}, "log.every is 0"),
         ({"train__global_batch": 0}, "train.global_batch is 0"),
-        # fails until `accumulation` is not asked with 0 rows (now: ZeroDivisionError)
         ({"train__micro_batch": 0}, "train.micro_batch is 0"),
-        # fails until it is checked (now: OverflowError)
         ({"train__epochs": ".inf"}, "train.epochs is inf"),
-        # fail until they are checked; now most of them end the run after the GPUs were taken
         ({"seed": -1}, "seed is -1"),
         ({"optimizer__beta1": 1.0}, "optimizer.beta1 is 1.0"),
         ({"optimizer__beta2": 1.0}, "optimizer.beta2 is 1.0"),
@@ -366,7 +363,6 @@ def test_more_ranks_than_rows(tiny_shards: Path, run: Path) -> None:
         ({"validation__rows": -1}, "validation.rows is -1"),
         ({"validation__sample_tokens": -1}, "validation.sample_tokens is -1"),
         ({"checkpoint__keep_every": -1}, "checkpoint.keep_every is -1"),
-        # fails until a prompt that the first validation cannot continue is refused here
         ({"validation__prompts": "山" * 40}, "validation.prompts"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -443,7 +439,6 @@ def test_what_may_change_when_a_run_continues(tiny_shards: Path, run: Path) -> N
         assert plan_of(tiny_shards, run, World(0, 2), **more).resume_from == newest
 
 
-# fails until _output_faults sees what the run continues from: make_plan hands it a plan without
 def test_moved_data_are_the_same_data(tiny_shards: Path, shards: Path, run: Path) -> None:
     newest = save_checkpoint(plan_of(tiny_shards, run), 3)
     assert plan_of(shards, run).resume_from == newest
@@ -538,12 +533,10 @@ def test_an_output_folder_with_a_config_that_cannot_be_read(
 ) -> None:
     run.mkdir(parents=True)
     (run / "config.yaml").write_bytes(content)
-    # the last fails until UnicodeDecodeError counts as unreadable
     message = refused(tiny_shards, run)
     assert "config.yaml that cannot be read" in message and "use another --output" in message
 
 
-# fails until _other_config compares resolved paths
 def test_the_same_data_by_another_path_is_no_other_run(
     shards: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
