@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The whole way on a small corpus: prepare, pretrain, stop, resume, write. `make demo` calls it.
+# OUT is the folder for what it makes, STEPS the optimizer steps, RANKS the processes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-out=demo/out
+out=${OUT:-demo/out}
+steps=${STEPS:-1200}
 gpus=$(python -c 'import torch; print(torch.cuda.device_count())')
 if [ "$gpus" -gt 0 ]; then
-    ranks=${RANKS:-$gpus}
+    ranks=${RANKS:-$((gpus < 2 ? gpus : 2))} # the eight rows of a step are not worth more
     places=(--num_gpus "$ranks")
 else
     ranks=${RANKS:-2}
@@ -17,10 +19,11 @@ fi
 say() { printf '\n== %s\n' "$*"; }
 pretrain() {
     deepspeed --quiet "${places[@]}" launcher/pretrain.py --config configs/demo.yaml \
-        --data "$out/shards" --output "$out/run" --deepspeed_config ds_configs/zero1.json "$@"
+        --data "$out/shards" --output "$out/run" --deepspeed_config ds_configs/zero1.json \
+        --train.steps "$steps" "$@"
 }
 
-rm -rf "$out"
+rm -rf "$out/tokenizer" "$out/shards" "$out/run"
 say "1/5 prepare: CSV folders to packed rows"
 # A corpus of a few pages wants a vocabulary of its own; real ones leave --tokenizer away and get
 # the builtin one.
@@ -30,7 +33,7 @@ python -m data_tools prepare --input 'demo/corpus/**/*.csv' --output "$out/shard
     --tokenizer "$out/tokenizer" --row-length 128 --validation-fraction 0.05
 
 say "2/5 pretrain a tiny GPT-2 on $ranks ranks, and stop half-way"
-pretrain --stop-after 600steps
+pretrain --stop-after "$((steps / 2))steps"
 
 say "3/5 the same command again continues"
 pretrain
@@ -38,7 +41,8 @@ pretrain
 last=$(ls -d "$out"/run/checkpoint-* | sort -V | tail -n 1)
 say "4/5 write"
 for prompt in 从前，山里有 小满 甲：; do
-    gpt2zh generate --model "$last" --prompt "$prompt" --max-new-tokens 60 --temperature 0.7 --seed 1
+    gpt2zh generate --model "$last" --prompt "$prompt" --max-new-tokens 60 \
+        --temperature 0.7 --seed 1
     echo
 done
 

@@ -1,0 +1,91 @@
+"""The README's story, command by command, on the demo corpus with a tiny model."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.ranks
+
+# What makes each command of the README small enough for a test.
+PREPARE = ["--validation-fraction=0.05"]
+PRETRAIN = [
+    *("--model.layers=1", "--model.heads=2", "--model.width=32", "--train.precision=fp32"),
+    *("--train.global-batch=4", "--train.micro-batch=2", "--train.steps=6", "--log.every=1"),
+    *("--checkpoint.every=2steps", "--validation.rows=2", "--optimizer.warmup-steps=1"),
+]
+GENERATE = ["--max-new-tokens=8", "--seed=1"]
+
+
+def story(readme: str) -> list[str]:
+    """The commands of the block that follows the mark `<!-- story -->`, comments left out."""
+    text = (ROOT / readme).read_text("utf-8")
+    (block,) = re.findall(r"<!-- story -->\n+```bash\n(.*?)```", text, flags=re.DOTALL)
+    lines = block.replace("\\\n", " ").splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip() and line[0] != "#"]
+
+
+def run(command: list[str], folder: Path) -> str:
+    """Run a command of the README in `folder` and return what it printed."""
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DS_ACCELERATOR": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_both_readmes_tell_the_same_story() -> None:
+    assert story("README.md") == story("README.zh.md")
+
+
+def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
+    for name in ("launcher", "configs", "ds_configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "corpus").symlink_to(ROOT / "demo" / "corpus")
+    prepare, pretrain, resume, generate = (shlex.split(line) for line in story("README.md"))
+
+    printed = run([*prepare, *PREPARE], tmp_path)
+    assert "0 set aside" in printed
+
+    assert pretrain[0] == "deepspeed"
+    ranks = [pretrain[0], "--num_accelerators=2", f"--master_port={20000 + os.getpid() % 20000}"]
+    printed = run([*ranks, *pretrain[1:], *PRETRAIN, "--stop-after=3steps"], tmp_path)
+    assert "stopped at step 3 of 6" in printed
+    printed = run([*ranks, *pretrain[1:], *PRETRAIN], tmp_path)  # the same command again
+    assert "continuing from runs/small/checkpoint-3 at step 3" in printed
+    assert "done: 6 steps" in printed
+
+    # The README goes back to checkpoint-36000 of a long run; this one has checkpoint-4.
+    back = [word.replace("checkpoint-36000", "checkpoint-4") for word in resume[1:]]
+    printed = run([*ranks, *back, *PRETRAIN], tmp_path)
+    assert "continuing from runs/small/checkpoint-4 at step 4" in printed
+
+    last = [word.replace("checkpoint-36000", "checkpoint-6") for word in generate]
+    printed = run([*last, *GENERATE], tmp_path)
+    assert printed.startswith("从前有座山")
+
+
+def test_the_demo_script_runs(tmp_path: Path) -> None:
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OUT": str(tmp_path / "out"),
+        "STEPS": "6",
+    }
+    script = ["bash", str(ROOT / "demo" / "run.sh")]
+    done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stopped at step 3 of 6" in done.stdout and "done: 6 steps" in done.stdout
+    assert f"checkpoint   {tmp_path}/out/run/checkpoint-6" in done.stdout
+    assert "tensorboard --logdir" in done.stdout
