@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from gpt2zh.dist.collectives import Control
@@ -55,11 +55,31 @@ def save(
     Raises:
         OSError: Writing failed on some rank; on every rank, with nothing left behind.
     """
-    temporary = run / f".checkpoint-{state.step}.writing"
-    if world.is_main:
-        _attempt(control, lambda: files.begin(run, state.step))
-    else:
-        _attempt(control, lambda: None)
+    temporary = files.writing_path(run, state.step)
+    final = files.checkpoint_path(run, state.step)
+    try:
+        _attempt(control, lambda: files.begin(run, state.step) if world.is_main else None)
+        entries = _write(engine, state, temporary, facts=facts, world=world, control=control)
+        _attempt(
+            control, lambda: files.commit(temporary, final, entries) if world.is_main else None
+        )
+    except OSError:
+        if world.is_main:
+            files.discard(temporary)  # a full disk needs the room
+        raise
+    return final
+
+
+def _write(
+    engine: Any,
+    state: TrainState,
+    temporary: Path,
+    *,
+    facts: RunFacts,
+    world: World,
+    control: Control,
+) -> dict[str, dict[str, Any]]:
+    """Write all files but the manifest and return its entries for them."""
     weights, moments = _my_share(engine, world)
     random = control.gather(_random_state())
 
@@ -79,13 +99,8 @@ def save(
             ]
         return files.describe(written)
 
-    entries = {k: v for part in control.gather(_attempt(control, write)) for k, v in part.items()}
-    final = files.checkpoint_path(run, state.step)
-    if world.is_main:
-        _attempt(control, lambda: files.commit(temporary, final, entries))
-    else:
-        _attempt(control, lambda: None)
-    return final
+    written_by_rank = control.gather(_attempt(control, write))
+    return {name: entry for part in written_by_rank for name, entry in part.items()}
 
 
 def load_weights(model: torch.nn.Module, folder: Path) -> None:
@@ -119,7 +134,7 @@ def _attempt(control: Control, act: Any) -> Any:
     result, error = None, None
     try:
         result = act()
-    except OSError as caught:
+    except (OSError, SafetensorError) as caught:  # the latter for a full disk, too
         error = caught
     messages = [message for message in control.gather(str(error) if error else None) if message]
     if messages:

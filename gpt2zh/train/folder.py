@@ -103,12 +103,22 @@ def describe(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
     return entries
 
 
+def writing_path(run: Path, step: int) -> Path:
+    """The folder that a checkpoint is written in before it has its name."""
+    return run / f".checkpoint-{step}.writing"
+
+
 def begin(run: Path, step: int) -> Path:
     """Make the temporary folder of a new checkpoint, empty, and return it."""
-    temporary = run / f".checkpoint-{step}.writing"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = writing_path(run, step)
+    discard(temporary)
     temporary.mkdir(parents=True)
     return temporary
+
+
+def discard(temporary: Path) -> None:
+    """Delete what was written of a checkpoint that will not be."""
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def commit(temporary: Path, final: Path, entries: dict[str, dict[str, Any]]) -> None:
