@@ -69,7 +69,8 @@ def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
         f"time        {seconds:.1f} s, {read / 1e6 / max(seconds, 1e-9):.1f} MB/s",
         f"output      {output}, {written / 1e6:.1f} MB",
         "next        deepspeed launcher/pretrain.py --config configs/gpt2-small.yaml "
-        f"--data {output} --output runs/small --deepspeed_config ds_configs/zero1.json",
+        f"--data {output} --output runs/small --deepspeed_config ds_configs/zero1.json"
+        + (f" --model.context {manifest.row_length}" if manifest.row_length != 512 else ""),
     ]
     return "\n".join(lines)
 

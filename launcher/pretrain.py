@@ -24,9 +24,9 @@ def main() -> int:
         announce(plan)
         stop.install()
         from gpt2zh.recipes.pretrain import run
-        from gpt2zh.train.engine import check_zero_options
+        from gpt2zh.train.engine import check_engine_options
 
-        check_zero_options(plan.resolved)
+        check_engine_options(plan.resolved)
         if not options.dry_run:
             run(plan, stop)
     except UserError as error:

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import importlib
 import json
+import re
 import sys
 import typing
 from collections.abc import Iterable, Sequence
@@ -94,7 +95,7 @@ def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple
     parser = _parser(schemas, prog)
     given = list(sys.argv[1:] if argv is None else argv)
     if "-h" in given or "--help" in given:
-        print(parser.format_help().replace("<class 'Path'>", "path").replace("typing.Literal", ""))
+        print(re.sub(r"<class\s+'(\w+)'>", r"\1", parser.format_help()))
         raise SystemExit(0)
     flags = _normalise(given, kinds)
     _check_files(flags, kinds)
@@ -248,9 +249,9 @@ def _nearest(name: str, known: Iterable[str], mark: str = "") -> str:
     """Return `; did you mean ...?` with the closest known name, or where to look."""
     known = list(known)
     same_leaf = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = same_leaf or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = same_leaf or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not close:
         leaf_of = {k.rpartition(".")[2]: k for k in known}
-        leaf = difflib.get_close_matches(name.rpartition(".")[2], leaf_of, n=1, cutoff=0.5)
+        leaf = difflib.get_close_matches(name.rpartition(".")[2], leaf_of, n=1, cutoff=0.6)
         close = [leaf_of[leaf[0]]] if leaf else []
     return f"; did you mean {mark}{close[0]}?" if close else f"; known: {', '.join(known)}"

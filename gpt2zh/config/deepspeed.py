@@ -70,13 +70,16 @@ def accumulation(train: TrainConfig, ranks: int) -> int:
         )
     if rows % (train.micro_batch * ranks) == 0:
         return rows // (train.micro_batch * ranks)
-    multiple = train.micro_batch * ranks
-    near = max(multiple, round(rows / multiple) * multiple)
-    cure = f"set train.global_batch {near}"
     if rows % ranks == 0:
-        fits = [m for m in range(1, rows // ranks + 1) if (rows // ranks) % m == 0]
-        best = max(m for m in fits if m <= train.micro_batch)
-        cure = f"set train.micro_batch {best} (it keeps the global batch), or {cure}"
+        fits = [m for m in range(1, train.micro_batch + 1) if rows // ranks % m == 0]
+        cure = f"set train.micro_batch {fits[-1]}, which keeps the global batch"
+    else:
+        counts = [n for n in range(1, rows + 1) if rows % (n * train.micro_batch) == 0]
+        near = sorted(sorted(counts, key=lambda n: abs(n - ranks))[:3])
+        whole = train.micro_batch * ranks
+        cure = f"begin another run with train.global_batch {-(-rows // whole) * whole}"
+        if near:
+            cure = f"start {' or '.join(map(str, near))} ranks, or {cure}"
     raise UserError(
         f"train.global_batch {rows} is no multiple of train.micro_batch x ranks = "
         f"{train.micro_batch} x {ranks}; {cure}"

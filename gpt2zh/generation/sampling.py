@@ -13,7 +13,7 @@ class SamplingConfig:
     """How the next token is chosen."""
 
     max_new_tokens: int = 200
-    """Longest continuation in tokens; with the prompt it must fit the model's context."""
+    """Longest continuation in tokens; it ends earlier where the model's context ends."""
     temperature: float = 0.9
     """Below 1 safer, above 1 wilder; 0 always takes the most likely token (greedy)."""
     top_k: int = 50
@@ -51,10 +51,14 @@ class SamplingConfig:
         ]
         raise_all(faults, "the sampling")
 
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `generate`."""
+    def arguments(self, *, room: int) -> dict[str, Any]:
+        """Keyword arguments of `generate`.
+
+        Args:
+            room: Tokens that the context has left.
+        """
         chosen: dict[str, Any] = {
-            "max_new_tokens": self.max_new_tokens,
+            "max_new_tokens": min(self.max_new_tokens, room),
             "num_beams": self.beams,
             "repetition_penalty": self.repetition_penalty,
             "no_repeat_ngram_size": self.no_repeat_ngram,

@@ -71,9 +71,9 @@ class Writer:
             The continuation without the prompt.
 
         Raises:
-            UserError: Prompt and continuation do not fit the context, or beams shall stream.
+            UserError: The prompt fills the context, or beams shall stream.
         """
-        ids = self._prompt_ids(prompt, sampling)
+        ids = self._prompt_ids(prompt)
         if emit is not None and sampling.beams > 1:
             raise UserError("beams are only known at the end; use stream false or beams 1")
         stream = _Stream(self.tokenizer, ids, emit) if emit else None
@@ -87,38 +87,29 @@ class Writer:
             attention_mask=torch.ones_like(inputs),
             streamer=stream,
             synced_gpus=synced,
-            **sampling.arguments(),
+            **sampling.arguments(room=self.model.config.max_position_embeddings - len(ids)),
         )
         return _continuation(self.tokenizer, ids, written[0, len(ids) :].tolist())
 
-    def _prompt_ids(self, prompt: str, sampling: SamplingConfig) -> list[int]:
+    def _prompt_ids(self, prompt: str) -> list[int]:
         start = getattr(self.model.config, "document_start_token_id", None)
         ids = ([] if start is None else [start]) + self.tokenizer.encode_batch([prompt])[0]
         if not ids:
             ids = [self.tokenizer.bos_id]
         context = self.model.config.max_position_embeddings
-        room = context - len(ids)
-        if room < sampling.max_new_tokens:
+        if len(ids) >= context:
             raise UserError(
-                f"the prompt has {len(ids)} tokens and max_new_tokens is "
-                f"{sampling.max_new_tokens}, together more than the model's context of {context}; "
-                + (f"set max_new_tokens {room}" if room > 0 else "shorten the prompt")
+                f"the prompt has {len(ids)} tokens, but the model's context of {context} must hold "
+                "the continuation too; shorten the prompt"
             )
         return ids
 
     def samples(self, prompts: tuple[str, ...], *, tokens: int, synced: bool) -> list[str]:
         """Continue fixed prompts the same way every time; random numbers stay as they were."""
         devices = [self.model.device] if self.model.device.type == "cuda" else []
-        context = self.model.config.max_position_embeddings
-        written = []
+        sampling = SamplingConfig(max_new_tokens=tokens, temperature=0.8, top_k=40, seed=1)
         with torch.random.fork_rng(devices=devices), torch.no_grad():
-            for prompt in prompts:
-                room = context - 1 - len(self.tokenizer.encode_batch([prompt])[0])
-                sampling = SamplingConfig(
-                    max_new_tokens=max(1, min(tokens, room)), temperature=0.8, top_k=40, seed=1
-                )
-                written.append(self.write(prompt, sampling, synced=synced))
-        return written
+            return [self.write(prompt, sampling, synced=synced) for prompt in prompts]
 
 
 def numbered(sampling: SamplingConfig, sample: int) -> SamplingConfig:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from gpt2zh.config.errors import raise_all
+from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.dist.world import World
 
 
@@ -20,10 +20,9 @@ def start_processes(world: World) -> torch.device:
 
     A process that no launcher started becomes a world of one.
     """
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.local_size))
+    _choose_device()
+    if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.local_size))
     os.environ.update(world.variables())
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     if "MASTER_PORT" not in os.environ:
@@ -84,15 +83,22 @@ def loss_scale(engine: Any) -> float | None:
     return float(engine.optimizer.loss_scale) if engine.fp16_enabled() else None
 
 
-def check_zero_options(resolved: dict[str, Any]) -> None:
-    """Let DeepSpeed itself check the names and values under `zero_optimization`.
+def check_engine_options(resolved: dict[str, Any]) -> None:
+    """Let DeepSpeed itself check `zero_optimization`, and whether the device has the precision.
 
     Raises:
         UserError: With everything that DeepSpeed objects to.
     """
+    _choose_device()
+    from deepspeed.accelerator import get_accelerator
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
     from pydantic import ValidationError
 
+    device = get_accelerator()
+    if resolved["fp16"]["enabled"] and not device.is_fp16_supported():
+        raise UserError("train.precision fp16: this device has no fp16; use bf16 or fp32")
+    if resolved["bf16"]["enabled"] and not device.is_bf16_supported():
+        raise UserError("train.precision bf16: this device has no bf16; use fp16 or fp32")
     try:
         DeepSpeedZeroConfig(**resolved.get("zero_optimization", {}))
     except ValidationError as error:
@@ -113,6 +119,12 @@ def close() -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def _choose_device() -> None:
+    """Tell DeepSpeed, before it is imported, to use the CPU where there is no GPU."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def _deepspeed() -> Any:

@@ -190,12 +190,18 @@ def test_every_cure_for_a_batch_that_does_not_split_works() -> None:
             assert f"at most {rows} ranks" in message
             continue
         assert f"{rows} is no multiple" in message and f"{micro} x {ranks}" in message
-        smaller = re.search(r"train\.micro_batch (\d+) \(", message)
+        smaller = re.search(r"train\.micro_batch (\d+), which keeps", message)
         assert (smaller is not None) == (rows % ranks == 0), message
         if smaller:
             fit = int(smaller[1])
             again = TrainConfig(global_batch=rows, micro_batch=fit)
             assert fit < micro and fit * ranks * deepspeed.accumulation(again, ranks) == rows
+            cures += 1
+            continue
+        counts = re.search(r"start ([\d or]+) ranks", message)
+        for count in counts[1].split(" or ") if counts else ():
+            assert deepspeed.accumulation(train, int(count)) * int(count) * micro == rows
+        assert (counts is None) == (rows % micro != 0)
         other = int(re.search(r"train\.global_batch (\d+)$", message)[1])
         again = TrainConfig(global_batch=other, micro_batch=micro)
         assert micro * ranks * deepspeed.accumulation(again, ranks) == other
