@@ -22,6 +22,7 @@ def main() -> int:
         )
         plan = make_plan(config, options, world)
         announce(plan)
+        stop.has_work = False
         stop.install()
         from gpt2zh.recipes.pretrain import run
         from gpt2zh.train.engine import check_engine_options

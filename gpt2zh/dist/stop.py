@@ -21,6 +21,8 @@ class StopRequest:
     def __init__(self) -> None:
         """Start with no request."""
         self.reason: str | None = None
+        self.has_work = True
+        """Whether there is something to save; while there is not, a signal ends the process."""
         self._first_interrupt = 0.0
         # deepspeed's launcher (it sets CROSS_RANK) leaves its ranks behind when it is killed; any
         # other parent may be a shell that went away as nohup wants it.
@@ -39,6 +41,9 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if not self.has_work:
+            # Waiting for a rank that will never come would only end when somebody kills us.
+            os._exit(128 + number)
         now = time.monotonic()
         if number == signal.SIGINT:
             if self._first_interrupt and now - self._first_interrupt > 0.5:

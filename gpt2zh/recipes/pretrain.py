@@ -61,6 +61,7 @@ def train(plan: Plan, stop: StopRequest, device: torch.device) -> None:
     )
     if resume_from is not None:
         say(world, f"continuing from {resume_from} at step {state.step}")
+    stop.has_work = True
     with contextlib.closing(_steps(plan, state, device)) as steps:
         fit(
             engine,

@@ -66,6 +66,19 @@ def test_a_signal_only_raises_a_flag(child: Child, number: signal.Signals) -> No
     assert child.process.poll() is None
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_the_work_begins_ends_the_process(number: signal.Signals) -> None:
+    code = (
+        "import time; from gpt2zh.dist.stop import StopRequest; stop = StopRequest(); "
+        "stop.has_work = False; stop.install(); print('ready', flush=True); time.sleep(20)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline().strip() == "ready"
+    child.send_signal(number)
+    assert child.wait(5) == 128 + number
+    child.stdout.close()
+
+
 def test_the_first_reason_stays_and_more_signals_do_not_end_it(child: Child) -> None:
     child.signal(signal.SIGTERM)
     assert child.line() == "asked True SIGTERM"

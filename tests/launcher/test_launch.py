@@ -198,6 +198,13 @@ def test_an_error_is_told_once_and_nothing_is_written(tiny_shards: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_what_only_rank_0_finds_ends_all_ranks_at_once(tiny_shards: Path, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    done = run(command(tiny_shards, tmp_path / "run", f"--resume={tmp_path}/nothing"))
+    assert done.returncode != 0 and "is no complete checkpoint" in done.stderr
+    assert time.monotonic() - begun < 25  # the launcher kills after 30 s what does not end
+
+
 def test_deepspeed_itself_checks_the_json(tiny_shards: Path, tmp_path: Path) -> None:
     json_file = tmp_path / "typo.json"
     json_file.write_text('{"zero_optimization": {"stage": 1, "reduce_bucketsize": 5}}')
