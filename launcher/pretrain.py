@@ -1,6 +1,8 @@
 """Pretrain: deepspeed launcher/pretrain.py --config FILE --data SHARDS --output RUN [...]."""
 
+import platform
 import sys
+import time
 
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
@@ -31,8 +33,10 @@ def main() -> int:
         if not options.dry_run:
             run(plan, stop)
     except UserError as error:
-        if world.is_main:
-            print(f"error: {error}", file=sys.stderr)
+        who = "" if world.is_main else f" on rank {world.rank} ({platform.node()})"
+        if not world.is_main:
+            time.sleep(3)  # when rank 0 found the same, this process is ended meanwhile
+        print(f"error{who}: {error}", file=sys.stderr, flush=True)
         return 2
     return 0
 

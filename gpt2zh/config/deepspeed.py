@@ -20,7 +20,7 @@ AUTO = "auto"
 
 # What DeepSpeed reads at the top level and would ignore without a word when misspelt.
 _NAMES = (
-    "activation_checkpointing aio bf16 bfloat16 comms_logger communication_data_type "
+    "activation_checkpointing aio amp bf16 bfloat16 comms_logger communication_data_type "
     "compression_training csv_monitor data_types dataloader_drop_last dump_state flops_profiler "
     "fp16 gradient_accumulation_steps gradient_clipping gradient_predivide_factor memory_breakdown "
     "optimizer prescale_gradients scheduler sparse_gradients steps_per_print tensorboard "
@@ -30,6 +30,7 @@ _NAMES = (
 _TOP_LEVEL = frozenset(_NAMES.split())
 # Another optimizer or gradient path than the one our checkpoints and losses are exact for.
 _REFUSED = {
+    "amp": "use train.precision",
     "torch_autocast": "use train.precision",
     "compression_training": "it changes the model",
     "gradient_predivide_factor": "it changes the sum of the gradients",
@@ -103,6 +104,7 @@ def resolve(
     Raises:
         UserError: Every contradiction between the two, in one message.
     """
+    raw = _without(raw, None)  # JSON's null is "not given"
     raise_all(list(_not_tables(raw)), "the DeepSpeed JSON")
     faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw)]
     filled = deepcopy(raw)
@@ -131,7 +133,13 @@ def resolve(
             )
         node[key] = value
     raise_all(faults, "the DeepSpeed JSON contradicts the config")
-    filled = _without_auto(filled)
+    filled = _without(filled, AUTO)  # what is still "auto" means DeepSpeed's own default
+    accumulated = filled.get("data_types", {}).get("grad_accum_dtype", "fp32")
+    if train.precision != "fp32" and zero_stage(filled) == 0 and "data_types" in filled:
+        raise UserError(
+            f"data_types.grad_accum_dtype {accumulated!r} needs zero_optimization.stage 1 or more "
+            f"in {train.precision}; remove it from the JSON or use ds_configs/zero1.json"
+        )
     if train.precision != "fp32" and zero_stage(filled) > 0:
         # Half-precision sums of many micro-batches lose small gradients (DeepSpeed issue 1800).
         filled.setdefault("data_types", {}).setdefault("grad_accum_dtype", "fp32")
@@ -226,10 +234,10 @@ def _all_auto(params: dict[str, Any]) -> bool:
     return all(value == AUTO for value in params.values())
 
 
-def _without_auto(table: dict[str, Any]) -> dict[str, Any]:
-    """Drop what is still "auto": it means DeepSpeed's own default."""
+def _without(table: dict[str, Any], unwanted: Any) -> dict[str, Any]:
+    """The table without the keys that have this value, at any depth."""
     return {
-        key: _without_auto(value) if isinstance(value, dict) else value
+        key: _without(value, unwanted) if isinstance(value, dict) else value
         for key, value in table.items()
-        if value != AUTO
+        if value != unwanted
     }

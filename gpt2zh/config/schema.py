@@ -91,7 +91,7 @@ class ValidationConfig:
     every: Duration = field(default_factory=lambda: Duration(steps=1000))
     """Period of validation: 1000steps, 30min, both or never; the end always validates."""
     rows: int = 512
-    """Rows of the validation split that are read, the first ones; 0 reads all."""
+    """Rows of the validation split that are read, evenly spread over it; 0 reads all."""
     prompts: tuple[str, ...] = ("从前有座山", "今天天气")
     """Texts continued at each validation."""
     sample_tokens: int = 64

@@ -80,16 +80,18 @@ def training_steps(
 def validation_batches(
     source: RowSource, *, limit: int, micro_batch: int, pad_id: int, world: World
 ) -> Iterator[Batch]:
-    """Yield this rank's batches of the first `limit` rows (0: all), each row on one rank.
+    """Yield this rank's batches of `limit` rows (0: all), each row on one rank.
+
+    The rows are evenly spread over the split: they lie in the order of the source files, and the
+    first ones alone would be of one kind.
 
     Every rank gets the same number of batches, for at ZeRO 3 a forward pass is a collective; a
     rank without rows left repeats row 0 with no label counted.
     """
     rows = min(limit, source.rows) if limit else source.rows
+    chosen = np.arange(rows) * source.rows // max(rows, 1)
     for begin in range(0, rows, micro_batch * world.size):
-        mine = np.arange(begin, min(begin + micro_batch * world.size, rows))[
-            world.rank :: world.size
-        ]
+        mine = chosen[begin : begin + micro_batch * world.size][world.rank :: world.size]
         batch = Batch.from_rows(source.gather(mine if len(mine) else np.arange(1)), pad_id=pad_id)
         yield batch if len(mine) else Batch(batch.input_ids, batch.labels.fill_(IGNORED), 0)
 

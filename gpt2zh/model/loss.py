@@ -31,5 +31,7 @@ class SummedLoss(nn.Module):
             The sum in nats, fp32, shape ().
         """
         logits = self.model(input_ids=input_ids, use_cache=False).logits  # (B, T, V)
-        predicted = logits[:, :-1].flatten(0, 1).float()  # (B (T - 1), V)
-        return F.cross_entropy(predicted, labels[:, 1:].flatten(), reduction="sum")
+        # The labels move, not the logits: a slice of those would be copied.
+        targets = F.pad(labels[:, 1:], (0, 1), value=-100)  # (B, T): what each position predicts
+        predicted = logits.flatten(0, 1).float()  # (B T, V)
+        return F.cross_entropy(predicted, targets.flatten(), reduction="sum")

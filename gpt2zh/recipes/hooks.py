@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -61,6 +63,7 @@ class RunHooks:
         device = engine.device
         one = cost.peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._peak_flops = one * plan.world.size if one else None
+        self._failed: set[str] = set()
         self._clock = Clock()
         self._logged_step = first_step
         self._validated_step = -1
@@ -122,21 +125,22 @@ class RunHooks:
         norm = None if result.gradient_norm is None else float(result.gradient_norm)
         lr = plan.learning_rate(state.step)
         eta = duration_text((plan.steps - state.step) * seconds / steps)
-        self._log_file.scalars(
-            state.step,
-            "train",
-            {
-                "loss": loss,
-                "lr": lr,
-                "gradient_norm": norm,
-                "tokens_per_second": speed,
-                "mfu": mfu,
-                "loss_scale": loss_scale(self._engine),
-                "memory_gib": peak_memory(self._engine.device),
-                "epoch": state.rows / plan.training_rows,
-                "tokens": state.tokens,
-            },
-        )
+        with self._tolerant("the figures"):
+            self._log_file.scalars(
+                state.step,
+                "train",
+                {
+                    "loss": loss,
+                    "lr": lr,
+                    "gradient_norm": norm,
+                    "tokens_per_second": speed,
+                    "mfu": mfu,
+                    "loss_scale": loss_scale(self._engine),
+                    "memory_gib": peak_memory(self._engine.device),
+                    "epoch": state.rows / plan.training_rows,
+                    "tokens": state.tokens,
+                },
+            )
         print(
             f"step {state.step}/{plan.steps} | loss {loss:.4f} | lr {lr:.2e}"
             + (f" | grad {norm:.2f}" if norm is not None else "")
@@ -152,7 +156,8 @@ class RunHooks:
         """Write a checkpoint and delete the ones that need not be kept."""
         begin = time.monotonic()
         if self._log_file is not None:
-            self._log_file.flush()
+            with self._tolerant("the figures"):
+                self._log_file.flush()
         try:
             path = checkpoint.save(
                 self._engine,
@@ -169,11 +174,12 @@ class RunHooks:
             self._saved_at = time.monotonic()  # the next try after a whole period, if in minutes
             return
         if self._world.is_main:
-            folder.prune(
-                self._plan.config.output,
-                keep_last=self._checkpoint.keep_last,
-                keep_every=self._checkpoint.keep_every,
-            )
+            with self._tolerant("old checkpoints"):
+                folder.prune(
+                    self._plan.config.output,
+                    keep_last=self._checkpoint.keep_last,
+                    keep_every=self._checkpoint.keep_every,
+                )
         seconds = time.monotonic() - begin
         say(self._world, f"saved {path} ({seconds:.1f} s)")
         self._clock.exclude(seconds)
@@ -209,18 +215,29 @@ class RunHooks:
         for prompt, text in texts.items():
             say(self._world, f"  {prompt}{text}".replace("\n", "\n  "))
         if self._log_file is not None:
-            self._log_file.scalars(
-                state.step,
-                "validation",
-                {
-                    "loss": score.loss,
-                    "perplexity": score.perplexity,
-                    "bits_per_character": score.bits_per_character,
-                },
-            )
-            self._log_file.samples(state.step, texts)
+            with self._tolerant("the figures"):
+                self._log_file.scalars(
+                    state.step,
+                    "validation",
+                    {
+                        "loss": score.loss,
+                        "perplexity": score.perplexity,
+                        "bits_per_character": score.bits_per_character,
+                    },
+                )
+                self._log_file.samples(state.step, texts)
         self._validated_at = time.monotonic()
         self._clock.exclude(self._validated_at - begin)
+
+    @contextlib.contextmanager
+    def _tolerant(self, what: str) -> Iterator[None]:
+        """Go on when something beside the checkpoint cannot be written; say so once."""
+        try:
+            yield
+        except OSError as error:
+            if what not in self._failed:
+                self._failed.add(what)
+                warn(self._world, f"{what} cannot be written: {error}; training goes on")
 
     def close(self) -> None:
         """Close the files of the run."""

@@ -33,6 +33,7 @@ from gpt2zh.train.schedule import learning_rate
 
 CONFIG = "config.yaml"
 DEEPSPEED = "deepspeed.json"
+RAW_DEEPSPEED = "deepspeed_config.json"
 
 Result = TypeVar("Result")
 
@@ -44,6 +45,8 @@ class Plan:
     config: PretrainConfig
     options: LaunchOptions
     world: World
+    raw: dict[str, Any]
+    """The DeepSpeed JSON as the user wrote it."""
     resolved: dict[str, Any]
     """The dict for DeepSpeed."""
     manifest: Manifest
@@ -116,8 +119,17 @@ class Plan:
         return learning_rate(step, steps=self.steps, config=self.config.optimizer)
 
     def texts(self) -> dict[str, str]:
-        """The resolved config and DeepSpeed dict, as written to the run and every checkpoint."""
-        return {CONFIG: dump(self.config), DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n"}
+        """The resolved config and DeepSpeed dict, as written to the run and every checkpoint.
+
+        The config names the copy of the user's DeepSpeed JSON in the run folder, so that it goes on
+        reproducing the run when the original changes.
+        """
+        raw = self.config.output / RAW_DEEPSPEED
+        return {
+            CONFIG: dump(dataclasses.replace(self.config, deepspeed_config=raw)),
+            RAW_DEEPSPEED: json.dumps(self.raw, indent=2) + "\n",
+            DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n",
+        }
 
 
 def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> Plan:
@@ -133,17 +145,17 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
     def attempt(act: Callable[[], Result]) -> Result | None:
         try:
             return act()
-        except UserError as error:
+        except (UserError, OSError) as error:  # an OSError names its file and reason
             faults.append(str(error))
             return None
 
     faults += config_faults(config)
+    raw = attempt(lambda: deepspeed.read(config.deepspeed_config))
     resolved = None
-    if min(config.train.global_batch, config.train.micro_batch) >= 1:  # else nothing to divide by
+    counts = (config.train.global_batch, config.train.micro_batch)
+    if raw is not None and min(counts) >= 1:  # else there is nothing to divide by
         resolved = attempt(
-            lambda: deepspeed.resolve(
-                deepspeed.read(config.deepspeed_config), config.train, config.optimizer, world.size
-            )
+            lambda: deepspeed.resolve(raw, config.train, config.optimizer, world.size)
         )
     manifest = attempt(lambda: read_manifest(config.data))
     tokenizer = train = held_out = None
@@ -154,14 +166,27 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
             held_out = attempt(lambda: _open(config, "validation", world))
         faults += _data_faults(config, manifest, tokenizer)
     raise_all(faults, "this run cannot start")
-    assert resolved is not None and manifest is not None and tokenizer is not None
+    assert (
+        raw is not None and resolved is not None and manifest is not None and tokenizer is not None
+    )
     assert train is not None
     plan = Plan(
-        config, options, world, resolved, manifest, tokenizer, train, held_out, resume_from=None
+        config,
+        options,
+        world,
+        raw,
+        resolved,
+        manifest,
+        tokenizer,
+        train,
+        held_out,
+        resume_from=None,
     )
-    plan = dataclasses.replace(plan, resume_from=_resume_from(plan))
-    if world.is_main:
-        raise_all(_output_faults(plan), "the output folder")
+    resume_from = attempt(lambda: _resume_from(plan))
+    plan = dataclasses.replace(plan, resume_from=resume_from)
+    if world.is_main and not faults:
+        faults += attempt(lambda: _output_faults(plan)) or []
+    raise_all(faults, "the output folder")
     return plan
 
 
@@ -194,6 +219,12 @@ def describe(plan: Plan) -> str:
 def _open(config: PretrainConfig, split: str, world: World) -> ShardSet:
     shards = ShardSet.open(config.data, split)
     if config.verify_data and world.is_main:
+        size = sum(entry.bytes for entry in shards.manifest.splits[split].shards)
+        if size > 1e9:
+            say(
+                world,
+                f"checking    {size / 1e9:.1f} GB of {split} shards (not with --verify-data=false)",
+            )
         shards.verify()
     return shards
 
@@ -232,7 +263,7 @@ def _data_faults(
 
 
 def _resume_from(plan: Plan) -> Path | None:
-    """The checkpoint to continue from, checked byte by byte on rank 0 and compared by all."""
+    """The checkpoint to continue from, checked byte by byte; rank 0 finds it for all."""
     run, named = plan.config.output, plan.options.resume
     if named is not None:
         if plan.world.is_main:
@@ -324,6 +355,14 @@ def _other_config(plan: Plan) -> str:
 def announce(plan: Plan) -> None:
     """Print the plan and what is worth knowing before the wait."""
     say(plan.world, describe(plan))
+    accumulated = plan.resolved["gradient_accumulation_steps"]
+    half = plan.config.train.precision
+    if half != "fp32" and deepspeed.zero_stage(plan.resolved) == 0 and accumulated > 1:
+        warn(
+            plan.world,
+            f"ZeRO 0 adds up the gradients of {accumulated} micro-batches in {half}, which loses "
+            "the small ones; stage 1 adds them in fp32: --deepspeed_config ds_configs/zero1.json",
+        )
     if plan.held_out is None:
         warn(
             plan.world,

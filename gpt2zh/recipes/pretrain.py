@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from gpt2zh import __version__
+from gpt2zh.config.errors import UserError
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import training_steps
 from gpt2zh.dist.collectives import Control
@@ -37,15 +38,19 @@ def run(plan: Plan, stop: StopRequest) -> None:
         plan: What to do, checked.
         stop: Already listening for signals.
     """
-    device = start_processes(plan.world)
+    lock = folder.hold(plan.config.output) if plan.world.is_main else None
+    device = start_processes(plan.world, tf32=plan.config.train.precision != "fp32")
     train(plan, stop, device)
     close()
+    if lock is not None:
+        lock.close()
 
 
 def train(plan: Plan, stop: StopRequest, device: torch.device) -> None:
     """Train as planned in the process group that is there."""
     config, world = plan.config, plan.world
     control = Control()
+    _compare_ranks(plan, control)
     resume_from: Path | None = control.broadcast(plan.resume_from)
     engine, state = _start(plan, resume_from)
     if world.is_main:
@@ -110,6 +115,18 @@ def _steps(
     )
 
 
+def _compare_ranks(plan: Plan, control: Control) -> None:
+    """Refuse ranks that would train on different things: folders that differ between machines."""
+    everywhere = control.gather((platform.node(), plan.identity))
+    for rank, (host, identity) in enumerate(everywhere):
+        for name, value in identity.items():
+            if value != everywhere[0][1][name]:
+                raise UserError(
+                    f"rank {rank} on {host} has another {name} ({value!r}) than rank 0 "
+                    f"({everywhere[0][1][name]!r}); all machines must see the same files"
+                )
+
+
 def _open_run_folder(plan: Plan, state: TrainState) -> None:
     """Write what reproduces the run, and move aside what lies beyond its new start."""
     run = plan.config.output
@@ -121,9 +138,8 @@ def _open_run_folder(plan: Plan, state: TrainState) -> None:
     environment |= {name: version(name) for name in names}
     environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
     (run / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
-    if plan.options.resume is not None:
-        for moved in folder.set_aside_newer(run, state.step):
-            warn(plan.world, f"a later checkpoint of this run is kept as {moved}")
+    for moved in folder.set_aside_newer(run, state.step):
+        warn(plan.world, f"what lay beyond step {state.step} is kept as {moved}")
 
 
 def _farewell(plan: Plan, state: TrainState, stopped: bool) -> None:

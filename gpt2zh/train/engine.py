@@ -15,15 +15,24 @@ from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.dist.world import World
 
 
-def start_processes(world: World) -> torch.device:
+def start_processes(world: World, *, tf32: bool = False) -> torch.device:
     """Initialise torch.distributed through DeepSpeed and return this rank's device.
 
     A process that no launcher started becomes a world of one.
+
+    Args:
+        world: This rank's place.
+        tf32: Let a GPU round the inputs of fp32 matrix products to 10 bits, for speed.
+
+    Raises:
+        UserError: There are more ranks on this machine than GPUs.
     """
     _choose_device()
     if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.local_size))
     os.environ.update(world.variables())
+    gpu = _gpu_of(world)
+    os.environ["LOCAL_RANK"] = str(gpu)  # DeepSpeed takes the GPU of this number
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(_free_port())
@@ -31,9 +40,9 @@ def start_processes(world: World) -> torch.device:
     with contextlib.redirect_stdout(io.StringIO()):
         deepspeed.init_distributed()
     if torch.cuda.is_available():
-        torch.cuda.set_device(world.local_rank)
-        torch.set_float32_matmul_precision("high")
-        return torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(gpu)
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        return torch.device("cuda", gpu)
     return torch.device("cpu")
 
 
@@ -55,19 +64,39 @@ def hidden_model(engine: Any) -> Any:
     return engine.module.model
 
 
+def backward(engine: Any, loss: torch.Tensor) -> None:
+    """Add the gradients of a micro-batch's share of the step's loss.
+
+    DeepSpeed multiplies by the loss scale where ZeRO runs; at stage 0 its fp16 optimizer only
+    divides by it (runtime/engine.py, backward; fp16/unfused_optimizer.py, step). Nor shall it
+    divide by the number of micro-batches: the loss is a share of the whole step's already.
+    """
+    if engine.fp16_enabled() and not engine.zero_optimization():
+        loss = loss * engine.optimizer.loss_scale
+    engine.backward(loss, scale_wrt_gas=False)
+
+
 def set_learning_rate(engine: Any, rate: float) -> None:
     """Set the learning rate of the next step."""
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
 
 
-def gradient_norm(engine: Any) -> torch.Tensor | None:
+def gradient_norm(engine: Any, scale: float) -> torch.Tensor | None:
     """The global norm of the gradients before clipping, if DeepSpeed measures it by itself.
 
     It does not at stage 0 in fp32; there `plain_gradient_norm` must be asked before the step.
+
+    Args:
+        engine: The engine after a step.
+        scale: The loss scale of that step; at stage 0 DeepSpeed's norm still contains it.
     """
     norm = engine.get_global_grad_norm()
-    return None if norm is None else torch.as_tensor(norm, dtype=torch.float32)
+    if norm is None:
+        return None
+    if engine.zero_optimization():
+        scale = 1.0
+    return torch.as_tensor(norm, dtype=torch.float32) / scale
 
 
 def plain_gradient_norm(engine: Any) -> torch.Tensor | None:
@@ -97,7 +126,9 @@ def check_engine_options(resolved: dict[str, Any]) -> None:
     device = get_accelerator()
     if resolved["fp16"]["enabled"] and not device.is_fp16_supported():
         raise UserError("train.precision fp16: this device has no fp16; use bf16 or fp32")
-    if resolved["bf16"]["enabled"] and not device.is_bf16_supported():
+    # torch's own question is answered with yes for old cards, too, which only emulate bf16.
+    too_old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
+    if resolved["bf16"]["enabled"] and (too_old or not device.is_bf16_supported()):
         raise UserError("train.precision bf16: this device has no bf16; use fp16 or fp32")
     try:
         DeepSpeedZeroConfig(**resolved.get("zero_optimization", {}))
@@ -119,6 +150,19 @@ def close() -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def _gpu_of(world: World) -> int:
+    """The number of this rank's GPU among those it sees."""
+    seen = torch.cuda.device_count()
+    if seen <= 1 or world.local_size == 1:  # a scheduler may show each rank its own GPU only
+        return 0 if seen == 1 else world.local_rank
+    if world.local_rank >= seen:
+        raise UserError(
+            f"{world.local_size} ranks were started on this machine, which has {seen} GPUs; start "
+            "one rank per GPU"
+        )
+    return world.local_rank
 
 
 def _choose_device() -> None:

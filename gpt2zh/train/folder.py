@@ -8,19 +8,22 @@ its manifest is there and every file has the size that it tells.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.checksum import file_sha256
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
+LOCK = ".lock"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -64,13 +67,22 @@ def faults(folder: Path, *, content: bool) -> list[str]:
 
 
 def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint whose every byte is right, and what is wrong with newer ones."""
+    """The newest checkpoint whose every byte is right, and what is wrong with newer ones.
+
+    Raises:
+        UserError: There are checkpoints, but none is complete: to begin anew would bury them.
+    """
     rejected: list[str] = []
     for _, folder in reversed(checkpoints(run)):
         wrong = faults(folder, content=True)
         if not wrong:
             return folder, rejected
         rejected += wrong
+    if rejected:
+        raise UserError(
+            f"{run} holds checkpoints but none that is complete: {'; '.join(rejected)}. Restore "
+            "one, move them away, or use another --output"
+        )
     return None, rejected
 
 
@@ -127,24 +139,47 @@ def commit(temporary: Path, final: Path, entries: dict[str, dict[str, Any]]) -> 
     manifest.write_text(json.dumps({"format": 1, "files": entries}, indent=1), "utf-8")
     _sync(manifest)
     _sync(temporary)
-    if final.exists():  # incomplete, or the same step saved again after --resume
-        shutil.rmtree(final)
+    if final.exists():  # of a run that went another way from an older checkpoint
+        _set_aside(final)
     os.replace(temporary, final)
     _sync(final.parent)
 
 
 def set_aside_newer(run: Path, step: int) -> list[Path]:
     """Rename checkpoints beyond `step`, which a run that goes back to it would contradict."""
-    moved = []
-    for number, folder in checkpoints(run):
-        if number > step:
-            target, count = run / f"superseded-{folder.name}", 1
-            while target.exists():
-                count += 1
-                target = run / f"superseded-{folder.name}.{count}"
-            folder.rename(target)
-            moved.append(target)
-    return moved
+    return [_set_aside(folder) for number, folder in checkpoints(run) if number > step]
+
+
+def _set_aside(folder: Path) -> Path:
+    """Give a checkpoint a name that no reader takes for one, and lose nothing."""
+    target, count = folder.with_name(f"superseded-{folder.name}"), 1
+    while target.exists():
+        count += 1
+        target = folder.with_name(f"superseded-{folder.name}.{count}")
+    return folder.rename(target)
+
+
+def hold(run: Path) -> TextIO:
+    """Make the run folder ours while the returned file stays open, or until the process ends.
+
+    Raises:
+        UserError: Another process writes to it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    lock = (run / LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        owner = lock.read().strip() or "an unknown process"
+        lock.close()
+        raise UserError(
+            f"{run} is being written by {owner}; wait until it has ended, or use another --output"
+        ) from error
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {platform.node()}\n")
+    lock.flush()
+    return lock
 
 
 def prune(run: Path, *, keep_last: int, keep_every: int) -> None:

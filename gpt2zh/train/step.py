@@ -40,16 +40,17 @@ def train_step(engine: Any, batches: Sequence[Batch], lr: float) -> StepResult:
     count = float(sum(batch.targets for batch in batches))
     targets = sum_over_ranks(torch.full((), count, device=engine.device))
     # DeepSpeed averages the gradients over the ranks; the factor turns that into their sum.
-    factor = engine.dp_world_size / targets
+    factor = engine.dp_world_size / targets.clamp(min=1)
     nats = torch.zeros((), device=engine.device)
     norm = None
+    scale = deepspeed_engine.loss_scale(engine) or 1.0
     for number, batch in enumerate(batches, start=1):
         loss = engine(batch.input_ids, batch.labels)
-        engine.backward(loss * factor, scale_wrt_gas=False)
+        deepspeed_engine.backward(engine, loss * factor)
         if number == len(batches):
             norm = deepspeed_engine.plain_gradient_norm(engine)
         engine.step()
         nats += loss.detach()
     if norm is None:
-        norm = deepspeed_engine.gradient_norm(engine)
+        norm = deepspeed_engine.gradient_norm(engine, scale)
     return StepResult(nats, targets, norm)

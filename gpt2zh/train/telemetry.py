@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -38,7 +39,10 @@ class RunLog:
             values: Figures by name.
         """
         known = {name: value for name, value in values.items() if value is not None}
-        self._metrics.write(json.dumps({"step": step, "kind": kind, **known}) + "\n")
+        # JSON has no infinity, which the gradient norm of a skipped fp16 step is.
+        finite = {n: value if math.isfinite(value) else None for n, value in known.items()}
+        line = {"step": step, "kind": kind, **finite}
+        self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
         for name, value in known.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
 

@@ -115,7 +115,9 @@ def test_validation_covers_each_row_once_in_equal_counts(ranks: int, rows: int, 
             assert 1 <= len(batch.input_ids) <= 2
             seen += [int(row[0]) - 1 for row, n in zip(batch.input_ids, counted, strict=True) if n]
     assert len(set(batches)) == 1
-    assert sorted(seen) == list(range(min(rows, limit or rows)))
+    wanted = min(rows, limit or rows)
+    assert sorted(seen) == [number * rows // wanted for number in range(wanted)]
+    assert len(set(seen)) == wanted and 0 in seen
 
 
 def readers() -> list[threading.Thread]:

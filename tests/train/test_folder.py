@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,9 +114,35 @@ def test_a_damaged_newest_one_falls_back_and_is_named(
 
 def test_newest_of_nothing_is_none(tmp_path: Path) -> None:
     assert folder.newest_complete(tmp_path / "missing") == (None, [])
+
+
+def test_a_run_with_nothing_but_damaged_checkpoints_does_not_begin_anew(tmp_path: Path) -> None:
     cut(make(tmp_path, 3))
-    newest, rejected = folder.newest_complete(tmp_path)
-    assert newest is None and len(rejected) == 1
+    (tmp_path / "checkpoint-5").mkdir()  # of another program: Hugging Face names its ones so, too
+    with pytest.raises(UserError) as caught:
+        folder.newest_complete(tmp_path)
+    message = str(caught.value)
+    assert "checkpoint-5 has no manifest.json" in message and "checkpoint-3" in message
+    assert "use another --output" in message
+
+
+def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from gpt2zh.train import folder; "
+        "lock = folder.hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline().strip() == "held"
+    with pytest.raises(UserError, match=f"written by process {other.pid} on"):
+        folder.hold(tmp_path / "run")
+    other.kill()  # not even a killed process leaves a lock behind
+    other.communicate()
+    folder.hold(tmp_path / "run").close()
 
 
 @damages
@@ -164,10 +192,10 @@ def test_an_incomplete_one_never_counts_as_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint-1").exists()
 
 
-def test_a_checkpoint_of_the_same_step_is_replaced(tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_same_step_is_set_aside_and_not_lost(tmp_path: Path) -> None:
     cut(make(tmp_path, 7))
     assert folder.faults(make(tmp_path, 7), content=True) == []
-    assert names(tmp_path) == ["checkpoint-7"]
+    assert names(tmp_path) == ["checkpoint-7", "superseded-checkpoint-7"]
 
 
 def test_begin_clears_what_a_killed_run_left_of_the_same_step(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ EXACT = {
         "fp32",
     ),
 }
-HALF = {f"zero{stage}-fp16": ({"stage": stage}, "fp16") for stage in (0, 1, 3)}
+HALF = {f"zero{stage}-fp16": ({"stage": stage}, "fp16") for stage in (0, 1, 2, 3)}
 
 
 def arguments(
@@ -43,7 +43,9 @@ def arguments(
     """The command line of a tiny run."""
     ds = output.parent / f"{output.name}.json"
     ds.parent.mkdir(parents=True, exist_ok=True)
-    ds.write_text(json.dumps({"zero_optimization": zero}))
+    # The scale grows after every third good step, and in the first steps it is too large.
+    scaling = {"initial_scale_power": 18, "loss_scale_window": 3, "hysteresis": 1}
+    ds.write_text(json.dumps({"zero_optimization": zero, "fp16": scaling}))
     options = {
         "data": shards,
         "output": output,
@@ -122,13 +124,13 @@ def test_the_comparison_can_fail(exact: Path) -> None:
     assert not torch.equal(early["cpu.0"], late["cpu.0"])
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_all_zero_stages_train_alike(exact: Path, precision: str) -> None:
+@pytest.mark.parametrize(("precision", "band"), [("fp32", 1e-6), ("bf16", 2e-3), ("fp16", 2e-3)])
+def test_all_zero_stages_train_alike(exact: Path, precision: str, band: float) -> None:
     reference = [loss for _, loss in losses(exact / f"zero0-{precision}" / "whole")]
     assert reference[-1] < reference[0] - 0.1
     for stage in (1, 2, 3):
         other = [loss for _, loss in losses(exact / f"zero{stage}-{precision}" / "whole")]
-        assert other == pytest.approx(reference, rel=1e-6 if precision == "fp32" else 2e-3)
+        assert other == pytest.approx(reference, rel=band)
 
 
 def test_saved_weights_are_full_precision(exact: Path) -> None:
