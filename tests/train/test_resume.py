@@ -35,6 +35,7 @@ EXACT = {
     ),
 }
 HALF = {f"zero{stage}-fp16": ({"stage": stage}, "fp16") for stage in (0, 1, 2, 3)}
+HALF["zero2-fp16-overflow"] = ({"stage": 2}, "fp16")
 
 
 def arguments(
@@ -43,8 +44,9 @@ def arguments(
     """The command line of a tiny run."""
     ds = output.parent / f"{output.name}.json"
     ds.parent.mkdir(parents=True, exist_ok=True)
-    # The scale grows after every third good step, and in the first steps it is too large.
-    scaling = {"initial_scale_power": 18, "loss_scale_window": 3, "hysteresis": 1}
+    # The scale grows after every third good step; too large at first, it skips some steps.
+    power = 21 if "overflow" in str(output) else 12
+    scaling = {"initial_scale_power": power, "loss_scale_window": 3, "hysteresis": 1}
     ds.write_text(json.dumps({"zero_optimization": zero, "fp16": scaling}))
     options = {
         "data": shards,
@@ -113,6 +115,14 @@ def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(exact: Path, case:
     assert not different
     assert losses(exact / case / "whole") == losses(exact / case / "parts")
     assert [step for step, _ in losses(exact / case / "parts")] == list(range(1, STEPS + 1))
+
+
+def test_steps_that_overflow_fp16_are_skipped_and_counted(exact: Path) -> None:
+    state = json.loads(
+        (exact / f"zero2-fp16-overflow/parts/checkpoint-{STEPS}/trainer_state.json").read_text()
+    )
+    assert state["progress"]["step"] == STEPS
+    assert 0 < state["updates"] < STEPS
 
 
 def test_the_comparison_can_fail(exact: Path) -> None:
