@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.cli import dump
@@ -34,6 +32,7 @@ from gpt2zh.train.schedule import learning_rate
 CONFIG = "config.yaml"
 DEEPSPEED = "deepspeed.json"
 RAW_DEEPSPEED = "deepspeed_config.json"
+IDENTITY = "identity.json"
 
 Result = TypeVar("Result")
 
@@ -119,7 +118,7 @@ class Plan:
         return learning_rate(step, steps=self.steps, config=self.config.optimizer)
 
     def texts(self) -> dict[str, str]:
-        """The resolved config and DeepSpeed dict, as written to the run and every checkpoint.
+        """The small files that tell what a run is, for its folder and every checkpoint.
 
         The config names the copy of the user's DeepSpeed JSON in the run folder, so that it goes on
         reproducing the run when the original changes.
@@ -129,6 +128,7 @@ class Plan:
             CONFIG: dump(dataclasses.replace(self.config, deepspeed_config=raw)),
             RAW_DEEPSPEED: json.dumps(self.raw, indent=2) + "\n",
             DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n",
+            IDENTITY: json.dumps(self.identity, indent=2) + "\n",
         }
 
 
@@ -280,13 +280,17 @@ def _resume_from(plan: Plan) -> Path | None:
     return chosen
 
 
-def _refuse_other_run(checkpoint: Path, plan: Plan) -> None:
-    saved = folder.read_state(checkpoint)["identity"]
-    differences = [
-        f"{name}: {saved.get(name)!r} in {checkpoint}, {value!r} now"
-        for name, value in plan.identity.items()
-        if saved.get(name) != value
-    ]
+def _refuse_other_run(where: Path, plan: Plan) -> None:
+    """Refuse to go on with what another run left in a run folder or checkpoint."""
+    try:
+        saved = json.loads((where / IDENTITY).read_text("utf-8"))
+        differences = [
+            f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
+            for name, value in plan.identity.items()
+            if saved.get(name) != value
+        ]
+    except (ValueError, AttributeError):
+        differences = [f"{where / IDENTITY} cannot be read"]
     raise_all(
         [
             f"{difference}; a run continues with what it began with, "
@@ -299,14 +303,12 @@ def _refuse_other_run(checkpoint: Path, plan: Plan) -> None:
 
 def _output_faults(plan: Plan) -> list[str]:
     run = plan.config.output
-    config_file = run / CONFIG
     came_from = plan.resume_from and plan.resume_from.resolve().parent
-    continues = came_from == run.resolve()
-    if not continues and config_file.is_file() and (wrong := _other_config(plan)):
-        return [
-            f"{run} holds another run, begun with {wrong}; use another --output, "
-            f"or delete {run} if it may go"
-        ]
+    if came_from != run.resolve():
+        if (run / IDENTITY).is_file():
+            _refuse_other_run(run, plan)
+        elif (run / CONFIG).is_file():
+            return [f"{run / CONFIG} is of another program; use another --output"]
     existing = run
     while not existing.exists():
         existing = existing.parent
@@ -328,28 +330,6 @@ def _output_faults(plan: Plan) -> list[str]:
             f"{needed / 2**30:.1f} GiB (checkpoint.keep_last + 1 of them); free some or keep fewer"
         ]
     return []
-
-
-def _other_config(plan: Plan) -> str:
-    """How the config in the run folder differs in what identifies a run; empty if it does not."""
-    try:
-        saved = yaml.safe_load((plan.config.output / CONFIG).read_text("utf-8"))
-        theirs = {
-            "data": str(Path(saved["data"]).resolve()),
-            "seed": saved["seed"],
-            "train.global_batch": saved["train"]["global_batch"],
-            **{f"model.{name}": value for name, value in saved["model"].items()},
-        }
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
-        return "a config.yaml that cannot be read"
-    ours = {
-        "data": str(plan.config.data.resolve()),
-        "seed": plan.config.seed,
-        "train.global_batch": plan.config.train.global_batch,
-        **{f"model.{name}": value for name, value in asdict(plan.config.model).items()},
-    }
-    differing = [f"{name} {value}" for name, value in theirs.items() if ours.get(name) != value]
-    return ", ".join(differing)
 
 
 def announce(plan: Plan) -> None:

@@ -59,7 +59,7 @@ def train(plan: Plan, stop: StopRequest, device: torch.device) -> None:
     hooks = RunHooks(
         engine,
         plan,
-        facts=checkpoint.RunFacts(plan.tokenizer, plan.texts(), plan.identity),
+        facts=checkpoint.RunFacts(plan.tokenizer, plan.texts()),
         control=control,
         stop=stop,
         first_step=state.step,

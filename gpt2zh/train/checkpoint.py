@@ -3,7 +3,7 @@
     config.json generation_config.json model.safetensors tokenizer.json ...   the model, fp32
     optimizer-00000-of-00002.safetensors ...    AdamW's moments by parameter name
     rng.safetensors                             random numbers of every rank
-    trainer_state.json config.yaml deepspeed.json manifest.json
+    trainer_state.json config.yaml deepspeed.json identity.json ... manifest.json
 
 Nothing depends on the ZeRO stage or the number of ranks (see `masters`).
 """
@@ -39,9 +39,7 @@ class RunFacts:
 
     tokenizer: TextTokenizer
     texts: dict[str, str]
-    """Small text files by name: the resolved config and the resolved DeepSpeed dict."""
-    identity: dict[str, Any]
-    """What must not change on resume."""
+    """Small text files by name: the resolved config, the DeepSpeed dict, the run's identity."""
 
 
 def save(
@@ -91,7 +89,7 @@ def _write(
             _write_tensors(weights, temporary / WEIGHTS)
             _write_tensors(_by_rank(random), temporary / RNG)
             _write_model_folder(engine, temporary, facts)
-            described = _describe_state(engine, state, facts, world)
+            described = _describe_state(engine, state, world)
             (temporary / files.STATE).write_text(json.dumps(described, indent=1), "utf-8")
             # Not the other ranks' files, which may still be growing under names with a dot.
             written += [
@@ -191,9 +189,7 @@ def _write_model_folder(engine: Any, folder: Path, facts: RunFacts) -> None:
         (folder / name).write_text(text, "utf-8")
 
 
-def _describe_state(
-    engine: Any, state: TrainState, facts: RunFacts, world: World
-) -> dict[str, Any]:
+def _describe_state(engine: Any, state: TrainState, world: World) -> dict[str, Any]:
     return {
         "format": 1,
         "progress": asdict(state),
@@ -201,7 +197,6 @@ def _describe_state(
         "loss_scale": _loss_scale(engine),
         "ranks": world.size,
         "zero_stage": engine.zero_optimization_stage(),
-        "identity": facts.identity,
     }
 
 

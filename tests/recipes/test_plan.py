@@ -86,8 +86,10 @@ def save_checkpoint(plan: Plan, step: int) -> Path:
     """A complete checkpoint folder of this run, as far as a plan reads it."""
     target = plan.config.output
     temporary = folder.begin(target, step)
-    state = {"identity": plan.identity, "progress": {"step": step}}
+    state = {"progress": {"step": step}}
     (temporary / folder.STATE).write_text(json.dumps(state), "utf-8")
+    for name, text in plan.texts().items():
+        (temporary / name).write_text(text, "utf-8")
     (temporary / "model.safetensors").write_bytes(b"weights" * 9)
     entries = folder.describe(temporary.iterdir())
     folder.commit(temporary, folder.checkpoint_path(target, step), entries)
@@ -469,7 +471,6 @@ def test_an_output_folder_that_holds_another_run(
         options["resume"] = checkpoint
     if how == "no checkpoint":
         shutil.rmtree(checkpoint)
-        told = told.replace(":", "").removesuffix(" in")
     message = refused(tiny_shards, run, **options)
     assert told in message and str(run) in message
     assert "use another --output" in message
@@ -532,14 +533,21 @@ def test_resume_of_a_folder_that_is_no_complete_checkpoint(
     assert str(good) in message
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"[]", b"model: 3\n", b"\xff\xfe"])
-def test_an_output_folder_with_a_config_that_cannot_be_read(
+@pytest.mark.parametrize("content", [b"{", b"[]", b"3", b"\xff\xfe"])
+def test_an_output_folder_with_an_identity_that_cannot_be_read(
     tiny_shards: Path, run: Path, content: bytes
 ) -> None:
     run.mkdir(parents=True)
-    (run / "config.yaml").write_bytes(content)
+    (run / "identity.json").write_bytes(content)
     message = refused(tiny_shards, run)
-    assert "config.yaml that cannot be read" in message and "use another --output" in message
+    assert "identity.json cannot be read" in message and "use another --output" in message
+
+
+def test_an_output_folder_of_another_program(tiny_shards: Path, run: Path) -> None:
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("theirs: 1\n")
+    message = refused(tiny_shards, run)
+    assert "config.yaml is of another program" in message and "use another --output" in message
 
 
 def test_the_same_data_by_another_path_is_no_other_run(
@@ -547,6 +555,7 @@ def test_the_same_data_by_another_path_is_no_other_run(
 ) -> None:
     run.mkdir(parents=True)
     plan = plan_of(shards, run)
-    (run / "config.yaml").write_text(plan.texts()["config.yaml"], "utf-8")
+    for name, text in plan.texts().items():
+        (run / name).write_text(text, "utf-8")
     monkeypatch.chdir(shards.parent)
     assert plan_of(Path("shards"), run).resume_from is None
