@@ -60,7 +60,6 @@ class SamplingConfig:
         chosen: dict[str, Any] = {
             "max_new_tokens": min(self.max_new_tokens, room),
             "num_beams": self.beams,
-            "repetition_penalty": self.repetition_penalty,
             "no_repeat_ngram_size": self.no_repeat_ngram,
             "do_sample": self.temperature > 0,
             "early_stopping": self.beams > 1,

@@ -10,6 +10,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.generation.logits_process import (
+    LogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.logging import disable_progress_bar
 
@@ -88,9 +92,25 @@ class Writer:
             attention_mask=torch.ones_like(inputs),
             streamer=stream,
             synced_gpus=synced,
+            logits_processor=self._penalty(sampling),
             **sampling.arguments(room=self.model.config.max_position_embeddings - len(ids)),
         )
         return _continuation(self.tokenizer, ids, written[0, len(ids) :].tolist())
+
+    def _penalty(self, sampling: SamplingConfig) -> list[LogitsProcessor]:
+        """The repetition penalty, which spares the token that starts a document.
+
+        It is eos for most models: as a repetition it would become ever less likely to be written,
+        and texts would not end.
+        """
+        if sampling.repetition_penalty == 1.0:
+            return []
+        starts = getattr(self.model.config, "document_start_token_id", None) is not None
+        return [
+            RepetitionPenaltyLogitsProcessor(
+                sampling.repetition_penalty, prompt_ignore_length=int(starts)
+            )
+        ]
 
     def _prompt_ids(self, prompt: str) -> list[int]:
         start = getattr(self.model.config, "document_start_token_id", None)

@@ -169,6 +169,24 @@ def test_a_repetition_penalty_changes_what_is_written(writer: Writer) -> None:
     assert punished != plain and len(set(punished)) >= len(set(plain))
 
 
+def test_a_repetition_penalty_does_not_keep_a_text_from_ending(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every prompt begins with eos; it must not count as written already."""
+    assert writer.model.config.document_start_token_id == writer.tokenizer.eos_id
+    real = writer.model.forward
+
+    def forward(*args: object, **more: object) -> object:
+        result = real(*args, **more)
+        result.logits[:, -1] = 1.0
+        result.logits[:, -1, writer.tokenizer.eos_id] = 2.0
+        return result
+
+    monkeypatch.setattr(writer.model, "forward", forward)
+    strict = dataclasses.replace(GREEDY, repetition_penalty=1e9)
+    assert writer.write("山", strict) == ""
+
+
 def test_a_continuation_ends_where_the_context_ends(writer: Writer) -> None:
     endless = dataclasses.replace(GREEDY, max_new_tokens=500)
     assert writer.write("山" * 20, endless) == writer.write(
