@@ -226,12 +226,12 @@ def _refuse_nulls(configs: Iterable[Any], prefix: str = "") -> None:
                 _refuse_nulls([value], f"{name}.")
             elif value is None and type(None) not in typing.get_args(hints[field.name]):
                 raise UserError(
-                    f"{name} is null; leave it out for its default {field_default(field)}, or "
+                    f"{name} is null; leave it out for its default {_default(field)}, or "
                     "write a value"
                 )
 
 
-def field_default(field: dataclasses.Field) -> Any:
+def _default(field: dataclasses.Field) -> Any:
     """The default of a dataclass field, whichever way it is given."""
     made = field.default_factory
     return field.default if made is dataclasses.MISSING else made()

@@ -106,7 +106,7 @@ def resolve(
     """
     raw = _without(raw, None)  # JSON's null is "not given"
     raise_all(list(_not_tables(raw)), "the DeepSpeed JSON")
-    faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw)]
+    faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw), *_sum_faults(raw, train)]
     filled = deepcopy(raw)
     filled.pop("scheduler", None)
     theirs = filled.pop("optimizer", None)
@@ -134,12 +134,6 @@ def resolve(
         node[key] = value
     raise_all(faults, "the DeepSpeed JSON contradicts the config")
     filled = _without(filled, AUTO)  # what is still "auto" means DeepSpeed's own default
-    accumulated = filled.get("data_types", {}).get("grad_accum_dtype", "fp32")
-    if train.precision != "fp32" and zero_stage(filled) == 0 and "data_types" in filled:
-        raise UserError(
-            f"data_types.grad_accum_dtype {accumulated!r} needs zero_optimization.stage 1 or more "
-            f"in {train.precision}; remove it from the JSON or use ds_configs/zero1.json"
-        )
     if train.precision != "fp32" and zero_stage(filled) > 0:
         # Half-precision sums of many micro-batches lose small gradients (DeepSpeed issue 1800).
         filled.setdefault("data_types", {}).setdefault("grad_accum_dtype", "fp32")
@@ -211,6 +205,17 @@ def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
             yield f"zero_optimization.{name} needs stage {least} or more, the JSON has {stage}"
         if device != "cpu":
             yield f"zero_optimization.{name}.device is {device!r}; supported are cpu and none"
+
+
+def _sum_faults(raw: dict[str, Any], train: TrainConfig) -> Iterable[str]:
+    """A type for summing gradients that DeepSpeed has not at stage 0."""
+    dtype = raw.get("data_types", {}).get("grad_accum_dtype", AUTO)
+    stage = raw.get("zero_optimization", {}).get("stage", 0)
+    if stage == 0 and dtype not in (AUTO, train.precision):
+        yield (
+            f"data_types.grad_accum_dtype {dtype!r} needs zero_optimization.stage 1 or more when "
+            f"train.precision is {train.precision}; remove it or use ds_configs/zero1.json"
+        )
 
 
 def _optimizer_faults(section: dict[str, Any], optimizer: OptimizerConfig) -> Iterable[str]:

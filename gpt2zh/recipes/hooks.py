@@ -66,7 +66,6 @@ class RunHooks:
         self._failed: set[str] = set()
         self._clock = Clock()
         self._logged_step = first_step
-        self._validated_step = -1
         self._started = self._saved_at = self._validated_at = time.monotonic()
         self.stopped = False
 
@@ -189,8 +188,6 @@ class RunHooks:
         """Score the held-out rows and continue the fixed prompts."""
         plan = self._plan
         assert plan.held_out is not None
-        if self._validated_step == state.step:
-            return
         begin = time.monotonic()
         self._engine.eval()
         score = evaluate(
@@ -206,7 +203,6 @@ class RunHooks:
             tokens_per_character=plan.tokens_per_character,
         )
         texts = self._samples()
-        self._validated_step = state.step
         say(
             self._world,
             f"validation at step {state.step} | loss {score.loss:.4f} | "

@@ -133,6 +133,10 @@ def test_what_is_ours_may_be_absent_equal_or_auto(raw: dict[str, Any]) -> None:
             {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "nvme"}}},
             ["offload_optimizer.device is 'nvme'", "cpu and none"],
         ),
+        (
+            {"zero_optimization": {"stage": 0}, "data_types": {"grad_accum_dtype": "bf16"}},
+            ["grad_accum_dtype 'bf16'", "stage 1", "zero1.json"],
+        ),
         ({"zero_optimization": 2}, ["zero_optimization", "2"]),
         ({"bf16": True}, ["bf16", "True", "enabled"]),
         ({"optimizer": "AdamW"}, ["optimizer", "AdamW"]),

@@ -188,6 +188,16 @@ def test_resume_of_a_named_checkpoint_sets_later_ones_aside(
     assert max(steps) == 15 and steps == sorted(steps)
 
 
+def test_a_run_saves_by_the_clock_and_stops_by_it(tiny_shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    clock = ("--checkpoint.every=1s", "--checkpoint.keep-last=2", "--stop-after=5s")
+    done = run(command(tiny_shards, folder, "--train.steps=1000000", *clock))
+    assert done.returncode == 0, done.stderr
+    assert "(stop-after)" in done.stdout
+    assert 3 <= done.stdout.count("\nsaved ") <= 6  # after each second but the last, and at the end
+    assert len(checkpoints(folder)) == 2
+
+
 def test_an_error_is_told_once_and_nothing_is_written(tiny_shards: Path, tmp_path: Path) -> None:
     done = run(command(tiny_shards, tmp_path / "run", "--model.context=64", "--train.epoch=3"))
     assert done.returncode != 0

@@ -76,7 +76,7 @@ def test_flops_are_six_per_weight_and_twelve_per_attended_token() -> None:
         ("NVIDIA GeForce GTX 1080", None),
         ("NVIDIA GeForce RTX 3080", None),
         ("", None),
-        # fail until names are compared by whole words: these are other and slower cards
+        # other and slower cards, whose names only contain or extend a known one
         ("NVIDIA T400 4GB", None),
         ("NVIDIA RTX A1000", None),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", None),

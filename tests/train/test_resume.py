@@ -178,13 +178,23 @@ def elastic(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path
     run_ranks(
         "pretrain_cases.py",
         1,
-        {"cases": [case("one", {"stage": 0}, **one), case("alone", {"stage": 0}, **one)]},
+        {
+            "cases": [
+                case("one", {"stage": 0}, **one),
+                case("alone", {"stage": 0}, **one),
+                case("alone-by-eight", {"stage": 1}, **{"train.micro_batch": 1}),
+                case("alone-at-once", {"stage": 1}, **{"train.micro_batch": 8}),
+            ]
+        },
     )
     run_ranks("pretrain_cases.py", 4, {"cases": [case("four", {"stage": 3})]})
     return folder
 
 
-@pytest.mark.parametrize("name", ["one", "four", "alone", "accumulated", "unaccumulated"])
+RUNS = ["one", "four", "alone", "alone-by-eight", "alone-at-once", "accumulated", "unaccumulated"]
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_losses_depend_neither_on_ranks_nor_stage_nor_accumulation(
     elastic: Path, name: str
 ) -> None:
