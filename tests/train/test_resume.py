@@ -80,10 +80,10 @@ def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def losses(run: Path) -> list[tuple[int, float]]:
-    """Step and loss of every training line of metrics.jsonl."""
+def losses(run: Path, figure: str = "loss") -> list[tuple[int, float]]:
+    """Step and loss, or another figure, of every training line of metrics.jsonl."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
-    return [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
+    return [(line["step"], line[figure]) for line in lines if line["kind"] == "train"]
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,16 @@ def test_all_zero_stages_train_alike(exact: Path, precision: str, band: float) -
     for stage in (1, 2, 3):
         other = [loss for _, loss in losses(exact / f"zero{stage}-{precision}" / "whole")]
         assert other == pytest.approx(reference, rel=band)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_all_zero_stages_measure_the_same_gradient_norm(exact: Path, stage: int) -> None:
+    """DeepSpeed has shipped wrong norms more than once; at stage 0 it measures none in fp32."""
+    reference, other = (
+        [norm for _, norm in losses(exact / f"zero{s}-fp32" / "whole", "gradient_norm")]
+        for s in (0, stage)
+    )
+    assert len(reference) == STEPS and other == pytest.approx(reference, rel=1e-5)
 
 
 def test_saved_weights_are_full_precision(exact: Path) -> None:
