@@ -1,0 +1,63 @@
+"""Which language a document is in, by py3langid: a small model that comes with the package.
+
+With zh it drops none of 6,000 poems, 6,000 sung verses, 1,500 classical chapters, 4,000 pieces of
+50 characters of these, 1,500 technical articles and 4,000 paragraphs of them, and 0.05 % of 4,000
+single turns of dialogues; of English it keeps nothing. Cut into pieces of 300 characters, a quarter
+of the technical articles is dropped: lists of links, code and English headers.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from data_tools.sources.block import Block
+
+CHARACTERS = 1000
+"""How much of a document is judged."""
+
+CHINESE = frozenset({"zh", "wuu", "yue"})
+"""What the code zh stands for: as ISO 639-3 says, Wu and Cantonese are members of it. The detector
+finds them in every tenth poem, which no reader would."""
+
+_SURE = 0.02  # without one known feature each of 140 languages has 0.007, Serbian 0.014
+
+
+class LanguageFilter:
+    """Finds the documents that are in none of some languages."""
+
+    def __init__(self, languages: str) -> None:
+        """Take codes with commas between them, as the option has them."""
+        wanted = parse_languages(languages)
+        self._wanted = frozenset(wanted) | (CHINESE if "zh" in wanted else frozenset())
+
+    def __call__(self, block: Block, rows: np.ndarray) -> np.ndarray:
+        """Tell of each of these documents, (k,), whether it is in another language, (k,)."""
+        classify = _detector().classify
+        found = (classify(_beginning(block, row))[0] for row in rows.tolist())
+        return np.fromiter((code not in self._wanted for code in found), bool, len(rows))
+
+
+def parse_languages(text: str) -> tuple[str, ...]:
+    """Split `zh,en` into codes."""
+    return tuple(code for code in (part.strip().lower() for part in text.split(",")) if code)
+
+
+def known_languages() -> tuple[str, ...]:
+    """Return the codes that the detector can give."""
+    return tuple(_detector().labels)
+
+
+def _beginning(block: Block, row: int) -> str:
+    begin, end = int(block.begins[row]), int(block.ends[row])
+    data = block.data[begin : min(end, begin + 4 * CHARACTERS)].tobytes()
+    return data.decode("utf-8", "ignore")[:CHARACTERS]  # the cut may go through a character
+
+
+@lru_cache(maxsize=1)
+def _detector() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True, min_confidence=_SURE)

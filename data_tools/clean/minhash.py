@@ -1,0 +1,140 @@
+"""MinHash signatures of documents, compiled: equal to datasketch's, about fifty times as fast.
+
+A document is the set of its shingles: all runs of `SHINGLE` characters, white space left out; one
+that is shorter is one shingle. A shingle is hashed with XXH32 of its UTF-32-LE, then permuted as
+datasketch's scheme "affine32" does. Nothing here depends on a library's version or on the machine.
+Shapes: `n` documents, `s` bytes, `p` permutations.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from data_tools.clean.utf8 import character_at, is_blank
+
+SHINGLE = 5
+"""Characters of a shingle."""
+
+_U = np.uint32
+_PRIME_1, _PRIME_2, _PRIME_3 = _U(2654435761), _U(2246822519), _U(3266489917)
+_PRIME_4, _PRIME_5 = _U(668265263), _U(374761393)
+
+
+@numba.njit(cache=True, nogil=True)
+def signatures(
+    data: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    factors: np.ndarray,
+    summands: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest permuted hash over each document's shingles.
+
+    Args:
+        data: (s,) uint8, UTF-8.
+        begins: (n,) int64.
+        ends: (n,) int64.
+        factors: (p,) uint32, odd.
+        summands: (p,) uint32.
+
+    Returns:
+        (n, p) uint32, and (n,) int64, the number of shingles, repeated ones included; where that
+        is 0 the values mean nothing.
+    """
+    smallest = np.full((len(begins), len(factors)), _U(0xFFFFFFFF), np.uint32)
+    shingles = np.zeros(len(begins), np.int64)
+    window = np.zeros(SHINGLE, np.uint32)
+    for document in range(len(begins)):
+        row = smallest[document]
+        at, filled = begins[document], 0
+        while at < ends[document]:
+            code, at = character_at(data, at)
+            if is_blank(code):
+                continue
+            if filled == SHINGLE:
+                for place in range(SHINGLE - 1):
+                    window[place] = window[place + 1]
+                filled -= 1
+            window[filled] = code
+            filled += 1
+            if filled == SHINGLE:
+                _take(row, _premixed(_xxh32(window, SHINGLE)), factors, summands)
+                shingles[document] += 1
+        if 0 < filled < SHINGLE:
+            _take(row, _premixed(_xxh32(window, filled)), factors, summands)
+            shingles[document] = 1
+    return smallest, shingles
+
+
+@numba.njit(cache=True, nogil=True)
+def band_keys(smallest: np.ndarray, shingles: np.ndarray, bands: int, rows: int) -> np.ndarray:
+    """Hash each run of `rows` values of a signature into one key.
+
+    Args:
+        smallest: (n, p) uint32, from `signatures`; `bands * rows` of the values are used.
+        shingles: (n,) int64.
+        bands: Number of keys.
+        rows: Values behind each key.
+
+    Returns:
+        (n, bands) uint64: 0 where a document has no shingle, and nowhere else.
+    """
+    keys = np.zeros((len(smallest), bands), np.uint64)
+    for document in range(len(smallest)):
+        if shingles[document] == 0:
+            continue
+        for band in range(bands):
+            key = np.uint64(0x9E3779B97F4A7C15)
+            for place in range(band * rows, (band + 1) * rows):
+                key = (key ^ np.uint64(smallest[document, place])) * np.uint64(0xFF51AFD7ED558CCD)
+                key ^= key >> np.uint64(33)
+            key *= np.uint64(0xC4CEB9FE1A85EC53)
+            key ^= key >> np.uint64(33)
+            keys[document, band] = max(key, np.uint64(1))
+    return keys
+
+
+@numba.njit(cache=True, inline="always")
+def _take(row: np.ndarray, value: np.uint32, factors: np.ndarray, summands: np.ndarray) -> None:
+    for place in range(len(row)):
+        row[place] = min(row[place], _U(_U(factors[place] * value) + summands[place]))
+
+
+@numba.njit(cache=True, inline="always")
+def _rotate(value: np.uint32, bits: int) -> np.uint32:
+    return _U(value << _U(bits)) | _U(value >> _U(32 - bits))
+
+
+@numba.njit(cache=True, inline="always")
+def _round(lane: np.uint32, word: np.uint32) -> np.uint32:
+    return _U(_rotate(_U(lane + _U(word * _PRIME_2)), 13) * _PRIME_1)
+
+
+@numba.njit(cache=True, inline="always")
+def _xxh32(words: np.ndarray, count: int) -> np.uint32:
+    """Hash the first 1 to 7 of `words`, with seed 0."""
+    done = 0
+    if count >= 4:
+        lane_1 = _rotate(_round(_U(_PRIME_1 + _PRIME_2), words[0]), 1)
+        lane_2 = _rotate(_round(_PRIME_2, words[1]), 7)
+        lane_3 = _rotate(_round(_U(0), words[2]), 12)
+        lane_4 = _rotate(_round(_U(_U(0) - _PRIME_1), words[3]), 18)
+        value = _U(_U(lane_1 + lane_2) + _U(lane_3 + lane_4))
+        done = 4
+    else:
+        value = _PRIME_5
+    value = _U(value + _U(4 * count))
+    for at in range(done, count):
+        value = _U(_rotate(_U(value + _U(words[at] * _PRIME_3)), 17) * _PRIME_4)
+    value = _U(_U(value ^ value >> _U(15)) * _PRIME_2)
+    value = _U(_U(value ^ value >> _U(13)) * _PRIME_3)
+    return _U(value ^ value >> _U(16))
+
+
+@numba.njit(cache=True, inline="always")
+def _premixed(value: np.uint32) -> np.uint32:
+    """Mix a hash as datasketch does before it permutes: MurmurHash3's last steps."""
+    value = _U(_U(value ^ value >> _U(16)) * _U(0x85EBCA6B))
+    value = _U(_U(value ^ value >> _U(13)) * _U(0xC2B2AE35))
+    return _U(value ^ value >> _U(16))
