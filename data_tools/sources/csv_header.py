@@ -1,0 +1,114 @@
+"""The first record of a CSV file: which columns there are, and where the wanted one stands."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_tools.sources.csv_kernel import BLANK, GOOD, MORE, scan_record
+from data_tools.sources.faults import EXCERPT_BYTES, excerpt
+from data_tools.sources.source import Slice, SourceFile
+from data_tools.sources.stream import ByteStream
+from data_tools.sources.window import Window
+from gpt2zh.config.errors import UserError
+
+_MOST_COLUMNS = 1000  # the time for a broken file grows with them: see csv_kernel
+_LONGEST_HEADER = 1_000_000
+_NAMES_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a CSV file says about itself."""
+
+    width: int
+    """Number of columns."""
+    column: int
+    """Number of the wanted one, from 0."""
+    end: int
+    """Bytes of the decoded file up to the first record."""
+    line: int
+    """Line of the first record, from 1."""
+
+
+def read_header(source: SourceFile, column: str) -> Header:
+    """Read the header of a CSV file; one that is blank has no records behind it.
+
+    Raises:
+        UserError: It is no header, or the column is not there exactly once.
+    """
+    with ByteStream(source, Slice(0, source.bytes, 1)) as stream:
+        window = Window(stream)
+        window.skip_mark()
+        line = 1
+        while True:
+            found = (MORE, 0, 0)
+            if window.begin < window.end:
+                found = scan_record(
+                    window.data, window.begin, window.end, window.is_last, -1, -1, _LONGEST_HEADER
+                )
+            verdict, after, lines = found[:3]
+            if verdict == MORE and window.is_last:
+                return Header(1, 0, window.offset + window.end, line)
+            if verdict == MORE:
+                window.fill()
+                continue
+            data = window.data[window.begin : after].tobytes() if verdict == GOOD else b""
+            names = _split(data, source.path) if verdict == GOOD else []
+            if verdict not in (GOOD, BLANK):
+                start = window.data[window.begin : window.end][:EXCERPT_BYTES].tobytes()
+                raise _no_csv(source.path, "broken quotes, or no end", start)
+            window.begin = after
+            line += lines
+            if verdict == GOOD:
+                position = find_column(names, column, source.path, kind="column")
+                return Header(len(names), position, window.offset + after, line)
+
+
+def find_column(names: Sequence[str], column: str, path: Path, *, kind: str) -> int:
+    """Return the place of a column (or key) among the names.
+
+    Raises:
+        UserError: It is not there, or more than once.
+    """
+    if names.count(column) == 1:
+        return names.index(column)
+    shown = ", ".join(excerpt(n.encode("utf-8", "replace")) for n in names[:_NAMES_SHOWN])
+    shown += f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    if column in names:
+        raise UserError(
+            f"{path} has {names.count(column)} {kind}s named '{column}' ({kind}s: {shown}); "
+            "rename all but one"
+        )
+    near = difflib.get_close_matches(column, names, n=1)
+    cure = f"did you mean --content-column {near[0]}?" if near else "name one of them"
+    raise UserError(
+        f"{path} has no {kind} '{column}'; its {kind}s are: {shown}; "
+        + (cure if near else f"{cure} with --content-column")
+    )
+
+
+def _split(data: bytes, path: Path) -> list[str]:
+    """Return the names of the columns."""
+    text = io.StringIO(data.decode("utf-8", "backslashreplace"), newline="")
+    try:
+        names = next(csv.reader(text, strict=True))
+    except csv.Error as error:
+        raise _no_csv(path, str(error), data) from error
+    if len(names) > _MOST_COLUMNS:
+        raise UserError(
+            f"{path} has {len(names)} columns: {excerpt(data)}...; at most {_MOST_COLUMNS} are "
+            "read, keep those that are needed"
+        )
+    return names
+
+
+def _no_csv(path: Path, why: str, data: bytes) -> UserError:
+    return UserError(
+        f"{path}: the header is not CSV ({why}): {excerpt(data)}; the first line must name the "
+        "columns, with commas between them"
+    )

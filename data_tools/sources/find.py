@@ -1,0 +1,176 @@
+"""The files that the input stands for, and what each of them is.
+
+Everything that can be known from a look into each file is found out before the work begins.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_tools.sources.csv_header import find_column, read_header
+from data_tools.sources.detect import detect_encoding
+from data_tools.sources.options import InputConfig
+from data_tools.sources.parquet import open_parquet
+from data_tools.sources.source import Compression, Format, Slice, SourceFile
+from data_tools.sources.stream import ByteStream, open_file
+from gpt2zh.config.errors import UserError, raise_all
+
+FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".txt": "text",
+    ".parquet": "parquet",
+}
+COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
+
+_SAMPLE = 1 << 16  # bytes looked at in three places of a file; an even number
+_START = 1 << 20  # bytes in which the keys of JSON objects are looked for
+_OBJECTS = 100
+_KNOWN = ", ".join(FORMATS)
+
+
+def find_files(inputs: Sequence[str]) -> list[Path]:
+    """Return the files that globs, folders and file names stand for, sorted, each once.
+
+    Raises:
+        UserError: One of `inputs` stands for no file.
+    """
+    found: dict[str, Path] = {}
+    for pattern in inputs:
+        matches: Iterable[Path]
+        if os.path.isdir(pattern):
+            matches = (path for path in Path(pattern).rglob("*") if _kind(path))
+        elif os.path.isfile(pattern):
+            matches = [Path(pattern)]
+        else:
+            matches = map(Path, glob.glob(pattern, recursive=True))
+        files = [path for path in matches if path.is_file()]
+        if not files:
+            raise UserError(
+                f"no file matches '{pattern}' (looked from {os.getcwd()}); give a file, a folder "
+                f"of files ({_KNOWN}), or a quoted glob such as 'corpus/**/*.csv'"
+            )
+        found |= {os.path.abspath(file): file for file in files}
+    return sorted(found.values())
+
+
+def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]:
+    """Look into every file.
+
+    Raises:
+        UserError: At least one cannot be read; all of them are named.
+    """
+    sources, faults = [], []
+    for path in paths:
+        try:
+            sources.append(inspect(path, options))
+        except UserError as error:
+            faults.append(str(error))
+    raise_all(faults, "the input")
+    return sources
+
+
+def inspect(path: Path, options: InputConfig) -> SourceFile:
+    """Look into a file.
+
+    Raises:
+        UserError: It is of no known kind, cannot be read, or has no such column or key.
+    """
+    kind = _kind(path)
+    if kind is None:
+        raise UserError(
+            f"{path} is of no known kind; known are {_KNOWN}, all but .parquet also with .gz or "
+            ".zst behind; rename it or leave it out"
+        )
+    file_format, compression = kind
+    with open_file(path) as file:
+        status = os.fstat(file.fileno())
+    raw = SourceFile(path, file_format, compression, "utf-8", status.st_size, status.st_mtime_ns)
+    if file_format == "parquet":
+        open_parquet(raw, options.content_column)
+        return raw
+    encoding = detect_encoding(_samples(raw), options.encoding)
+    if file_format == "json":
+        start = _start(_with(raw, file_format, encoding))
+        file_format = "json" if start.lstrip("\ufeff \t\r\n").startswith("[") else "jsonl"
+    source = _with(raw, file_format, encoding)
+    if file_format == "csv":
+        read_header(source, options.content_column)
+    elif file_format in ("json", "jsonl"):
+        _check_keys(source, options.content_column)
+    return source
+
+
+def _kind(path: Path) -> tuple[Format, Compression] | None:
+    """Tell format and compression by the name."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    if compression:
+        suffixes.pop()
+    file_format = FORMATS.get(suffixes[-1]) if suffixes else None
+    if file_format is None or (compression and file_format == "parquet"):
+        return None
+    return file_format, compression or ""
+
+
+def _with(raw: SourceFile, file_format: Format, encoding: Any) -> SourceFile:
+    return SourceFile(raw.path, file_format, raw.compression, encoding, raw.bytes, raw.mtime_ns)
+
+
+def _samples(source: SourceFile) -> list[bytes]:
+    """Return bytes from beginning, middle and end; of a compressed file from the beginning."""
+    if source.compression or source.bytes <= 3 * _SAMPLE:
+        return [_read_start(source, 3 * _SAMPLE)]
+    samples = []
+    with open_file(source.path) as file:
+        for place in (0, source.bytes // 2, source.bytes - _SAMPLE):
+            file.seek(place // 2 * 2)
+            samples.append(file.read(_SAMPLE))
+    return samples
+
+
+def _read_start(source: SourceFile, size: int) -> bytes:
+    buffer = bytearray(size)
+    with ByteStream(source, Slice(0, source.bytes, 1)) as stream:
+        return bytes(buffer[: stream.readinto(memoryview(buffer))])
+
+
+def _start(source: SourceFile) -> str:
+    return _read_start(source, _START).decode("utf-8", "replace")
+
+
+def _check_keys(source: SourceFile, key: str) -> None:
+    """Look at the first objects.
+
+    Raises:
+        UserError: None of them has the key.
+    """
+    names: dict[str, None] = {}
+    for value in _first_values(_start(source), is_list=source.format == "json"):
+        if not isinstance(value, dict) or key in value:
+            return
+        names |= dict.fromkeys(map(str, value))
+    if names:
+        find_column(list(names), key, source.path, kind="key")
+
+
+def _first_values(text: str, *, is_list: bool) -> Iterable[Any]:
+    """Yield the first values of a file, as far as they can be parsed."""
+    decoder = json.JSONDecoder()
+    text = text.lstrip("\ufeff \t\r\n")
+    at = 1 if is_list else 0
+    for _ in range(_OBJECTS):
+        while at < len(text) and text[at] in " \t\r\n,":
+            at += 1
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return
+        yield value

@@ -1,0 +1,112 @@
+"""Lines of a stream, many at a time, as spans of a buffer. LF, CRLF and CR end a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from data_tools.sources import source as limits
+from data_tools.sources.faults import beginning
+from data_tools.sources.window import Window
+
+_LF, _CR = 10, 13
+_BLANK = b" \t\xe3\x80"  # no other UTF-8 than U+3000 can be made of the last two
+_BLANK_FIRST = np.array([0x20, 0x09, 0xE3], np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Consecutive lines. Shapes: `n` lines, `s` bytes."""
+
+    data: np.ndarray
+    """(s,) uint8."""
+    begins: np.ndarray
+    """(n,) int64."""
+    ends: np.ndarray
+    """(n,) int64, without line end."""
+    nexts: np.ndarray
+    """(n,) int64, with it."""
+    number: int
+    """Of the first line, from 1."""
+    place: int
+    """Of `data[0]` in the stream."""
+
+    def blank(self) -> np.ndarray:
+        """Tell of each line, (n,) bool, whether it is empty but for white space."""
+        blank = self.begins == self.ends
+        first = self.data[self.begins[~blank]]
+        for number in np.flatnonzero(~blank)[np.isin(first, _BLANK_FIRST)].tolist():
+            text = self.data[self.begins[number] : self.ends[number]]
+            blank[number] = not text.tobytes().strip(_BLANK)
+        return blank
+
+
+@dataclass(frozen=True, slots=True)
+class LongLine:
+    """A line beyond the longest record."""
+
+    start: bytes
+    size: int
+    number: int
+
+
+def read_lines(window: Window, line: int) -> Iterator[Lines | LongLine]:
+    """Yield the rest of a stream.
+
+    Args:
+        window: Stands at the beginning of a line.
+        line: Number of this line.
+    """
+    longest = limits.LONGEST_RECORD
+    while True:
+        begins, ends, nexts = _split(window)
+        place = window.offset
+        for first, last in _stretches(ends - begins > longest, limits.BLOCK_DOCUMENTS):
+            if ends[first] - begins[first] > longest:
+                start = beginning(window.data, int(begins[first]), int(ends[first]))
+                yield LongLine(start, int(nexts[first] - begins[first]), line + first)
+            else:
+                here = slice(first, last)
+                lines = (begins[here], ends[here], nexts[here])
+                yield Lines(window.data, *lines, line + first, place)
+        line += len(begins)
+        window.begin = int(nexts[-1]) if len(nexts) else window.begin
+        if window.is_last:
+            return
+        if window.end - window.begin > longest + 1:  # a CR may be among them
+            start = beginning(window.data, window.begin, window.end)
+            yield LongLine(start, window.skip_line(), line)
+            line += 1
+        else:
+            window.fill()
+
+
+def _split(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return begins, ends and nexts of the lines that are whole."""
+    data = window.data[window.begin : window.end]
+    is_end, is_return = data == _LF, data == _CR
+    two = np.zeros(0, np.int64)
+    if is_return.any():
+        two = np.flatnonzero(is_return[:-1] & is_end[1:])
+        is_end |= is_return
+        is_end[two + 1] = False
+    ends = np.flatnonzero(is_end)
+    nexts = ends + 1
+    nexts[np.searchsorted(ends, two)] += 1
+    if window.is_last and len(data) and (not len(nexts) or nexts[-1] < len(data)):
+        ends, nexts = np.append(ends, len(data)), np.append(nexts, len(data))
+    elif not window.is_last and len(nexts) and nexts[-1] == len(data) and is_return[-1]:
+        ends, nexts = ends[:-1], nexts[:-1]  # what comes next may belong to this line end
+    begins = np.concatenate((np.zeros(1, np.int64), nexts))[: len(nexts)]
+    return begins + window.begin, ends + window.begin, nexts + window.begin
+
+
+def _stretches(alone: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of lines, (n,), at most so many each; what is `alone` makes one by itself."""
+    edges = np.flatnonzero(alone)
+    cuts = np.unique(np.concatenate((np.arange(0, len(alone), most), edges, edges + 1)))
+    bounds = [*cuts[cuts < len(alone)].tolist(), len(alone)]
+    yield from pairwise(bounds)

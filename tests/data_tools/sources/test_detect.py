@@ -1,0 +1,107 @@
+"""Encodings told apart by their marks, and without marks by the text itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_tools.sources.detect import detect_encoding
+
+SIMPLIFIED = (
+    "id,content\n1,操作系统是管理计算机硬件与软件资源的程序，“非常重要”。\n2,他说：你好！\n"
+)
+TRADITIONAL = "秦川雄帝宅，函谷壯皇居。\n綺殿千尋起，離宮百雉餘。\n連甍遙接漢，飛觀迥凌虛。\n"
+ENGLISH = "All happy families are alike; each unhappy family is unhappy in its own way.\n"
+FRENCH = "Les élèves étaient très gênés à l'idée d'être là.\n"
+REAL = Path(__file__).parents[4] / "shared" / "data" / "pretrain_csv"
+
+
+@pytest.mark.parametrize("text", [SIMPLIFIED, TRADITIONAL, SIMPLIFIED + ENGLISH * 20])
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16-le", "utf-16-be"])
+def test_chinese_is_recognised_in_every_encoding(text: str, encoding: str) -> None:
+    assert detect_encoding([text.encode(encoding)], "auto") == encoding
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_english_is_recognised(encoding: str) -> None:
+    assert detect_encoding([ENGLISH.encode(encoding)], "auto") == encoding
+
+
+@pytest.mark.parametrize(
+    ("encoding", "wanted"),
+    [("utf-8", "utf-8-sig"), ("gb18030", "gb18030"), ("utf-16-le",) * 2, ("utf-16-be",) * 2],
+)
+@pytest.mark.parametrize("option", ["auto", "same"])
+def test_mark_tells(encoding: str, wanted: str, option: str) -> None:
+    chosen = option if option == "auto" else encoding.removesuffix("-le").removesuffix("-be")
+    assert detect_encoding(["\ufeffab".encode(encoding)], chosen) == wanted
+
+
+def test_some_bad_bytes_leave_utf_8_what_it_is() -> None:
+    data = (SIMPLIFIED * 20).encode()
+    generator = random.Random(0)
+    for bad in (b"\xff", b"\xd6\xd0", b"\x00", "坏".encode("gb18030")):
+        broken = data
+        for _ in range(10):
+            at = generator.randrange(len(broken))
+            broken = broken[:at] + bad + broken[at:]
+        assert detect_encoding([broken], "auto") == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"a", b"\0" * 99, FRENCH.encode("latin-1") * 9, b"\xff" * 99]
+)
+def test_what_is_no_chinese_in_any_encoding_is_taken_for_utf_8(data: bytes) -> None:
+    assert detect_encoding([data], "auto") == "utf-8"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16-le", "utf-16-be"])
+def test_samples_may_begin_and_end_within_a_character(encoding: str) -> None:
+    data = (SIMPLIFIED * 50).encode(encoding)
+    for at in range(0, 40, 2):
+        samples = [data[: 401 + at], data[at : 900 + at], data[800 + at : 1601 + at]]
+        assert detect_encoding(samples, "auto") == encoding
+
+
+def test_what_the_user_says_counts() -> None:
+    data = SIMPLIFIED.encode("gb18030")
+    assert detect_encoding([data], "utf-8") == "utf-8"
+    assert detect_encoding([SIMPLIFIED.encode()], "gb18030") == "gb18030"
+    assert detect_encoding([SIMPLIFIED.encode("utf-16-be")], "utf-16") == "utf-16-be"
+    assert detect_encoding([SIMPLIFIED.encode("utf-16-le")], "utf-16") == "utf-16-le"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real corpora are not there")
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16-le", "utf-16-be"])
+def test_real_corpora_are_recognised_in_every_encoding(encoding: str) -> None:
+    for path in sorted(REAL.rglob("part-00[01].csv")):
+        text = path.read_bytes()[:200_000].decode("utf-8-sig", "ignore")
+        data = text.encode(encoding)
+        for size in (300, 65_536):
+            samples = [data[at : at + size] for at in (0, len(data) // 4 * 2, len(data) - size)]
+            assert detect_encoding(samples, "auto") == encoding, path
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("chunk", [1, 20, 4_000_000])
+def test_bytes_that_cannot_be_decoded_cost_their_record_only(
+    read: Callable, set_limits: Callable, encoding: str, chunk: int
+) -> None:
+    set_limits(chunk=chunk)
+    good = SIMPLIFIED.encode(encoding)
+    bad = b"\xff" if encoding == "gb18030" else b"\x00\xd8" if "le" in encoding else b"\xd8\x00"
+    row = "3,坏".encode(encoding) + bad + "\n4,好\n".encode(encoding)
+    reading = read(
+        "a.csv", good + row, encoding=encoding[:6].rstrip("-l").replace("gb1803", "gb18030")
+    )
+    assert reading.texts[-1] == "好" and len(reading.texts) == 3
+    assert [fault[:2] for fault in reading.faults] == [(4, "bad encoding")]
+    assert reading.aside[0].detail == f"no {encoding.upper()} at character 1"
+
+
+def test_character_cut_off_at_the_end_of_the_file(read: Callable) -> None:
+    reading = read("a.csv", SIMPLIFIED.encode("gb18030") + b"3,\xd6", encoding="gb18030")
+    assert reading.faults == [(4, "bad encoding", 3)] and len(reading.texts) == 2

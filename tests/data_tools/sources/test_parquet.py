@@ -1,0 +1,139 @@
+"""Parquet: one column of text, row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_tools.sources import source
+from data_tools.sources.cut import cut
+from data_tools.sources.find import inspect
+from data_tools.sources.options import InputConfig
+from gpt2zh.config.errors import UserError
+
+TEXTS = ["一二", None, "", "a\nb", "😀", "long " * 50, "一二", "end"]
+
+
+def table(kind: Any, texts: list = TEXTS) -> pa.Table:
+    values = pa.array(texts, pa.string()).cast(kind)
+    return pa.table({"id": pa.array(range(len(texts))), "content": values})
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+@pytest.mark.parametrize("rows", [1, 3, 100])
+@pytest.mark.parametrize("documents", [1, 2, 0])
+def test_values_are_documents_and_null_an_empty_one(
+    read: Callable, set_limits: Callable, tmp_path: Path, kind: Any, rows: int, documents: int
+) -> None:
+    set_limits(documents=documents)
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(kind), path, row_group_size=rows)
+    wanted = [(n, text or "") for n, text in enumerate(TEXTS, 1)]
+    for size in (1, 100, 10**9):
+        reading = read("", path, size=size)
+        assert reading.documents == wanted
+        assert sum(reading.sizes) == sum(len((text or "").encode()) for text in TEXTS)
+
+
+def test_slices_are_row_groups_by_their_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string(), ["字" * 1000 + str(n) for n in range(64)]), path,
+                   row_group_size=4, use_dictionary=False)  # fmt: skip
+    config = InputConfig(input=())
+    found = inspect(path, config)
+    parts = cut(found, config, 30_000)
+    lines = [part.line for part in parts]
+    assert lines == sorted(set(lines)) and all(line % 4 == 1 for line in lines)
+    assert 4 <= len(lines) <= 8
+    assert parts[0].begin == 0 and parts[-1].end == path.stat().st_size
+    assert len(cut(found, config, 10**9)) == 1
+
+
+def test_nulls_between_texts_of_many_batches(read: Callable, tmp_path: Path) -> None:
+    texts = [None if n % 3 else f"第{n}个" for n in range(50_000)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string(), texts), path, row_group_size=20_001)
+    reading = read("", path, size=1)
+    assert reading.texts == [text or "" for text in texts]
+
+
+def test_text_that_is_none_is_set_aside(
+    read: Callable, set_limits: Callable, tmp_path: Path
+) -> None:
+    set_limits(longest=100)
+    raw = [b"good", b"\xff", b"\xe4\xb8", b"\x80", b"a\0", b"x" * 101, b"x" * 100]
+    array = pa.array(raw, pa.binary())
+    text = pa.Array.from_buffers(pa.string(), len(raw), array.buffers())
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"content": text}), path)
+    reading = read("", path)
+    assert reading.documents == [(1, "good"), (7, "x" * 100)]
+    assert sorted(reading.faults) == [
+        (2, "bad UTF-8", 1),
+        (3, "bad UTF-8", 2),
+        (4, "bad UTF-8", 1),
+        (5, "NUL character", 2),
+        (6, "too long", 101),
+    ]
+
+
+def test_batches_follow_the_size_of_the_texts(
+    read: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(source, "BLOCK_BYTES", 10_000)
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string(), [f"{n:01000}" for n in range(100)]), path)
+    assert 9 <= read("", path).blocks <= 12
+
+
+def test_file_without_rows_holds_nothing(read: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string(), []), path)
+    assert read("", path).documents == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"contents": ["x"]}, r"no column 'content'.*--content-column contents"),
+        ({"content": [1]}, r"of type int64, which is no text"),
+        ({"content": [["x"]]}, r"of type list"),
+        ({"content": [b"x"]}, r"of type binary"),
+        ({"content": [None]}, r"holds no value at all"),
+    ],
+)
+def test_column_that_cannot_serve_is_refused(
+    read: Callable, tmp_path: Path, columns: dict, message: str
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(UserError, match=message):
+        read("", path)
+
+
+@pytest.mark.parametrize("damage", ["not parquet", "cut off", "empty"])
+def test_damaged_file_is_named(read: Callable, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string()), path)
+    data = path.read_bytes()
+    path.write_bytes({"not parquet": b"x" * 100, "cut off": data[:-10], "empty": b""}[damage])
+    with pytest.raises(UserError, match=r"a\.parquet cannot be read as Parquet"):
+        read("", path)
+
+
+def test_damage_within_is_found_while_reading(read: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string()), path, compression="zstd", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    at = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    data[at : at + 60] = b"\xff" * 60
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.parquet cannot be read as Parquet"):
+        read("", path)

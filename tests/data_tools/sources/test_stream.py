@@ -1,0 +1,140 @@
+"""Compressed and transcoded files give what the plain file gives; damage is named, not thrown."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import xxhash
+
+from data_tools.sources.find import inspect
+from data_tools.sources.options import InputConfig
+from data_tools.sources.read import SliceReader, slice_digest
+from data_tools.sources.source import Slice
+from gpt2zh.config.errors import UserError
+
+TEXTS = ["一，二", '他说："好"。\n第二行', "𠀀 end", "", "\u3000空格", "x" * 500] * 40
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+COMPRESS = {"": bytes, ".gz": lambda data: gzip.compress(data, 1), ".zst": zstd}
+
+CONTENT = {
+    "a.csv": "id,content\n" + "".join('1,"' + text.replace('"', '""') + '"\n' for text in TEXTS),
+    "a.jsonl": "".join(json.dumps({"content": text}, ensure_ascii=False) + "\n" for text in TEXTS),
+    "a.json": json.dumps(TEXTS, ensure_ascii=False, indent=1),
+    "a.txt": "\n".join(text.replace("\n", "") or "-" for text in TEXTS),
+}
+
+
+@pytest.mark.parametrize("name", CONTENT)
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16-le", "utf-16"])
+@pytest.mark.parametrize("chunk", [100, 4_000_000])
+def test_every_format_in_every_encoding_and_compression(
+    read: Callable, set_limits: Callable, name: str, suffix: str, encoding: str, chunk: int
+) -> None:
+    set_limits(chunk=chunk)
+    data = COMPRESS[suffix](CONTENT[name].encode(encoding))
+    reading = read(name + suffix, data, text_documents="line")
+    wanted = [text.replace("\n", "") or "-" for text in TEXTS] if name == "a.txt" else TEXTS
+    assert reading.texts == wanted and not reading.aside
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_several_compressed_members_are_one_file(read: Callable, suffix: str) -> None:
+    parts = ["content\n一\n", "二\n三", "\n"]
+    data = b"".join(COMPRESS[suffix](part.encode()) for part in parts)
+    assert read("a.csv" + suffix, data).texts == ["一", "二", "三"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".gz", "cut off"),
+        (".gz", "changed"),
+        (".gz", "not compressed"),
+        (".zst", "cut off"),
+        (".zst", "not compressed"),
+    ],
+)
+def test_damaged_compressed_file_is_named(read: Callable, suffix: str, damage: str) -> None:
+    rows = "".join(f"{number * 7919}字\n" for number in range(100_000))
+    data = bytearray(COMPRESS[suffix](f"content\n{rows}".encode()))
+    if damage == "cut off":
+        del data[-20:]
+    elif damage == "changed":
+        data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
+    else:
+        data = bytearray(b"content\n\xe5\xad\x97\n" * 100)
+    with pytest.raises(UserError, match=rf"a\.csv\{suffix} cannot be decompressed, it is damaged"):
+        read("a.csv" + suffix, bytes(data), encoding="utf-8")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("name", ["a.csv", "a.json"])
+def test_large_compressed_file_is_read_in_little_memory(
+    read: Callable, suffix: str, name: str, tmp_path: Path
+) -> None:
+    row = "一行文字" * 250
+    rows = [row] * 15_000  # 45 MB
+    text = json.dumps(rows, ensure_ascii=False)
+    text = text if name == "a.json" else "content\n" + "\n".join(rows)
+    path = tmp_path / (name + suffix)
+    path.write_bytes(COMPRESS[suffix](text.encode()))
+    config = InputConfig(input=())
+    source = inspect(path, config)
+    tracemalloc.start()
+    try:
+        reader = SliceReader(source, Slice(0, source.bytes, 1), config)
+        documents = sum(len(block) for block in reader)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert documents == 15_000 and reader.bytes_read == len(text.encode()) > 45_000_000
+    assert peak < 40_000_000
+
+
+def test_digest_is_that_of_the_raw_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"content\n1\n2\n")
+    source = inspect(path, InputConfig(input=()))
+    assert slice_digest(source, Slice(0, 12, 1)) == xxhash.xxh3_128_hexdigest(path.read_bytes())
+    assert slice_digest(source, Slice(8, 10, 2)) == xxhash.xxh3_128_hexdigest(b"1\n")
+
+
+def test_file_that_became_shorter_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"content\n1\n2\n")
+    config = InputConfig(input=())
+    source = inspect(path, config)
+    path.write_bytes(b"content\n1\n")
+    with pytest.raises(UserError, match=r"a\.csv became shorter while it was read"):
+        list(SliceReader(source, Slice(0, 12, 1), config))
+    with pytest.raises(UserError, match="became shorter"):
+        slice_digest(source, Slice(0, 12, 1))
+
+
+def test_reader_can_be_iterated_again_and_tells_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"content\n" + b"1\n" * 2_500_000)
+    config = InputConfig(input=())
+    source = inspect(path, config)
+    reader = SliceReader(source, Slice(0, source.bytes, 1), config)
+    assert reader.position == reader.records == reader.bytes_read == 0
+    first = [(len(block), reader.position) for block in reader]
+    assert first == [(len(block), reader.position) for block in reader]
+    assert all(documents <= 20_000 for documents, _ in first)
+    assert reader.records == 2_500_000
+    assert 0 < first[0][1] < source.bytes == first[-1][1]
