@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from data_tools.config import PrepareConfig, TrainTokenizerConfig, VerifyConfig
+from data_tools.config import FinishConfig, PrepareConfig, TrainTokenizerConfig, VerifyConfig
 from gpt2zh.config.cli import Verb, run_verbs
 
 VERBS = (
     Verb(
         name="prepare",
         config=PrepareConfig,
-        run="data_tools.prepare:run",
-        summary="turn CSV files into packed shards of token ids",
+        run="data_tools.prepare.run:run",
+        summary="turn files of text into packed shards of token ids",
+    ),
+    Verb(
+        name="finish",
+        config=FinishConfig,
+        run="data_tools.prepare.run:finish",
+        summary="join the parts that prepare --part I --parts N made",
+        positional="shards",
     ),
     Verb(
         name="train-tokenizer",

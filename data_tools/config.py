@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data_tools.clean.options import CleanConfig
+from data_tools.sources.options import InputConfig
+
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """From CSV files to a folder of shards."""
+class PrepareConfig(CleanConfig, InputConfig):
+    """From files of text to a folder of shards."""
 
-    input: tuple[str, ...]
-    """CSV files to read: quoted globs ('corpus/**/*.csv'), folders or files; read in sorted
-    order."""
     output: Path
-    """Folder of shards to make; it appears when it is complete."""
-    content_column: str = "content"
-    """Name of the column that holds the text; the other columns are not read."""
+    """Folder of shards to make. It grows as OUTPUT.partial and gets its name when it is complete;
+    killed, the same command goes on where it stopped."""
     tokenizer: str = "builtin"
     """builtin, bert-base-chinese, a BERT vocab.txt, or a folder with a tokenizer.json."""
     row_length: int = 512
@@ -28,23 +27,44 @@ class PrepareConfig:
     validation_fraction: float = 0.005
     """Share of the documents held out for validation, chosen by a hash of their text; 0 holds out
     none."""
+    unit_bytes: int = 32_000_000
+    """Bytes of input that are prepared at a time and become a shard of their own."""
     shard_rows: int = 65536
-    """Rows per shard file; 65536 rows of 512 tokens are 64 MiB."""
+    """Most rows of a shard file; 65536 rows of 512 tokens are 64 MiB."""
+    workers: int = 0
+    """Processes; 0 takes one for each core. The result does not depend on them."""
+    append: bool = False
+    """Add the files that are new to the shards in the output, which stay as they are."""
     overwrite: bool = False
     """Replace the output folder if it holds shards of an earlier preparation."""
+    restart: bool = False
+    """Discard what an unfinished preparation left in OUTPUT.partial, and begin anew."""
+    part: int = 0
+    """Prepare only this part of the work, from 1 to --parts; `finish` joins the parts."""
+    parts: int = 1
+    """Parts into which the work is divided, for several machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainTokenizerConfig:
-    """From CSV files to a tokenizer of the builtin kind."""
+class FinishConfig:
+    """Join the parts that `prepare --part I --parts N` made."""
 
-    input: tuple[str, ...]
-    """CSV files to learn from: quoted globs, folders or files. GLOB@5000000 takes at most so many
-    characters of it, so that a large corpus does not drown a small one."""
+    shards: Path
+    """The output folder of the parts."""
+    workers: int = 0
+    """Processes; 0 takes one for each core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTokenizerConfig(InputConfig):
+    """From files of text to a tokenizer of the builtin kind.
+
+    An input GLOB@5000000 takes at most so many characters of it, so that a large corpus does not
+    drown a small one.
+    """
+
     output: Path
     """Folder for tokenizer.json and tokenizer_config.json; it must not exist yet."""
-    content_column: str = "content"
-    """Name of the column that holds the text."""
     vocab_size: int = 32000
     """Ids of the tokenizer: special tokens, bytes, characters and merges."""
     alphabet: Literal["gb2312", "corpus"] = "gb2312"

@@ -1,4 +1,4 @@
-"""`train-tokenizer`: from CSV files to a tokenizer folder."""
+"""`train-tokenizer`: from files of text to a tokenizer folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import heapq
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from data_tools.config import TrainTokenizerConfig
 from data_tools.output import new_folder
-from data_tools.read import Document, check_headers, find_sources, open_source, read_rows
+from data_tools.sources.cut import cut
+from data_tools.sources.find import SourceFile, find_files, inspect_all
+from data_tools.sources.read import SliceReader
 from data_tools.split import document_hash
 from gpt2zh.config.errors import UserError
 from gpt2zh.text.training import train_tokenizer
@@ -21,13 +23,13 @@ def run(config: TrainTokenizerConfig) -> None:
     """Train a tokenizer of the builtin kind and save it."""
     begun = time.monotonic()
     plan = [_parse_input(text, config.limit) for text in config.input]
-    found = [(find_sources([pattern]), limit, pattern) for pattern, limit in plan]
-    for sources, _, _ in found:
-        check_headers(sources, config.content_column)
+    found = [
+        (inspect_all(find_files([pattern]), config), limit, pattern) for pattern, limit in plan
+    ]
     with new_folder(config.output) as folder:
         texts: list[str] = []
         for sources, limit, pattern in found:
-            sample = take_sample(_documents(sources, config.content_column), limit)
+            sample = take_sample(_documents(sources, config), limit)
             characters = sum(map(len, sample))
             print(f"{pattern}: {len(sample)} documents, {characters} characters", file=sys.stderr)
             texts += sample
@@ -48,27 +50,26 @@ def run(config: TrainTokenizerConfig) -> None:
     )
 
 
-def take_sample(documents: Iterator[Document], limit: int) -> list[str]:
+def take_sample(documents: Iterable[str], limit: int) -> list[str]:
     """Return the documents with the smallest hashes, at most `limit` characters of them.
 
     The sample depends on the texts alone, and no more than it is ever held in memory.
     """
     chosen: list[tuple[int, str]] = []
     size = 0
-    for document in documents:
-        heapq.heappush(chosen, (-document_hash(document.data), document.text))
-        size += len(document.text)
+    for text in documents:
+        heapq.heappush(chosen, (-document_hash(text.encode()), text))
+        size += len(text)
         while size > limit:
             size -= len(heapq.heappop(chosen)[1])
     return [text for _, text in sorted(chosen, reverse=True)]
 
 
-def _documents(sources: Sequence[Path], column: str) -> Iterator[Document]:
+def _documents(sources: Sequence[SourceFile], config: TrainTokenizerConfig) -> Iterator[str]:
     for source in sources:
-        with open_source(source) as stream:
-            for row in read_rows(stream, column=column, source=source):
-                if isinstance(row, Document) and row.text:
-                    yield row
+        for part in cut(source, config, sys.maxsize):
+            for block in SliceReader(source, part, config):
+                yield from filter(None, block.texts())
 
 
 def _parse_input(text: str, limit: int) -> tuple[str, int]:

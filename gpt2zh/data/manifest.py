@@ -7,33 +7,79 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gpt2zh.config.errors import UserError
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TOKENIZER_DIR = "tokenizer"
 SET_ASIDE = "set_aside.jsonl"
+
+KEPT, EMPTY, STRUCTURE = "kept", "empty", "structure"
+EXACT, NEAR = "exact duplicate", "near duplicate"
+FILTERED, ASIDE = "filtered: ", "set aside: "  # each followed by its rule or reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """How much met one fate."""
+
+    documents: int = 0
+    bytes: int = 0
+    """Of the decoded file: the documents' records with their other columns and syntax."""
+
+    def __add__(self, other: Count) -> Count:
+        return Count(documents=self.documents + other.documents, bytes=self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """A stretch of an input file that was read in one go."""
+
+    begin: int
+    end: int
+    line: int
+    """Line in which it begins, from 1."""
+    digest: str
+    """xxh3_128 of the raw bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One input file and what became of its rows."""
+    """One input file, and what became of everything in it."""
 
     path: str
+    format: str
+    compression: str
+    encoding: str
     bytes: int
-    documents: int
-    """Documents taken."""
+    """On the disk."""
+    read: int
+    """Bytes after decompression and decoding, as the reader's stream counted them."""
+    records: int
+    """Records, as the reader counted them."""
+    fates: dict[str, Count]
+    """What became of them: kept, empty, structure (header, blank lines), exact duplicate, near
+    duplicate, and by rule or reason 'filtered: ...' and 'set aside: ...'. Sums to `records` and
+    `read`."""
     characters: int
+    """Of the documents kept."""
     tokens: int
-    """Tokens of these documents, the closing eos of each included under full packing."""
-    empty: int
-    """Rows without text, which are left out."""
-    set_aside: dict[str, int]
-    """Broken rows by reason; they are listed in set_aside.jsonl."""
+    """Of the documents kept, the closing eos of each included under full packing."""
+    extents: tuple[Extent, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """One file of the folder that is no shard."""
+
+    file: str
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +90,21 @@ class ShardEntry:
     rows: int
     bytes: int
     sha256: str
+    unit: int = 0
+    """The stretch of the input that it was made from."""
+    padding: int = 0
+    """Padding tokens at the end of its last row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitEntry:
+    """One stretch of the input, prepared by itself: several small files, one, or part of one."""
+
+    number: int
+    documents: FileEntry
+    """Table of the documents kept, in order: source, line, characters, tokens, hash, split."""
+    bands: FileEntry | None = None
+    """Keys by which near duplicates are found, where they were looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +118,7 @@ class Split:
     into one per character."""
     rows: int
     padding: int
-    """Padding tokens at the end of the last row."""
+    """Padding tokens at the ends of the shards."""
     dropped_tokens: int
     """Tokens in no row; 0 under full packing."""
     dropped_documents: int
@@ -75,6 +136,8 @@ class TokenizerInfo:
     bos_id: int
     eos_id: int
     pad_id: int
+    cls_id: int | None = None
+    sep_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +158,11 @@ class Manifest:
     split_rule: SplitRule
     splits: dict[str, Split]
     sources: tuple[Source, ...]
+    units: tuple[UnitEntry, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    """Every option that decided what the rows are, and the versions of libraries that did."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """The texts that most often became the unknown token, and how often."""
 
     @property
     def fingerprint(self) -> str:
@@ -110,10 +178,15 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest` into a folder of shards."""
+    """Write `manifest` into a folder of shards, where it appears complete."""
     table = {"format": FORMAT_VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
     text = json.dumps(table, ensure_ascii=False, indent=2) + "\n"
-    (folder / MANIFEST).write_text(text, "utf-8", "surrogateescape")
+    temporary = folder / f"{MANIFEST}.tmp"
+    with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / MANIFEST)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -152,15 +225,33 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _build(table: dict[str, Any]) -> Manifest:
-    splits = {}
-    for name, split in table["splits"].items():
-        shards = tuple(ShardEntry(**entry) for entry in split.pop("shards"))
-        splits[name] = Split(**split, shards=shards)
     return Manifest(
         tokenizer=TokenizerInfo(**table["tokenizer"]),
         row_length=table["row_length"],
         packing=table["packing"],
         split_rule=SplitRule(**table["split_rule"]),
-        splits=splits,
-        sources=tuple(Source(**source) for source in table["sources"]),
+        splits={name: build_split(split) for name, split in table["splits"].items()},
+        sources=tuple(build_source(source) for source in table["sources"]),
+        units=tuple(build_unit(unit) for unit in table["units"]),
+        options=table["options"],
+        unknown=table["unknown"],
     )
+
+
+def build_split(table: dict[str, Any]) -> Split:
+    """Build a `Split` from what `asdict` made of it."""
+    shards = tuple(ShardEntry(**entry) for entry in table["shards"])
+    return Split(**table | {"shards": shards})
+
+
+def build_source(table: dict[str, Any]) -> Source:
+    """Build a `Source` from what `asdict` made of it."""
+    fates = {name: Count(**count) for name, count in table["fates"].items()}
+    extents = tuple(Extent(**extent) for extent in table["extents"])
+    return Source(**table | {"fates": fates, "extents": extents})
+
+
+def build_unit(table: dict[str, Any]) -> UnitEntry:
+    """Build a `UnitEntry` from what `asdict` made of it."""
+    bands = FileEntry(**table["bands"]) if table["bands"] else None
+    return UnitEntry(number=table["number"], documents=FileEntry(**table["documents"]), bands=bands)

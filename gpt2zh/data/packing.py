@@ -4,12 +4,12 @@ Two rules: `FullPacker` lets documents follow one another and loses nothing; `Ze
 repeats what the zero_nlp project did, for comparison. Both take documents in portions and carry
 over what does not fill a row yet, so a corpus of any size streams through.
 
-Shapes: `T` tokens of a row.
+Shapes: `T` tokens of a row, `n` documents, `t` tokens of a portion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -21,14 +21,17 @@ SMALLEST_ROW = 8
 class Packer(Protocol):
     """What turns documents into rows, and counts what it does with them."""
 
-    closing_tokens: int
-    """Tokens added to each document to end it."""
     padding: int
     dropped_tokens: int
     dropped_documents: int
 
-    def add(self, documents: Sequence[Sequence[int]]) -> np.ndarray:
-        """Take documents and return the rows that became full, (rows, T)."""
+    def add(self, ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Take documents and return the rows that became full, (rows, T).
+
+        Args:
+            ids: (t,), the documents one after the other, each with the token that closes it.
+            counts: (n,), tokens of each.
+        """
         ...
 
     def finish(self) -> np.ndarray:
@@ -37,31 +40,20 @@ class Packer(Protocol):
 
 
 class FullPacker:
-    """Every document is closed by eos and cut where a row ends; the next row goes on with it."""
+    """Documents follow one another and are cut where a row ends; the next row goes on with it."""
 
-    closing_tokens = 1
-
-    def __init__(self, row_length: int, *, eos_id: int, pad_id: int, dtype: np.dtype) -> None:
+    def __init__(self, row_length: int, *, pad_id: int, dtype: np.dtype) -> None:
         self._row_length = row_length
-        self._eos_id = eos_id
         self._pad_id = pad_id
         self._rest = np.empty(0, dtype)
         self.padding = 0
         self.dropped_tokens = 0
         self.dropped_documents = 0
 
-    def add(self, documents: Sequence[Sequence[int]]) -> np.ndarray:
+    def add(self, ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Take documents and return the rows that became full, (rows, T)."""
-        size = len(self._rest) + sum(map(len, documents)) + len(documents)
-        flat = np.empty(size, self._rest.dtype)
-        end = len(self._rest)
-        flat[:end] = self._rest
-        for ids in documents:
-            begin, end = end, end + len(ids)
-            flat[begin:end] = ids
-            flat[end] = self._eos_id
-            end += 1
-        full = size - size % self._row_length
+        flat = np.concatenate([self._rest, ids]) if len(self._rest) else ids
+        full = len(flat) - len(flat) % self._row_length
         self._rest = flat[full:].copy()  # a view would keep all of `flat` alive
         return flat[:full].reshape(-1, self._row_length)
 
@@ -79,8 +71,6 @@ class FullPacker:
 class ZeroNlpPacker:
     """Whole chunks of [CLS] T-2 tokens [SEP] of each document; tails and short ones are dropped."""
 
-    closing_tokens = 0
-
     def __init__(self, row_length: int, *, cls_id: int, sep_id: int, dtype: np.dtype) -> None:
         self._row_length = row_length
         self._cls_id = cls_id
@@ -90,21 +80,21 @@ class ZeroNlpPacker:
         self.dropped_tokens = 0
         self.dropped_documents = 0
 
-    def add(self, documents: Sequence[Sequence[int]]) -> np.ndarray:
+    def add(self, ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Take documents and return their whole chunks, (rows, T)."""
         inner = self._row_length - 2
-        kept = [len(ids) // inner for ids in documents]
-        rows = np.empty((sum(kept), self._row_length), self._dtype)
+        begins = np.cumsum(counts) - counts  # (n,)
+        chunks = counts // inner  # (n,)
+        # Of the r-th row of all: the document it is cut from, and its place among that one's.
+        owner = np.repeat(np.arange(len(counts)), chunks)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(chunks) - chunks, chunks)
+        first = begins[owner] + place * inner
+        rows = np.empty((len(owner), self._row_length), self._dtype)
         rows[:, 0] = self._cls_id
+        rows[:, 1:-1] = ids[first[:, None] + np.arange(inner)]
         rows[:, -1] = self._sep_id
-        end = 0
-        for ids, chunks in zip(documents, kept, strict=True):
-            begin, end = end, end + chunks
-            if chunks:
-                whole = np.asarray(ids[: chunks * inner], self._dtype)
-                rows[begin:end, 1:-1] = whole.reshape(chunks, inner)
-            self.dropped_tokens += len(ids) - chunks * inner
-            self.dropped_documents += not chunks
+        self.dropped_tokens += int((counts - chunks * inner).sum())
+        self.dropped_documents += int((chunks == 0).sum())
         return rows
 
     def finish(self) -> np.ndarray:

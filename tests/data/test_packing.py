@@ -14,7 +14,7 @@ UINT16 = np.dtype(np.uint16)
 
 
 def full(row_length: int = 8, dtype: np.dtype = UINT16) -> FullPacker:
-    return FullPacker(row_length, eos_id=EOS, pad_id=PAD, dtype=dtype)
+    return FullPacker(row_length, pad_id=PAD, dtype=dtype)
 
 
 def zero_nlp(row_length: int = 8) -> ZeroNlpPacker:
@@ -28,8 +28,15 @@ def random_documents(seed: int, longest: int = 40) -> list[list[int]]:
 
 
 def pack(packer: Packer, documents: list[list[int]], portion: int) -> np.ndarray:
-    """Pack in portions and join all rows."""
-    blocks = [packer.add(documents[i : i + portion]) for i in range(0, len(documents), portion)]
+    """Pack in portions, each document closed by eos under full packing, and join all rows."""
+    closing = [EOS] if isinstance(packer, FullPacker) else []
+    closed = [[*ids, *closing] for ids in documents]
+    dtype = np.uint32 if any(i > 65535 for ids in documents for i in ids) else np.uint16
+    blocks = []
+    for begin in range(0, len(closed), portion):
+        part = closed[begin : begin + portion]
+        ids = np.array([i for document in part for i in document], dtype)
+        blocks.append(packer.add(ids, np.array([len(document) for document in part])))
     return np.concatenate([*blocks, packer.finish()])
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from data_tools import prepare as prepare_module
 from data_tools.output import new_folder
+from data_tools.prepare import run as prepare_run
 from gpt2zh.config.errors import UserError
 
 from .conftest import Command
@@ -41,7 +41,7 @@ def test_no_file_matches(refused, tmp_path: Path) -> None:
 def test_no_content_column_in_the_last_of_many_files(
     refused, write_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare_module, "build", None)  # it is found before the work begins
+    monkeypatch.setattr(prepare_run, "make_plan", None)  # it is found before the work begins
     write_csv("in/a.csv")
     last = write_csv("in/b.csv", header=("id", "text"))
     message = refused("--input", tmp_path / "in")
@@ -111,14 +111,33 @@ def test_full_disk_is_foreseen(refused, write_csv, monkeypatch: pytest.MonkeyPat
     assert "0.00 GB free" in refused("--input", write_csv("in/a.csv", ["很多字" * 100]))
 
 
-def test_disk_that_fills_up_leaves_nothing(
-    refused, write_csv, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_append_with_overwrite(refused, write_csv) -> None:
+    message = refused("--input", write_csv("in/a.csv"), "--append", "--overwrite")
+    assert "--append and --overwrite exclude each other" in message
 
-    monkeypatch.setattr(prepare_module, "write_manifest", full)
-    assert "is full; nothing was kept" in refused("--input", write_csv("in/a.csv"))
+
+@pytest.mark.parametrize(("part", "parts"), [(3, 2), (0, 2), (-1, 4)])
+def test_part_that_is_none_of_the_parts(refused, write_csv, part: int, parts: int) -> None:
+    message = refused("--input", write_csv("in/a.csv"), "--part", part, "--parts", parts)
+    assert f"--part {part} --parts {parts} do not go together" in message
+
+
+def test_output_that_appears_meanwhile_is_not_replaced(
+    write_csv, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    out = tmp_path / "out"
+
+    def appear(*arguments: object) -> None:
+        out.mkdir()
+        (out / "thesis.txt").write_text("mine")
+
+    monkeypatch.setattr(prepare_run.report, "check_not_empty", appear)
+    assert command("prepare", "--input", write_csv("in/a.csv"), "--output", out) == 2
+    assert "appeared while" in capsys.readouterr().err
+    assert (out / "thesis.txt").read_text() == "mine"
+    out.rename(tmp_path / "moved")
+    assert command("prepare", "--input", tmp_path / "in", "--output", out) == 0
+    assert (out / "manifest.json").is_file()
 
 
 def test_unknown_tokenizer(refused, write_csv) -> None:

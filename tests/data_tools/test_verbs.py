@@ -11,7 +11,6 @@ import pytest
 
 from data_tools import progress as progress_module
 from data_tools.progress import Progress
-from data_tools.read import Document
 from data_tools.train_tokenizer import take_sample
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -71,8 +70,8 @@ def test_train_tokenizer_without_text_is_refused(
 
 
 def test_sample_depends_on_the_texts_alone_and_keeps_its_limit() -> None:
-    documents = [Document(text, text.encode(), 1) for text in (f"第{i}篇" for i in range(1000))]
-    sample = take_sample(iter(documents), 500)
+    documents = [f"第{i}篇" for i in range(1000)]
+    sample = take_sample(documents, 500)
     assert sample == take_sample(reversed(documents), 500)
     assert 480 < sum(map(len, sample)) <= 500
 
@@ -85,7 +84,7 @@ def test_help_never_imports_torch_or_the_tokenizer(arguments: list[str]) -> None
 
 
 def test_data_tools_never_import_torch() -> None:
-    code = "import data_tools.prepare, data_tools.train_tokenizer, data_tools.verify"
+    code = "import data_tools.prepare.run, data_tools.train_tokenizer, data_tools.verify"
     assert not imported_by(code) & {"torch", "deepspeed", "transformers"}
 
 

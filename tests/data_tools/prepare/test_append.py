@@ -1,0 +1,147 @@
+"""New files behind old shards: what was there stays as it is, to the byte."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_tools.split import document_hash
+from gpt2zh.data.manifest import EXACT, KEPT, NEAR, read_manifest
+from gpt2zh.data.packing import unpack
+from gpt2zh.data.shard import ShardSet
+from gpt2zh.text.tokenizer import load_tokenizer
+
+OPTIONS = ("--row-length", 16, "--validation-fraction", 0.2)
+OLD = [f"第{i}篇旧文，从前有座山。" for i in range(60)]
+NEW = [f"第{i}篇新文，山里有座庙。" for i in range(40)]
+
+
+@pytest.fixture
+def shards(write_csv, command, tmp_path: Path) -> Path:
+    """Return shards of the old texts."""
+    write_csv("in/a.csv", OLD)
+    out = tmp_path / "out"
+    assert command("prepare", "--input", tmp_path / "in", "--output", out, *OPTIONS) == 0
+    return out
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def texts_of(shards: Path, split: str) -> list[str]:
+    rows = ShardSet.open(shards, split)
+    tokenizer = load_tokenizer(shards / "tokenizer")
+    packed = rows.gather(np.arange(rows.rows))
+    ids = unpack([packed], eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id)
+    return [tokenizer.decode(document) for document in ids]
+
+
+def append(command: Callable[..., int], shards: Path, *more: object) -> int:
+    folder = shards.parent / "in"
+    return command("prepare", "--input", folder, "--output", shards, *OPTIONS, "--append", *more)
+
+
+def test_appended_documents_follow_the_old_ones_which_do_not_move(
+    write_csv, command, shards: Path
+) -> None:
+    before = files_of(shards)
+    old_rows = {s: ShardSet.open(shards, s).gather(np.arange(2)) for s in ("train", "validation")}
+    old_texts = {split: texts_of(shards, split) for split in ("train", "validation")}
+    write_csv("in/0-comes-first-by-name.csv", NEW)
+    assert append(command, shards) == 0
+    after = files_of(shards)
+    changing = {"manifest.json", "set_aside.jsonl"}
+    assert all(after[name] == data for name, data in before.items() if name not in changing)
+    for split, rows in old_rows.items():
+        assert (ShardSet.open(shards, split).gather(np.arange(2)) == rows).all()
+    found = {split: texts_of(shards, split) for split in ("train", "validation")}
+    for split, texts in old_texts.items():
+        assert found[split][: len(texts)] == texts
+    assert sorted(found["train"] + found["validation"]) == sorted(OLD + NEW)
+    assert command("verify", shards) == 0
+    assert not shards.with_name("out.partial").exists()
+
+
+def test_a_copy_of_an_old_document_is_not_appended(write_csv, command, shards: Path) -> None:
+    write_csv("in/b.csv", [*NEW, *OLD[:7], NEW[0]])
+    assert append(command, shards) == 0
+    source = read_manifest(shards).sources[-1]
+    assert source.fates[KEPT].documents == len(NEW) and source.fates[EXACT].documents == 8
+
+
+def test_appending_twice_adds_nothing(write_csv, command, shards: Path, capsys) -> None:
+    write_csv("in/b.csv", NEW)
+    assert append(command, shards) == 0
+    before = files_of(shards)
+    assert append(command, shards) == 0
+    assert "nothing to append" in capsys.readouterr().out and files_of(shards) == before
+
+
+def test_appending_twice_is_the_same_on_any_number_of_workers(
+    write_csv, command, shards: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    assert command("prepare", "--input", tmp_path / "in", "--output", other, *OPTIONS) == 0
+    for name, texts in (("b", NEW), ("c", [text + "又" for text in NEW])):
+        write_csv(f"in/{name}.csv", texts)
+        assert append(command, shards, "--workers", 1) == 0
+        assert append(command, other, "--workers", 2) == 0
+    assert files_of(shards) == files_of(other)
+
+
+def test_a_changed_old_file_is_refused(write_csv, command, shards: Path, capsys) -> None:
+    before = files_of(shards)
+    write_csv("in/a.csv", [OLD[0].replace("山", "水"), *OLD[1:]])
+    write_csv("in/b.csv", NEW)
+    assert append(command, shards) == 2
+    told = capsys.readouterr().err
+    assert "its content changed" in told and "--overwrite" in told
+    assert files_of(shards) == before
+
+
+def test_other_options_are_refused(write_csv, command, shards: Path, capsys) -> None:
+    write_csv("in/b.csv", NEW)
+    assert append(command, shards, "--normalise", "nfc") == 2
+    assert "--normalise was none, is now nfc" in capsys.readouterr().err
+
+
+def test_appending_to_nothing_is_refused(write_csv, command, tmp_path: Path, capsys) -> None:
+    write_csv("in/b.csv", NEW)
+    assert append(command, tmp_path / "out") == 2
+    assert "holds none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["drop", "validation"])
+def test_near_duplicates_are_found_across_an_append(
+    write_csv, command, tmp_path: Path, kind: str
+) -> None:
+    """Old documents stay; of a new one that nearly is an old one, what is new goes."""
+    options = (*OPTIONS[:2], "--validation-fraction", 0.5, "--near-duplicates", kind)
+    signs = [chr(code) for code in range(0x4E00, 0x5200)]
+    old = ["".join(random.Random(i).choices(signs, k=300)) for i in range(12)]
+    write_csv("in/a.csv", old)
+    out = tmp_path / "out"
+    assert command("prepare", "--input", tmp_path / "in", "--output", out, *options) == 0
+    before = read_manifest(out)
+    kept = sum(split.documents for split in before.splits.values())
+    write_csv("in/b.csv", [text + "。" for text in old])
+    line = ("prepare", "--input", tmp_path / "in", "--output", out, *options, "--append")
+    assert command(*line) == 0
+    after = read_manifest(out)
+    assert after.sources[0] == before.sources[0] and command("verify", out) == 0
+    near = after.sources[1].fates[NEAR].documents
+    if kind == "drop":
+        assert sum(split.documents for split in after.splits.values()) == kept
+        assert near == len(old)
+    else:
+        crossing = [text for text in old if is_held_out(text) != is_held_out(text + "。")]
+        assert near == len(crossing) > 0
+
+
+def is_held_out(text: str) -> bool:
+    return document_hash(text.encode()) < 2**63

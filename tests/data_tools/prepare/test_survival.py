@@ -1,0 +1,257 @@
+"""Killed at any moment, on any number of workers and parts: the same bytes in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+OPTIONS = ("--row-length", "32", "--unit-bytes", "6000", "--validation-fraction", "0.1")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of about 40 units, with duplicates across files and one broken row."""
+    rng = random.Random(7)
+    signs = "甲乙丙丁戊己庚辛，。\n“” ab"
+    texts = ["".join(rng.choices(signs, k=rng.randrange(5, 120))) for _ in range(900)]
+    texts += rng.sample(texts, 60)
+    folder = tmp_path_factory.mktemp("corpus")
+    for number in range(6):
+        rows = [text.replace('"', '""') for text in texts[number::6]]
+        body = "content\n" + "".join(f'"{row}"\n' for row in rows)
+        (folder / f"{number}.csv").write_text(body, "utf-8")
+    with (folder / "3.csv").open("ab") as file:
+        file.write(b'"\xff"\n')
+    return folder
+
+
+def command(corpus: Path, output: Path, *more: str, verb: str = "prepare") -> list[str]:
+    arguments = [sys.executable, "-m", "data_tools", verb]
+    if verb == "prepare":
+        arguments += ["--input", str(corpus), "--output", str(output), *OPTIONS]
+    else:
+        arguments += [str(output)]
+    return [*arguments, *more]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def succeed(arguments: list[str]) -> str:
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return what an undisturbed run with one worker writes."""
+    output = tmp_path_factory.mktemp("whole") / "out"
+    succeed(command(corpus, output, "--workers", "1"))
+    return all_bytes(output)
+
+
+def kill_when(arguments: list[str], happened: Callable[[], bool]) -> bool:
+    """Run a command and kill it as soon as something happened; tell whether it was killed."""
+    process = subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None and not happened():
+        time.sleep(0.001)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() != 0
+
+
+def test_killed_in_every_phase_it_ends_with_the_same_bytes(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    partial = tmp_path / "out.partial"
+    phases: dict[str, Callable[[], bool]] = {
+        "planned": lambda: (partial / "work/plan.json").exists(),
+        "some drafts": lambda: len(list(partial.glob("work/drafts/*.json"))) > 3,
+        "more drafts": lambda: len(list(partial.glob("work/drafts/*.json"))) > 15,
+        "decided": lambda: (partial / "work/drafts/decided").exists(),
+        "some packed": lambda: len(list(partial.glob("work/units/*.json"))) > 5,
+        "complete": lambda: (partial / "manifest.json").exists(),
+    }
+    killed = 0
+    for number, happened in enumerate(phases.values()):
+        workers = str(1 + number % 2)
+        killed += kill_when(command(corpus, tmp_path / "out", "--workers", workers), happened)
+    succeed(command(corpus, tmp_path / "out", "--workers", "2"))
+    assert killed >= 4
+    assert all_bytes(tmp_path / "out") == whole
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_complete_parts_are_not_made_again(corpus: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "out.partial"
+    drafts = partial / "work" / "drafts"
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    assert kill_when(line, lambda: len(list(drafts.glob("*.json"))) > 8)
+    before = {path: path.stat().st_mtime_ns for path in drafts.glob("*.json")}
+    assert kill_when(line, lambda: len(list(drafts.glob("*.json"))) > len(before) + 3)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("workers", ["3"])
+def test_workers_do_not_change_the_bytes(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes], workers: str
+) -> None:
+    succeed(command(corpus, tmp_path / "out", "--workers", workers))
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_parts_made_apart_in_any_order_join_to_the_same_bytes(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    """Each part is made in a folder of its own, as on machines without a common disk."""
+    for part in ("3", "1", "2"):
+        output = tmp_path / f"machine-{part}" / "out"
+        succeed(command(corpus, output, "--part", part, "--parts", "3", "--workers", "1"))
+        shutil.copytree(
+            output.with_name("out.partial"), tmp_path / "out.partial", dirs_exist_ok=True
+        )
+        done = run(command(corpus, tmp_path / "out", "--workers", "2", verb="finish"))
+        assert done.returncode == (0 if part == "2" else 2)
+        assert part == "2" or "units are not prepared yet" in done.stderr
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_parts_at_the_same_time_in_one_folder(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    lines = [
+        command(corpus, tmp_path / "out", "--part", part, "--parts", "2", "--workers", "1")
+        for part in ("1", "2")
+    ]
+    running = [subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL) for line in lines]
+    assert [process.wait() for process in running] == [0, 0]
+    succeed(command(corpus, tmp_path / "out", verb="finish"))
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_the_same_command_twice_at_once_is_refused(corpus: Path, tmp_path: Path) -> None:
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    first = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "out.partial/work/plan.json").exists():
+        time.sleep(0.01)
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        second = run(line)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    assert second.returncode == 2 and "another process is preparing" in second.stderr
+    assert first.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("--row-length", "64"), "--row-length was 32, is now 64"),
+        (("--tokenizer", "TOKENIZER"), "--tokenizer was"),
+        (("--min-characters", "3"), "--min-characters was 0, is now 3"),
+    ],
+)
+def test_going_on_with_other_options_is_refused(
+    corpus: Path, tmp_path: Path, tiny_vocabulary: Path, change: tuple[str, str], told: str
+) -> None:
+    drafts = tmp_path / "out.partial/work/drafts"
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    assert kill_when(line, lambda: len(list(drafts.glob("*.json"))) > 3)
+    more = [text.replace("TOKENIZER", str(tiny_vocabulary)) for text in change]
+    done = run([*line, *more])
+    assert done.returncode == 2 and told in done.stderr and "--restart" in done.stderr
+    assert succeed([*line, *more, "--restart"])
+
+
+def test_a_changed_input_is_refused_and_a_touched_one_is_not(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    drafts = tmp_path / "out.partial/work/drafts"
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    assert kill_when(line, lambda: len(list(drafts.glob("*.json"))) > 8)
+    first = corpus / "0.csv"
+    original = first.read_bytes()
+    first.write_bytes(original.replace("甲".encode(), "乙".encode(), 1))  # as long as before
+    done = run(line)
+    assert done.returncode == 2 and f"{first} changed" in done.stderr
+    first.write_bytes(original + b'"x"\n')
+    done = run(line)
+    assert done.returncode == 2 and f"input {first}: bytes was" in done.stderr
+    (corpus / "9.csv").write_text("content\nnew\n")
+    first.write_bytes(original)
+    done = run(line)
+    assert done.returncode == 2 and f"input {corpus / '9.csv'} is new" in done.stderr
+    (corpus / "9.csv").unlink()
+    succeed(line)
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_a_damaged_draft_is_made_anew(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    partial = tmp_path / "out.partial"
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    succeed([*line, "--part", "1", "--parts", "1"])
+    tokens = partial / "work/drafts/00004.tokens"
+    data = bytearray(tokens.read_bytes())
+    data[40] ^= 1
+    tokens.write_bytes(data)
+    done = run(line)
+    assert done.returncode == 2 and "was damaged" in done.stderr
+    succeed(line)
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_what_is_complete_already_is_left_alone(corpus: Path, tmp_path: Path) -> None:
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    succeed(line)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
+    assert "nothing to do" in succeed(line)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, which root alone may")
+def test_a_full_disk_keeps_what_is_complete(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = run(["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(disk)])
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    try:
+        done = run(command(corpus, disk / "out", "--workers", "1"))
+        assert done.returncode == 2 and "is full; what is complete is kept" in done.stderr
+        complete = list((disk / "out.partial/work/drafts").glob("*.json"))
+        assert complete
+        assert not run(["mount", "-o", "remount,size=50m", str(disk)]).returncode
+        succeed(command(corpus, disk / "out", "--workers", "1"))
+        assert all_bytes(disk / "out") == whole
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)

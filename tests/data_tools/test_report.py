@@ -1,0 +1,394 @@
+"""`report`: every byte accounted for, on the terminal and on a page whose plots tell the truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from data_tools.report.figures import share, size
+from data_tools.report.groups import MOST, grouped
+from data_tools.report.lengths import Lengths, joined, log_edges
+from data_tools.report.markup import Markup, element
+from gpt2zh.data.manifest import KEPT, Source, read_manifest
+
+from .conftest import TEXTS, Command
+
+
+def verses(count: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    return [f"{i}。" + rng.choice(TEXTS) * rng.randrange(1, 30) for i in range(count)]
+
+
+@pytest.fixture
+def shards(write_csv, command: Command, tmp_path: Path, bert_tokenizer: Path, capsys) -> Path:
+    """Shards of three files in two folders: with copies, empty, short and broken records."""
+    write_csv("in/a/one.csv", verses(60, 1))
+    write_csv("in/a/two.csv", [*verses(40, 1), *verses(30, 2), "", "短"])
+    path = write_csv("in/b/gb.csv", verses(50, 3), encoding="gb18030")
+    with path.open("ab") as file:
+        file.write(b"9\r\n")
+    out = tmp_path / "out"
+    options = ("--row-length", 32, "--unit-bytes", 4000, "--validation-fraction", 0.1)
+    options += ("--min-characters", 2, "--tokenizer", bert_tokenizer, "--workers", 1)
+    assert command("prepare", "--input", tmp_path / "in", "--output", out, *options) == 0
+    capsys.readouterr()
+    return out
+
+
+def page_of(shards: Path) -> ElementTree.Element:
+    return ElementTree.fromstring(shards.with_name("out.report.html").read_text("utf-8"))
+
+
+def figure(page: ElementTree.Element, key: str) -> ElementTree.Element:
+    (found,) = (svg for svg in page.iter("svg") if svg.get("id") == key)
+    return found
+
+
+def bars_of(svg: ElementTree.Element) -> list[tuple[str, float]]:
+    """Return tooltip and value of each bar."""
+    return [
+        (rect.findtext("title", ""), float(rect.get("data-value", ""))) for rect in svg.iter("rect")
+    ]
+
+
+def documents_in(shards: Path) -> dict[str, np.ndarray]:
+    tables = [pq.read_table(path) for path in sorted(shards.glob("documents-*.parquet"))]
+    assert len(tables) > 2
+    names = ("source", "characters", "tokens", "validation")
+    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in names}
+
+
+def test_the_ledger_is_printed_and_sums_up(shards: Path, command: Command, capsys) -> None:
+    assert command("report", shards) == 0
+    lines = capsys.readouterr().out.splitlines()
+    manifest = read_manifest(shards)
+    begin = lines.index("all (3 files)")
+    end = next(i for i in range(begin, len(lines)) if lines[i].startswith("  = read"))
+    cells = [line.rsplit(maxsplit=4) for line in lines[begin + 1 : end + 1]]
+    fates = {fate.strip(): numbers for fate, *numbers in cells}
+    read = sum(source.read for source in manifest.sources)
+    records = sum(source.records for source in manifest.sources)
+    assert fates.pop("= read") == [f"{records:,}", "100.00", f"{read:,}", "100.00"]
+    assert sum(int(row[0].replace(",", "")) for row in fates.values()) == records
+    assert sum(int(row[2].replace(",", "")) for row in fates.values()) == read
+    assert {"kept", "exact duplicate", "empty", "structure", "filtered: too short"} <= fates.keys()
+    (aside,) = (fate for fate in fates if fate.startswith("set aside: "))
+    assert fates[aside][0] == fates["empty"][0] == fates["filtered: too short"][0] == "1"
+    assert fates["kept"][0] == "139" and fates["exact duplicate"][0] == "41"
+
+
+def test_every_file_has_its_own_sum(shards: Path, command: Command, capsys) -> None:
+    assert command("report", shards) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for source in read_manifest(shards).sources:
+        begin = lines.index(source.path.split("/in/")[1])
+        sums = next(line for line in lines[begin:] if line.startswith("  = read"))
+        assert sums.split()[2:] == [f"{source.records:,}", "100.00", f"{source.read:,}", "100.00"]
+
+
+def test_tokens_rows_encodings_options_and_unknown_texts_are_told(
+    shards: Path, command: Command, capsys
+) -> None:
+    assert command("report", shards) == 0
+    told = capsys.readouterr().out
+    manifest = read_manifest(shards)
+    tokens = sum(split.tokens for split in manifest.splits.values())
+    characters = sum(split.characters for split in manifest.splits.values())
+    (line,) = (row for row in told.splitlines() if row.startswith("all  ") and "." in row)
+    assert line.split()[2:] == [
+        f"{characters:,}",
+        f"{tokens:,}",
+        "100.00",
+        f"{tokens / characters:.3f}",
+    ]
+    assert f"{manifest.splits['train'].rows:,}" in told and "b/gb.csv" in told
+    assert "csv, gb18030" in told and "a/one.csv   csv" not in told
+    assert (
+        "min_characters=2" in told.split("defaults")[0]
+        and "packing=full" not in told.split("defaults")[0]
+    )
+    assert manifest.unknown and all(text in told for text in list(manifest.unknown)[:3])
+
+
+def test_plots_show_what_the_tables_say(shards: Path, command: Command) -> None:
+    assert command("report", shards) == 0
+    page, documents = page_of(shards), documents_in(shards)
+    marks = list(figure(page, "lengths").iter("rect"))
+    assert len(marks) % 2 == 0 and len(marks) > 10
+    half = len(marks) // 2
+    for number, mark in enumerate(marks):
+        low, high = int(mark.get("data-from", "")), int(mark.get("data-to", ""))
+        inside = documents["tokens"][(documents["tokens"] >= low) & (documents["tokens"] <= high)]
+        expected = len(inside) if number < half else inside.sum()
+        assert float(mark.get("data-value", "")) == expected
+    assert sum(float(mark.get("data-value", "")) for mark in marks[:half]) == len(
+        documents["tokens"]
+    )
+    for panel in (marks[:half], marks[half:]):
+        values = np.array([float(mark.get("data-value", "")) for mark in panel])
+        heights = np.array([float(mark.get("height", "")) for mark in panel])
+        np.testing.assert_allclose(heights, values * heights.max() / values.max(), atol=0.01)
+    density = dict(bars_of(figure(page, "density")))
+    for number, source in enumerate(read_manifest(shards).sources):
+        mine = documents["source"] == number
+        value = documents["tokens"][mine].sum() / documents["characters"][mine].sum()
+        name = source.path.split("/in/")[1]
+        assert density[f"{name}: {value:.3f}"] == pytest.approx(value)
+
+
+def test_the_stacked_bars_fill_their_width_with_every_fate(shards: Path, command: Command) -> None:
+    assert command("report", shards) == 0
+    manifest = read_manifest(shards)
+    bars = bars_of(figure(page_of(shards), "ledger"))
+    for source in manifest.sources:
+        name = source.path.split("/in/")[1]
+        mine = {
+            text.split(", ")[1].split(":")[0]: value
+            for text, value in bars
+            if text.startswith(f"{name}, ")
+        }
+        assert sum(mine.values()) == source.read and mine["kept"] == source.fates[KEPT].bytes
+    rects = list(figure(page_of(shards), "ledger").iter("rect"))
+    widths = [float(rect.get("width", "")) for rect in rects]
+    ends = {float(rect.get("x", "")) + width for rect, width in zip(rects, widths, strict=True)}
+    assert sum(widths) == pytest.approx(4 * (max(ends) - 240), abs=0.2)
+    unknown = bars_of(figure(page_of(shards), "unknown"))
+    assert [value for _, value in unknown] == list(manifest.unknown.values())[:20]
+
+
+def test_every_plot_says_what_it_is_and_has_its_numbers_in_a_table(
+    shards: Path, command: Command
+) -> None:
+    assert command("report", shards) == 0
+    page = page_of(shards)
+    ids = {node.get("id"): node for node in page.iter() if node.get("id")}
+    figures = list(page.iter("svg"))
+    assert {svg.get("id") for svg in figures} == {
+        "ledger",
+        "ledger-rest",
+        "lengths",
+        "density",
+        "unknown",
+    }
+    for svg in figures:
+        assert svg.get("role") == "img"
+        assert all(ids[key].text for key in svg.get("aria-labelledby", "").split())
+    for section in page.iter("section"):
+        assert len(list(section.iter("svg"))) == 0 or list(section.iter("table"))
+    links = [link.get("href", "") for link in page.iter("a")]
+    assert links and all(link[1:] in ids for link in links)
+
+
+def test_the_page_needs_nothing_from_anywhere(shards: Path, command: Command) -> None:
+    assert command("report", shards) == 0
+    text = shards.with_name("out.report.html").read_text("utf-8")
+    for sign in ("http:", "https:", "<script", "src=", "url(", "@import", "<link", "onload"):
+        assert sign not in text, sign
+    assert "default-src &#x27;none&#x27;" in text and "prefers-color-scheme: dark" in text
+
+
+def test_the_page_is_the_same_each_time_and_lies_beside_the_shards(
+    shards: Path, command: Command, tmp_path: Path, capsys
+) -> None:
+    before = sorted(path.name for path in shards.iterdir())
+    assert command("report", shards) == 0
+    assert f"page        {tmp_path / 'out.report.html'}" in capsys.readouterr().out
+    assert command("report", shards, "--html", tmp_path / "other.html") == 0
+    assert f"page        {tmp_path / 'other.html'}" in capsys.readouterr().out
+    first = (tmp_path / "out.report.html").read_bytes()
+    assert first == (tmp_path / "other.html").read_bytes()
+    assert sorted(path.name for path in shards.iterdir()) == before
+    assert not list(tmp_path.glob("*.tmp"))
+    assert command("verify", shards) == 0 and not capsys.readouterr().err
+
+
+def test_a_page_inside_the_shards_is_refused(shards: Path, command: Command, capsys) -> None:
+    assert command("report", shards, "--html", shards / "x.html") == 2
+    told = capsys.readouterr().err
+    assert str(shards / "x.html") in told and "out.report.html" in told
+    assert not (shards / "x.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_a_clear_error(
+    shards: Path, command: Command, tmp_path: Path, capsys
+) -> None:
+    target = tmp_path / "none" / "x.html"
+    assert command("report", shards, "--html", target) == 2
+    assert f"{target} cannot be written: No such file" in capsys.readouterr().err
+
+
+def test_names_of_files_can_do_no_harm(write_csv, command: Command, tmp_path: Path, capsys) -> None:
+    names = ["<img src=x>&'\".csv", "\x1b[31mred\u202e.csv", os.fsdecode(b"\xff\xfe.csv")]
+    for number, name in enumerate(names):
+        write_csv(f"in/{name}", [f"{number}{text}" for text in TEXTS])
+    out = tmp_path / "out"
+    options = ("--row-length", 16, "--validation-fraction", 0, "--workers", 1)
+    assert command("prepare", "--input", tmp_path / "in", "--output", out, *options) == 0
+    capsys.readouterr()
+    assert command("report", out) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told and "\u202e" not in told and "\\u001b[31mred\\u202e.csv" in told
+    page = page_of(out)
+    assert not list(page.iter("img"))
+    heads = {head.text for head in page.iter("th")}
+    assert {"<img src=x>&'\".csv", "\\u001b[31mred\\u202e.csv", "\\udcff\\udcfe.csv"} <= heads
+
+
+def test_zero_nlp_names_what_it_dropped(
+    write_csv, command: Command, tmp_path: Path, bert_tokenizer: Path, capsys
+) -> None:
+    path = write_csv("in/a.csv", verses(30, 1))
+    out = tmp_path / "out"
+    options = ("--row-length", 32, "--packing", "zero_nlp", "--tokenizer", bert_tokenizer)
+    options += ("--validation-fraction", 0, "--workers", 1)
+    assert command("prepare", "--input", path, "--output", out, *options) == 0
+    assert command("report", out) == 0
+    told = capsys.readouterr().out
+    split = read_manifest(out).splits["train"]
+    assert split.dropped_tokens and f"{split.dropped_tokens:,}" in told
+    assert f"of {split.dropped_documents} documents not one token is in a row" in told
+    assert "Without the tokens that the packing puts" in out.with_name("out.report.html").read_text(
+        "utf-8"
+    )
+
+
+def test_of_too_many_files_the_page_shows_the_largest_and_says_so(
+    shards: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_tools.report.page_ledger._MOST_FILES", 2)
+    assert command("report", shards) == 0
+    text = shards.with_name("out.report.html").read_text("utf-8")
+    assert "The largest 2 files" in text and "The 1 smallest files are left out here" in text
+
+
+def change_manifest(shards: Path, change) -> None:
+    path = shards / "manifest.json"
+    table = json.loads(path.read_text("utf-8"))
+    change(table)
+    path.write_text(json.dumps(table), "utf-8")
+
+
+def test_a_ledger_that_does_not_sum_up_is_an_error(shards: Path, command: Command, capsys) -> None:
+    def lose_a_byte(table: dict) -> None:
+        table["sources"][0]["fates"]["kept"]["bytes"] -= 1
+
+    change_manifest(shards, lose_a_byte)
+    assert command("report", shards) == 2
+    told = capsys.readouterr().err
+    source = read_manifest(shards).sources[0]
+    assert f"{source.path}: {source.records} records and {source.read} bytes were read" in told
+    assert f"{source.read - 1} bytes accounted for" in told and "does not sum up to 100 %" in told
+    assert not shards.with_name("out.report.html").exists()
+
+
+def test_a_table_that_contradicts_the_ledger_is_an_error(
+    shards: Path, command: Command, capsys
+) -> None:
+    def move_a_character(table: dict) -> None:
+        table["sources"][0]["characters"] += 1
+        table["sources"][1]["characters"] -= 1
+
+    change_manifest(shards, move_a_character)
+    assert command("report", shards) == 2
+    told = capsys.readouterr().err
+    assert "2 faults" in told and "in the manifest, but" in told and "in the tables" in told
+
+
+def test_all_missing_and_damaged_files_are_named_at_once(
+    shards: Path, command: Command, capsys
+) -> None:
+    (shards / "train-00000-000.arrow").unlink()
+    os.truncate(shards / "documents-00001.parquet", 100)
+    assert command("report", shards) == 2
+    told = capsys.readouterr().err
+    assert "train-00000-000.arrow is missing" in told
+    assert "documents-00001.parquet is truncated: it has 100 bytes" in told
+
+
+def test_a_table_of_the_right_size_that_cannot_be_read_is_an_error(
+    shards: Path, command: Command, capsys
+) -> None:
+    path = shards / "documents-00001.parquet"
+    path.write_bytes(bytes(path.stat().st_size))
+    assert command("report", shards) == 2
+    assert f"table of documents {path} cannot be read" in capsys.readouterr().err
+
+
+def test_shares_are_never_rounded_to_all_or_nothing() -> None:
+    assert share(10**9, 10**9) == "100.00" and share(10**9 - 1, 10**9) == ">99.99"
+    assert share(0, 10**9) == "0.00" and share(1, 10**9) == "<0.01"
+    assert share(1, 3) == "33.33" and share(0, 0) == "-"
+    assert [size(999), size(1500), size(142_910_281)] == ["999 B", "1.50 kB", "142.9 MB"]
+
+
+def source(path: str, read: int = 1) -> Source:
+    return Source(
+        path=path,
+        format="csv",
+        compression="",
+        encoding="utf-8",
+        bytes=read,
+        read=read,
+        records=0,
+        fates={},
+        characters=0,
+        tokens=0,
+        extents=(),
+    )
+
+
+def names_of(paths: list[str]) -> list[str]:
+    return [group.name for group in grouped([source(path) for path in paths])]
+
+
+def test_few_files_stand_by_themselves_below_what_they_share() -> None:
+    assert names_of(["/d/x/a.csv", "/d/y/b.csv"]) == ["x/a.csv", "y/b.csv"]
+    assert names_of(["d/a.csv"]) == ["a.csv"]
+    assert names_of(["/d/a.csv", "e/a.csv"]) == ["/d/a.csv", "e/a.csv"]
+
+
+def test_many_files_are_summed_by_the_deepest_folders_that_are_few() -> None:
+    paths = [f"d/{a}/{b}/{c}.csv" for a in "xy" for b in range(15) for c in range(3)]
+    assert names_of(paths) == ["x/", "y/"]
+    assert names_of([path for path in paths if "/x/" in path]) == [f"{b}/" for b in range(15)]
+    assert names_of([f"d/{number}.csv" for number in range(99)]) == ["./"]
+
+
+def test_of_too_many_folders_the_largest_are_named() -> None:
+    groups = grouped([source(f"d/{number}/a.csv", number) for number in range(50)])
+    assert len(groups) == MOST
+    assert {f"{number}/" for number in range(31, 50)} < {group.name for group in groups}
+    (others,) = (group for group in groups if group.name == "31 other folders/")
+    assert others.read.bytes == sum(range(31)) and len(others.sources) == 31
+
+
+def test_lengths_are_binned_exactly_from_none_to_the_longest() -> None:
+    edges = log_edges(1000)
+    assert edges[:12].tolist() == [0, 1, 2, 3, 4, 6, 8, 12, 16, 23, 32, 46]
+    assert edges[-2] <= 1000 < edges[-1]
+    lengths = Lengths(np.array([0, 3, 1000]), np.array([2, 1, 5]))
+    documents, tokens = lengths.binned(edges)
+    assert (documents[0], documents[3], documents[-1]) == (2, 1, 5) and documents.sum() == 8
+    assert (tokens[0], tokens[3], tokens[-1]) == (0, 3, 5000) and tokens.sum() == 5003
+
+
+def test_quantiles_are_lengths_that_occur() -> None:
+    one = Lengths(np.array([1, 2]), np.array([1, 1]))
+    both = joined([one, Lengths(np.array([2, 9]), np.array([1, 7]))])
+    assert (both.tokens.tolist(), both.documents.tolist()) == ([1, 2, 9], [1, 2, 7])
+    assert [both.quantile(part) for part in (0.01, 0.1, 0.3, 0.31, 1)] == [1, 1, 2, 9, 9]
+
+
+def test_markup_escapes_text_and_values_but_not_markup() -> None:
+    inner = element("b", "<&\0")
+    assert inner == "<b>&lt;&amp;\\u0000</b>" and isinstance(inner, Markup)
+    assert (
+        element("p", inner, title='"', data_x=0.5) == f'<p title="&quot;" data-x="0.5">{inner}</p>'
+    )
