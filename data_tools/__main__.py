@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from data_tools.config import FinishConfig, PrepareConfig, TrainTokenizerConfig, VerifyConfig
+from data_tools.doctor.options import DoctorConfig
+from data_tools.report.options import CatConfig, ReportConfig
 from gpt2zh.config.cli import Verb, run_verbs
 
 VERBS = (
@@ -22,16 +24,36 @@ VERBS = (
         positional="shards",
     ),
     Verb(
+        name="doctor",
+        config=DoctorConfig,
+        run="data_tools.doctor.run:run",
+        summary="look at a sample before hours are spent; repair a BERT vocabulary",
+    ),
+    Verb(
+        name="report",
+        config=ReportConfig,
+        run="data_tools.report.run:run",
+        summary="account for every byte of the input, in text and on a page with plots",
+        positional="shards",
+    ),
+    Verb(
+        name="cat",
+        config=CatConfig,
+        run="data_tools.cat:run",
+        summary="show a row as text, with file and line of each document",
+        positional="shards",
+    ),
+    Verb(
         name="train-tokenizer",
         config=TrainTokenizerConfig,
         run="data_tools.train_tokenizer:run",
-        summary="train a lossless tokenizer on your own CSV files",
+        summary="train a lossless tokenizer on your own files",
     ),
     Verb(
         name="verify",
         config=VerifyConfig,
         run="data_tools.verify:run",
-        summary="check every shard of a folder against its sha256",
+        summary="check every file of a folder of shards against its sha256",
         positional="shards",
     ),
 )

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from data_tools.config import VerifyConfig
+from data_tools.doctor.signs import visible
+from data_tools.inventory import Item, check_content, inventory, strangers
+from data_tools.ledger import by_kind, ledger_faults, total
 from data_tools.progress import Progress
-from gpt2zh.config.errors import UserError, raise_all
-from gpt2zh.data.manifest import TOKENIZER_DIR, read_manifest
-from gpt2zh.data.shard import verify_shard
+from gpt2zh.config.errors import UserError, attempt, raise_all
+from gpt2zh.data.manifest import ASIDE, SET_ASIDE, TOKENIZER_DIR, Manifest, read_manifest
 from gpt2zh.text.tokenizer import load_tokenizer
+
+_READERS = 4  # files that are read at once, at most
 
 
 def run(config: VerifyConfig) -> None:
-    """Check every shard and the tokenizer, and report all faults at once."""
-    manifest = read_manifest(config.shards)
-    entries = [entry for split in manifest.splits.values() for entry in split.shards]
-    faults = []
-    try:
-        check_tokenizer(config.shards / TOKENIZER_DIR, manifest.tokenizer.hash)
-    except UserError as error:
-        faults.append(str(error))
-    size = sum(entry.bytes for entry in entries)
-    progress = Progress("verifying", size)
-    done = 0
-    for entry in entries:
-        try:
-            verify_shard(config.shards, entry)
-        except UserError as error:
-            faults.append(str(error))
-        done += entry.bytes
-        progress.show(done)
-    progress.close()
-    raise_all(faults, str(config.shards))
-    print(f"{config.shards}: {len(entries)} shards, {size / 1e6:.1f} MB, all as they were written")
+    """Check everything that the manifest knows, and report all faults at once.
+
+    Raises:
+        UserError: Something is missing or is not what was written.
+    """
+    folder = config.shards
+    manifest = read_manifest(folder)  # compares the fingerprint
+    items = inventory(manifest)
+    faults: list[str] = []
+    attempt(lambda: check_tokenizer(folder / TOKENIZER_DIR, manifest.tokenizer.hash), faults)
+    faults += (
+        f"the ledger in {folder / 'manifest.json'} does not sum up: {fault}; restore it or "
+        "prepare the shards again"
+        for fault in ledger_faults(manifest)
+    )
+    faults += _set_aside_faults(folder, manifest)
+    faults += _content_faults(folder, items)
+    _warn_of_strangers(folder, manifest)
+    raise_all(faults, str(folder))
+    size = sum(item.entry.bytes for item in items)
+    shards = sum(item.kind == "shard" for item in items)
+    print(
+        f"{folder}: {shards} shards and {len(items) - shards} files beside them, "
+        f"{size / 1e6:.1f} MB, all as they were written\n"
+        f"fingerprint {manifest.fingerprint}"
+    )
 
 
 def check_tokenizer(folder: Path, said: str) -> None:
@@ -48,3 +61,54 @@ def check_tokenizer(folder: Path, said: str) -> None:
             f"tokenizer {folder} was altered: its hash is {found[:16]}..., the manifest says "
             f"{said[:16]}...; prepare the shards again"
         )
+
+
+def _content_faults(folder: Path, items: Sequence[Item]) -> list[str]:
+    """Read every file, several at a time, and return the faults in the order of the files."""
+    progress = Progress("verifying", sum(item.entry.bytes for item in items))
+    faults: dict[int, list[str]] = {}
+    done = 0
+    with ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1)) as pool:
+        work = {}
+        for number, item in enumerate(items):
+            found = faults.setdefault(number, [])
+            work[pool.submit(attempt, lambda i=item: check_content(folder, i), found)] = item
+        for future in as_completed(work):
+            future.result()
+            done += work[future].entry.bytes
+            progress.show(done)
+    progress.close()
+    return [fault for number in sorted(faults) for fault in faults[number]]
+
+
+def _set_aside_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Compare the list of what was set aside with the ledger, by its length."""
+    said = by_kind(total(manifest.sources))[ASIDE].documents
+    path = folder / SET_ASIDE
+    try:
+        with path.open("rb") as file:
+            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    except OSError as error:
+        yield f"{path} cannot be read: {error.strerror}; copy it here or prepare the shards again"
+        return
+    if lines != said:
+        yield (
+            f"{path} was altered: it has {lines} lines, the manifest says {said}; copy it anew or "
+            "prepare the shards again"
+        )
+
+
+def _warn_of_strangers(folder: Path, manifest: Manifest) -> None:
+    names = [visible(name) for name in strangers(folder, manifest)]
+    if not names:
+        return
+    some = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    partial = folder.with_name(f"{folder.name}.partial")
+    cure = (
+        f"{partial} shows that an --append was interrupted: give that command again"
+        if partial.exists()
+        else "remove what you did not put there; nothing reads it"
+    )
+    print(
+        f"warning: {folder} holds what the manifest does not know: {some}; {cure}", file=sys.stderr
+    )

@@ -9,8 +9,8 @@ from collections import Counter
 from typing import Any
 
 from data_tools.config import PrepareConfig
+from data_tools.ledger import check_ledger
 from data_tools.prepare.draft import most_common
-from data_tools.prepare.ledger import check_ledger
 from data_tools.prepare.pack import all_splits, read_draft
 from data_tools.prepare.place import Place
 from data_tools.prepare.plan import Plan

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import importlib
 import json
+import os
 import re
 import sys
 import typing
@@ -24,11 +25,13 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
+from gpt2zh.config.curriculum import Curriculum
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 register_type(Duration, serializer=str, deserializer=Duration.parse)
+register_type(Curriculum, serializer=str, deserializer=Curriculum.parse)
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,18 @@ def run_verbs(
         schemas = verb.config if isinstance(verb.config, tuple) else (verb.config,)
         configs = parse(*schemas, argv=rest, prog=f"{prog} {verb.name}")
         module, function = verb.run.split(":")
-        return getattr(importlib.import_module(module), function)(*configs) or 0
+        code = getattr(importlib.import_module(module), function)(*configs) or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple[Any, ...]:
@@ -143,7 +151,7 @@ def leaves(schema: type, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 def to_plain(config: Any) -> Any:
     """Turn a config into dicts, lists, numbers and texts that YAML and JSON can hold."""
-    if isinstance(config, (Duration, Path)):
+    if isinstance(config, (Curriculum, Duration, Path)):
         return str(config)
     if dataclasses.is_dataclass(config):
         return {f.name: to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
@@ -208,11 +216,13 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> None:
         if not isinstance(table, dict):
             raise UserError(f"--config {path} holds no table of options")
         sections = {name.rpartition(".")[0] for name in kinds}
-        for key in _dotted(table):
+        for key, value in _dotted(table):
             if key in sections:
                 faults.append(f"{path}: {key} is a section, its options go below it, indented")
             elif key not in kinds:
                 faults.append(f"{path}: unknown key '{key}'{_nearest(key, kinds)}")
+            elif typing.get_origin(kinds[key]) is tuple and isinstance(value, str):
+                faults.append(f"{path}: {key} is a list; write {key}: [{value}]")
     raise_all(faults, "the config file")
 
 
@@ -237,12 +247,12 @@ def _default(field: dataclasses.Field) -> Any:
     return field.default if made is dataclasses.MISSING else made()
 
 
-def _dotted(table: dict[str, Any], prefix: str = "") -> Iterable[str]:
+def _dotted(table: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _dotted(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key}", value
 
 
 def _nearest(name: str, known: Iterable[str], mark: str = "") -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from data_tools.output import new_folder
 from data_tools.prepare import run as prepare_run
+from data_tools.prepare import settle
 from gpt2zh.config.errors import UserError
 
 from .conftest import Command
@@ -41,7 +42,7 @@ def test_no_file_matches(refused, tmp_path: Path) -> None:
 def test_no_content_column_in_the_last_of_many_files(
     refused, write_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare_run, "make_plan", None)  # it is found before the work begins
+    monkeypatch.setattr(settle, "make_plan", None)  # it is found before the work begins
     write_csv("in/a.csv")
     last = write_csv("in/b.csv", header=("id", "text"))
     message = refused("--input", tmp_path / "in")
@@ -131,7 +132,7 @@ def test_output_that_appears_meanwhile_is_not_replaced(
         out.mkdir()
         (out / "thesis.txt").write_text("mine")
 
-    monkeypatch.setattr(prepare_run.report, "check_not_empty", appear)
+    monkeypatch.setattr(prepare_run.outcome, "check_not_empty", appear)
     assert command("prepare", "--input", write_csv("in/a.csv"), "--output", out) == 2
     assert "appeared while" in capsys.readouterr().err
     assert (out / "thesis.txt").read_text() == "mine"

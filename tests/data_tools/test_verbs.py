@@ -17,36 +17,6 @@ from gpt2zh.text.tokenizer import load_tokenizer
 from .conftest import TEXTS, Command
 
 
-@pytest.fixture
-def shards(write_csv, command: Command, tmp_path: Path, capsys) -> Path:
-    out = tmp_path / "shards"
-    assert command("prepare", "--input", write_csv("in/a.csv"), "--output", out) == 0
-    capsys.readouterr()
-    return out
-
-
-def test_verify_accepts_what_prepare_wrote(command: Command, shards: Path, capsys) -> None:
-    assert command("verify", shards) == 0
-    assert "1 shards" in capsys.readouterr().out
-
-
-def test_verify_names_every_altered_file(command: Command, shards: Path, capsys) -> None:
-    shard = shards / "train-00000.arrow"
-    data = bytearray(shard.read_bytes())
-    data[-100] ^= 1
-    shard.write_bytes(data)
-    tokenizer = shards / "tokenizer/tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text("utf-8").replace('"从前"', '"前从"', 1), "utf-8")
-    assert command("verify", shards) == 2
-    told = capsys.readouterr().err
-    assert f"shard {shard} was altered" in told and "tokenizer" in told and "2 faults" in told
-
-
-def test_verify_of_another_folder_says_so(command: Command, tmp_path: Path, capsys) -> None:
-    assert command("verify", tmp_path) == 2
-    assert "holds no shards" in capsys.readouterr().err
-
-
 def test_trained_tokenizer_is_usable_and_lossless(
     write_csv, command: Command, tmp_path: Path
 ) -> None:
@@ -76,7 +46,9 @@ def test_sample_depends_on_the_texts_alone_and_keeps_its_limit() -> None:
     assert 480 < sum(map(len, sample)) <= 500
 
 
-@pytest.mark.parametrize("arguments", [[], ["prepare"], ["train-tokenizer"], ["verify"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["prepare"], ["finish"], ["doctor"], ["report"], ["train-tokenizer"]]
+)
 def test_help_never_imports_torch_or_the_tokenizer(arguments: list[str]) -> None:
     heavy = ("torch", "deepspeed", "transformers", "tokenizers", "pyarrow", "numpy")
     loaded = imported_by(f"sys.argv = ['data_tools', *{arguments}, '--help']; main()")

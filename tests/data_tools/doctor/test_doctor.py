@@ -47,6 +47,16 @@ def test_examples_show_the_place_and_the_text_around(
     assert "--tokenizer builtin, or repair this vocabulary with --repair DIR" in told
 
 
+def test_capitals_do_not_hide_what_else_is_lost(
+    doctor: Doctor, write_csv, bert_tokenizer: Path, capsys
+) -> None:
+    text = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" * 20
+    doctor(write_csv("in/a.csv", [text + "短鱻"]), tokenizer=str(bert_tokenizer))
+    told = capsys.readouterr().out
+    assert told.count("LATIN CAPITAL LETTER") == 3 and "CJK UNIFIED IDEOGRAPH-9C7B" in told
+    assert "and 23 other characters" in told
+
+
 def test_lossless_tokenizer_has_no_finding_about_it(doctor: Doctor, capsys) -> None:
     found = doctor(ROOT / "demo/corpus")
     assert found["shares"]["lost"] == 0 and found["shares"]["exact"] == 1 and not found["lost"]

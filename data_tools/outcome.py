@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from pathlib import Path
 
+from data_tools.ledger import by_kind, total
 from gpt2zh.config.errors import UserError
-from gpt2zh.data.manifest import SET_ASIDE, Manifest, Split
+from gpt2zh.data.manifest import (
+    ASIDE,
+    EMPTY,
+    FILTERED,
+    KEPT,
+    SET_ASIDE,
+    STRUCTURE,
+    Manifest,
+    Split,
+)
 from gpt2zh.data.shard import TRAIN, VALIDATION
 
 
@@ -15,15 +24,17 @@ def check_not_empty(manifest: Manifest) -> None:
     """Refuse a result without a single row to train on.
 
     Raises:
-        UserError: The sources hold no text, or the packing dropped all of it.
+        UserError: The sources hold no text, all of it was left out, or the packing dropped it.
     """
     if manifest.splits[TRAIN].rows:
         return
-    documents = sum(source.documents for source in manifest.sources)
+    fates = total(manifest.sources)
+    documents = by_kind(fates)[KEPT].documents
     if not documents:
+        filters = ", and the filters" if by_kind(fates)[FILTERED].documents else ""
         raise UserError(
             f"the corpus is empty: {len(manifest.sources)} files hold no document "
-            f"({_left_out(manifest)}); check --input and --content-column"
+            f"({_left_out(manifest)}); check --input and --content-column{filters}"
         )
     if manifest.splits[TRAIN].documents:
         raise UserError(
@@ -58,16 +69,18 @@ def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
     characters = sum(split.characters for split in splits)
     read = sum(source.bytes for source in manifest.sources)
     written = sum(shard.bytes for split in splits for shard in split.shards)
+    is_set_aside = by_kind(total(manifest.sources))[ASIDE].documents > 0
     lines = [
         f"files       {len(manifest.sources)}, {read / 1e6:.1f} MB",
         f"documents   {sum(split.documents for split in splits)} ({_left_out(manifest)})",
         f"characters  {characters}",
         f"tokens      {tokens}, {tokens / max(characters, 1):.3f} per character "
         f"({manifest.tokenizer.name}, {manifest.tokenizer.vocab_size} ids)",
-        *(_split_line(name, split, manifest) for name, split in manifest.splits.items()),
-        *([f"set aside   see {output / SET_ASIDE}"] if _set_aside(manifest) else []),
+        *(split_line(name, split, manifest) for name, split in manifest.splits.items()),
+        *([f"set aside   see {output / SET_ASIDE}"] if is_set_aside else []),
         f"time        {seconds:.1f} s, {read / 1e6 / max(seconds, 1e-9):.1f} MB/s",
         f"output      {output}, {written / 1e6:.1f} MB",
+        f"ledger      python -m data_tools report {output}",
         "next        deepspeed launcher/pretrain.py --config configs/gpt2-small.yaml "
         f"--data {output} --output runs/small --deepspeed_config ds_configs/zero1.json"
         + (f" --model.context {manifest.row_length}" if manifest.row_length != 512 else ""),
@@ -75,7 +88,8 @@ def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _split_line(name: str, split: Split, manifest: Manifest) -> str:
+def split_line(name: str, split: Split, manifest: Manifest) -> str:
+    """Return the account of the rows of a split."""
     text = (
         f"{name:<12}{split.rows} rows of {manifest.row_length} from {split.documents} documents, "
         f"{split.padding} tokens of padding"
@@ -89,17 +103,17 @@ def _split_line(name: str, split: Split, manifest: Manifest) -> str:
     return text
 
 
-def _set_aside(manifest: Manifest) -> Counter[str]:
-    """Return how many rows of all sources were set aside, by reason."""
-    reasons = Counter[str]()
-    for source in manifest.sources:
-        reasons.update(source.set_aside)
-    return reasons
-
-
 def _left_out(manifest: Manifest) -> str:
-    reasons = _set_aside(manifest)
-    text = f"{sum(source.empty for source in manifest.sources)} empty, {reasons.total()} set aside"
-    if reasons:
-        text += ": " + ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    return text
+    """Count the documents that were not kept, by fate; empty and set aside are always named."""
+    fates = total(manifest.sources)
+    text = ""
+    for name, count in by_kind(fates).items():
+        if name in (KEPT, STRUCTURE) or not (count.documents or name in (EMPTY, ASIDE)):
+            continue
+        rules = ", ".join(
+            f"{part.documents} {fate.removeprefix(name)}"
+            for fate, part in fates.items()
+            if fate != name and fate.startswith(name)
+        )
+        text += f"{count.documents} {name.removesuffix(': ')}" + (f": {rules}; " if rules else ", ")
+    return text.rstrip(",; ")

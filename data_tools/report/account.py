@@ -1,0 +1,129 @@
+"""All that a report tells, gathered from a folder of shards and checked against itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from data_tools.config import PrepareConfig
+from data_tools.inventory import check_size, inventory
+from data_tools.ledger import ledger_faults
+from data_tools.report.groups import Group, each, grouped, root_of, together
+from data_tools.report.lengths import Lengths, joined, read_lengths
+from gpt2zh.config.errors import attempt, raise_all
+from gpt2zh.data.manifest import MANIFEST, Manifest, Source, read_manifest
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is in a folder of shards and where it comes from."""
+
+    name: str
+    """Of the folder."""
+    manifest: Manifest
+    groups: tuple[Group, ...]
+    """All sources in a few lines."""
+    train: tuple[Lengths, ...]
+    """Of the training documents, by group."""
+    validation: tuple[Lengths, ...]
+    """Of the documents held out, by group."""
+
+    @cached_property
+    def all(self) -> Group:
+        """All sources in one line."""
+        return together(self.manifest.sources, "all")
+
+    @cached_property
+    def files(self) -> list[Group]:
+        """Each source in a line of its own."""
+        return each(self.manifest.sources)
+
+    @cached_property
+    def root(self) -> PurePosixPath:
+        """Deepest folder that holds all sources."""
+        return root_of(self.manifest.sources)
+
+    @cached_property
+    def lengths(self) -> tuple[Lengths, ...]:
+        """Of all documents, by group."""
+        pairs = zip(self.train, self.validation, strict=True)
+        return tuple(joined(pair) for pair in pairs)
+
+    @cached_property
+    def unusual(self) -> list[Source]:
+        """Sources that are something else than CSV in plain UTF-8."""
+        return [source for source in self.manifest.sources if kind_of(source) != "csv, utf-8"]
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Versions of libraries that decided what the rows are."""
+        return dict(self.manifest.options.get("versions", {}))
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """Options that decided what the rows are, as one would type them."""
+        return {
+            name: _typed(value)
+            for name, value in sorted(self.manifest.options.items())
+            if name not in ("versions", "tokenizer")  # whose hash stands elsewhere
+        }
+
+    @cached_property
+    def chosen(self) -> set[str]:
+        """Names of the options that differ from what they are by themselves."""
+        defaults = {
+            field.name: _typed(field.default)
+            for field in dataclasses.fields(PrepareConfig)
+            if field.default is not dataclasses.MISSING
+        }
+        return {name for name, value in self.options.items() if value != defaults.get(name, value)}
+
+
+def gather(folder: Path) -> Account:
+    """Read what a folder of shards says about itself.
+
+    Raises:
+        UserError: It is no folder of shards, files of it are missing or of another size, or its
+            parts contradict each other; all faults are named.
+    """
+    manifest = _checked(folder)
+    groups = grouped(manifest.sources)
+    train, validation = read_lengths(folder, manifest, groups)
+    return Account(
+        name=folder.absolute().resolve().name,
+        manifest=manifest,
+        groups=tuple(groups),
+        train=tuple(train),
+        validation=tuple(validation),
+    )
+
+
+def _checked(folder: Path) -> Manifest:
+    """Read a manifest whose ledger sums up and whose files are there in their size."""
+    manifest = read_manifest(folder)
+    faults = [
+        f"{folder / MANIFEST} does not sum up to 100 %: {fault}; it was altered, or this is a "
+        "fault of gpt2zh: restore it or prepare the shards again"
+        for fault in ledger_faults(manifest)
+    ]
+    for item in inventory(manifest):
+        attempt(partial(check_size, folder, item), faults)
+    raise_all(faults, str(folder))
+    return manifest
+
+
+def kind_of(source: Source) -> str:
+    """Return format, compression and encoding in one text."""
+    parts = (source.format, source.compression, source.encoding)
+    return ", ".join(part for part in parts if part)
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(_typed, value))
+    return "" if value is None else str(value)
