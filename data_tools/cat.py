@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_tools.doctor.signs import visible
 from data_tools.inventory import Item, check_size
 from data_tools.report.lengths import read_columns
 from data_tools.report.options import CatConfig
+from data_tools.signs import visible
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, ShardEntry, read_manifest
 from gpt2zh.data.shard import VALIDATION, Shard

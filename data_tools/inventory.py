@@ -8,16 +8,7 @@ from pathlib import Path
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.checksum import file_sha256
-from gpt2zh.data.manifest import (
-    MANIFEST,
-    SET_ASIDE,
-    TOKENIZER_DIR,
-    FileEntry,
-    Manifest,
-    ShardEntry,
-)
-
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+from gpt2zh.data.manifest import MANIFEST, FileEntry, Manifest, ShardEntry
 
 
 @dataclass(frozen=True)
@@ -35,6 +26,7 @@ def inventory(manifest: Manifest) -> list[Item]:
         *(Item("shard", shard) for split in manifest.splits.values() for shard in split.shards),
         *(Item("table of documents", unit.documents) for unit in manifest.units),
         *(Item("list of near-duplicate keys", unit.bands) for unit in manifest.units if unit.bands),
+        *(Item("file", entry) for entry in manifest.extras),
     ]
 
 
@@ -74,11 +66,12 @@ def check_content(folder: Path, item: Item) -> None:
 
 def strangers(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Yield the names of what lies in the folder and belongs to nothing, in their order."""
-    known = {MANIFEST, SET_ASIDE, TOKENIZER_DIR}
-    known |= {item.entry.file for item in inventory(manifest)}
+    known = {MANIFEST, *(item.entry.file for item in inventory(manifest))}
+    folders = {Path(name).parts[0] for name in known if "/" in name}
     for path in sorted(folder.iterdir()):
-        if path.name not in known:
+        if path.name not in known | folders:
             yield path.name
-    for path in sorted((folder / TOKENIZER_DIR).glob("*")):
-        if path.name not in _TOKENIZER_FILES:
-            yield f"{TOKENIZER_DIR}/{path.name}"
+    for name in sorted(folders):
+        for path in sorted((folder / name).glob("*")):
+            if f"{name}/{path.name}" not in known:
+                yield f"{name}/{path.name}"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from data_tools.config import VerifyConfig
-from data_tools.doctor.signs import visible
 from data_tools.inventory import Item, check_content, inventory, strangers
-from data_tools.ledger import by_kind, ledger_faults, total
+from data_tools.ledger import ledger_faults
 from data_tools.progress import Progress
-from gpt2zh.config.errors import UserError, attempt, raise_all
-from gpt2zh.data.manifest import ASIDE, SET_ASIDE, TOKENIZER_DIR, Manifest, read_manifest
-from gpt2zh.text.tokenizer import load_tokenizer
+from data_tools.signs import visible
+from gpt2zh.config.errors import attempt, raise_all
+from gpt2zh.data.manifest import Manifest, read_manifest
 
 _READERS = 4  # files that are read at once, at most
 
@@ -30,13 +29,11 @@ def run(config: VerifyConfig) -> None:
     manifest = read_manifest(folder)  # compares the fingerprint
     items = inventory(manifest)
     faults: list[str] = []
-    attempt(lambda: check_tokenizer(folder / TOKENIZER_DIR, manifest.tokenizer.hash), faults)
     faults += (
         f"the ledger in {folder / 'manifest.json'} does not sum up: {fault}; restore it or "
         "prepare the shards again"
         for fault in ledger_faults(manifest)
     )
-    faults += _set_aside_faults(folder, manifest)
     faults += _content_faults(folder, items)
     _warn_of_strangers(folder, manifest)
     raise_all(faults, str(folder))
@@ -47,20 +44,6 @@ def run(config: VerifyConfig) -> None:
         f"{size / 1e6:.1f} MB, all as they were written\n"
         f"fingerprint {manifest.fingerprint}"
     )
-
-
-def check_tokenizer(folder: Path, said: str) -> None:
-    """Compare the tokenizer beside the shards with the one that made them.
-
-    Raises:
-        UserError: It is another one, or damaged.
-    """
-    found = load_tokenizer(folder).hash
-    if found != said:
-        raise UserError(
-            f"tokenizer {folder} was altered: its hash is {found[:16]}..., the manifest says "
-            f"{said[:16]}...; prepare the shards again"
-        )
 
 
 def _content_faults(folder: Path, items: Sequence[Item]) -> list[str]:
@@ -79,23 +62,6 @@ def _content_faults(folder: Path, items: Sequence[Item]) -> list[str]:
             progress.show(done)
     progress.close()
     return [fault for number in sorted(faults) for fault in faults[number]]
-
-
-def _set_aside_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Compare the list of what was set aside with the ledger, by its length."""
-    said = by_kind(total(manifest.sources))[ASIDE].documents
-    path = folder / SET_ASIDE
-    try:
-        with path.open("rb") as file:
-            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-    except OSError as error:
-        yield f"{path} cannot be read: {error.strerror}; copy it here or prepare the shards again"
-        return
-    if lines != said:
-        yield (
-            f"{path} was altered: it has {lines} lines, the manifest says {said}; copy it anew or "
-            "prepare the shards again"
-        )
 
 
 def _warn_of_strangers(folder: Path, manifest: Manifest) -> None:

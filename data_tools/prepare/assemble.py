@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from data_tools.config import PrepareConfig
 from data_tools.ledger import check_ledger
 from data_tools.prepare.draft import most_common
-from data_tools.prepare.pack import all_splits, read_draft
+from data_tools.prepare.pack import all_splits, describe_file, read_draft
 from data_tools.prepare.place import Place
 from data_tools.prepare.plan import Plan
 from data_tools.split import HASH_NAME
@@ -19,6 +20,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     MANIFEST,
     SET_ASIDE,
+    TOKENIZER_DIR,
     Count,
     Extent,
     Manifest,
@@ -68,10 +70,16 @@ def assemble(
 
 def seal(manifest: Manifest, plan: Plan, place: Place, base: Manifest | None) -> None:
     """Write what was still missing, the manifest last."""
+    place.sweep()
     _join_set_aside(plan, place, base)
+    tokenizer = sorted((place.output if base else place.path).glob(f"{TOKENIZER_DIR}/*.json"))
+    extras = [describe_file(place.path / SET_ASIDE)]
+    extras += [
+        replace(describe_file(path), file=f"{TOKENIZER_DIR}/{path.name}") for path in tokenizer
+    ]
     if base:
         place.appending.touch()
-    write_manifest(place.path, manifest)
+    write_manifest(place.path, replace(manifest, extras=tuple(extras)))
 
 
 def put_in_place(place: Place) -> None:

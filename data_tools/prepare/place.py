@@ -69,6 +69,11 @@ class Place:
                 "folder that you may write"
             ) from error
 
+    def sweep(self) -> None:
+        """Remove what processes that were killed left half written, once no other one writes."""
+        for path in self.path.glob("*.tmp"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def discard(self) -> None:
         """Remove the folder with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -105,7 +105,7 @@ def finish(config: FinishConfig) -> None:
         )
     plan = read_plan(place.plan)
     base = read_manifest(config.shards) if plan.base else None
-    with room_needed(config.shards), only_one(place.lock("finish"), "finishing"):
+    with room_needed(config.shards):
         _check_drafts(plan, place)
         manifest = _complete(plan, place, base, config.workers)
     _tell(manifest, config.shards, begun)
@@ -131,19 +131,22 @@ def _make_drafts(plan: Plan, place: Place, units: Sequence[Unit], workers: int) 
 
 def _complete(plan: Plan, place: Place, base: Manifest | None, workers: int) -> Manifest:
     """From drafts to shards under their final name."""
-    config = config_of(plan, place.output)
-    decide(config, plan, place, base)
-    missing = [unit for unit in plan.units if not is_finished(plan, place, unit)]
-    _go_through(_pack_task, _begin_packing, plan, place, plan.units, missing, workers, "packing")
-    manifest = assemble(config, plan, place, base)
-    try:
-        outcome.check_not_empty(manifest)
-    except UserError:
-        place.discard()  # nothing in it is worth going on with
-        raise
-    seal(manifest, plan, place, base)
-    put_in_place(place)
-    return manifest
+    with only_one(place.lock("finish"), "finishing"):
+        config = config_of(plan, place.output)
+        decide(config, plan, place, base)
+        missing = [unit for unit in plan.units if not is_finished(plan, place, unit)]
+        _go_through(
+            _pack_task, _begin_packing, plan, place, plan.units, missing, workers, "packing"
+        )
+        manifest = assemble(config, plan, place, base)
+        try:
+            outcome.check_not_empty(manifest)
+        except UserError:
+            place.discard()  # nothing in it is worth going on with
+            raise
+        seal(manifest, plan, place, base)
+        put_in_place(place)
+        return manifest
 
 
 def _go_through(

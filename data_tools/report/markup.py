@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from data_tools.doctor.signs import visible
+from data_tools.signs import visible
 
 _VOID = ("meta", "col")  # elements that HTML closes itself
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
-from data_tools.doctor.signs import visible, width
 from data_tools.report.figures import count
 from data_tools.report.markup import Markup, element
+from data_tools.signs import visible, width
 
 WIDE = 900.0
 _LABEL = 240.0  # for the names at the left of bars

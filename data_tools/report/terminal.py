@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from data_tools.doctor import signs
+from data_tools import signs
 from data_tools.report.account import Account, kind_of
 from data_tools.report.figures import count, ratio, share, size
 from data_tools.report.groups import Group, name_of

@@ -63,9 +63,9 @@ def _zeros(word):  # type: ignore[no-untyped-def]
     return (word - _ONES) & ~word & _HIGHS
 
 
-@numba.njit(cache=True)
-def _find(data, begin, stop, mark):  # type: ignore[no-untyped-def]
-    """Return the place of the next `mark`, LF or CR before `stop`; else `stop`."""
+@numba.njit(cache=True, nogil=True)
+def find_sign(data, begin, stop, mark):  # type: ignore[no-untyped-def]
+    """Return the place of the next `mark`, LF or CR in data[begin:stop]; else `stop`."""
     at, last = np.uint64(begin), np.uint64(stop)
     marks, feeds, returns = np.uint64(mark) * _ONES, np.uint64(_LF) * _ONES, np.uint64(_CR) * _ONES
     while at + _EIGHT <= last:
@@ -94,7 +94,7 @@ def _quoted_field(data, at, stop, end):  # type: ignore[no-untyped-def]
     """
     doubled, line_ends, after_first = 0, 0, -1
     while True:
-        at = _find(data, at, stop, _QUOTE)
+        at = find_sign(data, at, stop, _QUOTE)
         if at >= stop:
             break
         if data[at] == _QUOTE:
@@ -115,7 +115,7 @@ def _quoted_field(data, at, stop, end):  # type: ignore[no-untyped-def]
 def _first_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-def]
     """Return the byte after the line that goes on at `at`; -1 for MORE, -2 for TOO_LONG."""
     stop = min(end, limit)
-    at = _find(data, at, stop, _LF) if at < stop else at
+    at = find_sign(data, at, stop, _LF) if at < stop else at
     if at < stop:
         return _after_line_end(data, at, end, is_last)
     if end <= limit and not is_last:
@@ -138,7 +138,7 @@ def _scan_fields(data, at, end, is_last, width, column, limit):  # type: ignore[
             lines += ends
             after_first = after if after_first < 0 else after_first
         else:
-            until = _find(data, at, stop, _COMMA)
+            until = find_sign(data, at, stop, _COMMA)
         at = until
         verdict, why = GOOD, WHY_END
         if at >= stop:

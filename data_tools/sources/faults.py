@@ -68,9 +68,9 @@ def bad_documents(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> lis
         begins: (n,) int64, never decreasing.
         ends: (n,) int64.
     """
-    spans = list(zip(begins.tolist(), ends.tolist(), strict=True))
-    if not spans or _are_clean(data, begins, ends):
+    if not len(begins) or _are_clean(data, begins, ends):
         return []
+    spans = zip(begins.tolist(), ends.tolist(), strict=True)
     return [number for number, (b, e) in enumerate(spans) if not _is_good(data[b:e].tobytes())]
 
 

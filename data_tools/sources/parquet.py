@@ -86,10 +86,7 @@ class ParquetSlice:
         _, offsets, texts = values.buffers()
         edges = np.frombuffer(offsets, np.int64)[values.offset :][: len(values) + 1]
         data = np.frombuffer(texts, np.uint8) if texts else np.zeros(0, np.uint8)
-        begins, ends = edges[:-1], edges[1:].copy()
-        if values.null_count:
-            gone = np.asarray(values.is_null())
-            ends[gone] = begins[gone]
+        begins, ends = edges[:-1], edges[1:]
         lines = np.arange(number, number + len(values))
         sizes = ends - begins
         aside = [
@@ -122,7 +119,8 @@ def open_parquet(source: SourceFile, column: str) -> Any:
         raise UserError(
             f"{source.path}: the column '{column}' holds no value at all; leave the file out"
         )
-    if not (pa.types.is_string(values) or pa.types.is_large_string(values)):
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if not any(is_kind(values) for is_kind in kinds):
         raise UserError(
             f"{source.path}: the column '{column}' is of type {kind}, which is no text; name one "
             "of strings with --content-column"

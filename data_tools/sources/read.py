@@ -72,7 +72,6 @@ class SliceReader:
         with ByteStream(self._source, self._part) as stream:
             self._counter = stream
             yield from read(stream, self._source, self._part, self._options, self._tally)
-            stream.drain()
             self.digest = stream.digest
 
     def _parquet(self) -> Iterator[Block]:

@@ -81,7 +81,7 @@ class ByteStream:
 
     @property
     def digest(self) -> str:
-        """xxh3_128 of the raw bytes, in hex; of all of them once the stream is drained."""
+        """xxh3_128 of the raw bytes, in hex; of all of them once the stream is at its end."""
         return self._raw.hash.hexdigest()
 
     def __enter__(self) -> ByteStream:
@@ -110,10 +110,6 @@ class ByteStream:
             filled += count
         self.bytes_read += filled
         return filled
-
-    def drain(self) -> None:
-        """Read what a decompressor did not need, so that the digest is that of the whole slice."""
-        self._raw.drain()
 
 
 class _RawSlice(io.RawIOBase):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from data_tools.sources import source as limits
+from data_tools.sources.csv_kernel import find_sign
 from data_tools.sources.stream import ByteStream
 
 CHUNK = 4_000_000
 """Bytes read at a time."""
 
 _MARK = b"\xef\xbb\xbf"
-_LF, _CR = 10, 13
+_LF = 10
 
 
 class Window:
@@ -31,9 +33,13 @@ class Window:
         self.fill()
 
     def fill(self) -> None:
-        """Drop what lies before `begin` and read on behind `end`; what is kept is doubled."""
+        """Drop what lies before `begin` and read on behind `end`.
+
+        What is kept is doubled, so that a record that is looked at again each time costs no more
+        than twice its size; but for one beyond the longest there is no need.
+        """
         kept = self.end - self.begin
-        data = np.empty(kept + max(CHUNK, kept), np.uint8)
+        data = np.empty(kept + max(CHUNK, min(kept, limits.LONGEST_RECORD - kept)), np.uint8)
         data[:kept] = self.data[self.begin : self.end]
         filled = self._stream.readinto(data.data[kept:])
         self.offset += self.begin
@@ -60,15 +66,13 @@ class Window:
         """Step over the rest of a line, keeping nothing of it; return its bytes."""
         skipped = 0
         while True:
-            here = self.data[self.begin : self.end]
-            hits = np.flatnonzero((here == _LF) | (here == _CR))
-            at = int(hits[0]) if len(hits) else len(here)
-            is_whole = at + 1 < len(here) or (at < len(here) and here[at] == _LF)
-            if is_whole or self.is_last:
+            at = find_sign(self.data, self.begin, self.end, _LF)
+            skipped += at - self.begin
+            self.begin = at
+            line_end = self.data[at : min(at + 2, self.end)].tobytes()
+            if self.is_last or len(line_end) == 2 or line_end == b"\n":
                 break
-            skipped += at
-            self.begin += at
             self.fill()
-        line_end = 2 if here[at : at + 2].tobytes() == b"\r\n" else 1 if at < len(here) else 0
-        self.begin += at + line_end
-        return skipped + at + line_end
+        size = 2 if line_end == b"\r\n" else len(line_end[:1])
+        self.begin += size
+        return skipped + size

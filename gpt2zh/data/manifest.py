@@ -159,6 +159,8 @@ class Manifest:
     splits: dict[str, Split]
     sources: tuple[Source, ...]
     units: tuple[UnitEntry, ...] = ()
+    extras: tuple[FileEntry, ...] = ()
+    """The other files: the list of what was set aside, and the tokenizer."""
     options: dict[str, Any] = field(default_factory=dict)
     """Every option that decided what the rows are, and the versions of libraries that did."""
     unknown: dict[str, int] = field(default_factory=dict)
@@ -233,6 +235,7 @@ def _build(table: dict[str, Any]) -> Manifest:
         splits={name: build_split(split) for name, split in table["splits"].items()},
         sources=tuple(build_source(source) for source in table["sources"]),
         units=tuple(build_unit(unit) for unit in table["units"]),
+        extras=tuple(FileEntry(**entry) for entry in table["extras"]),
         options=table["options"],
         unknown=table["unknown"],
     )

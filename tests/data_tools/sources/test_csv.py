@@ -7,6 +7,7 @@ import io
 import random
 import re
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import pytest
 
 from data_tools.sources import csv_kernel
 from data_tools.sources.csv_kernel import is_clean
+from data_tools.sources.find import inspect
+from data_tools.sources.options import InputConfig
+from data_tools.sources.read import SliceReader
+from data_tools.sources.source import Slice
 from gpt2zh.config.errors import UserError
 
 Read = Callable
@@ -236,9 +241,10 @@ def test_line_that_is_itself_too_long_is_skipped_whole(
         f"4,{beyond}",
         '5,"' + "z" * 999,
     ]
-    reading = read("a.csv", line_end.join([*lines, "6,好"]).encode())
-    assert reading.documents == [(3, "好"), (4, fits), (7, "好")]
-    assert [fault[:2] for fault in reading.faults] == [(n, "too long") for n in (2, 5, 6)]
+    lines += [f'6,"{fits[2:]}"', f'7,"{fits[2:]}y"']
+    reading = read("a.csv", line_end.join([*lines, "8,好"]).encode())
+    assert reading.documents == [(3, "好"), (4, fits), (7, fits[2:]), (9, "好")]
+    assert [fault[:2] for fault in reading.faults] == [(n, "too long") for n in (2, 5, 6, 8)]
     assert reading.faults[0][2] == len(lines[1].encode()) + len(line_end)
 
 
@@ -249,6 +255,14 @@ def test_record_of_20_mb_is_set_aside_in_bounded_memory(read: Read, tmp_path: Pa
         for _ in range(20):
             file.write(b"x" * 1_000_000)
         file.write(b'\nlast\n"' + b"y" * 12_000_000 + b'\n"\n')
+    config = InputConfig(input=())
+    source = inspect(path, config)
+    tracemalloc.start()
+    reader = SliceReader(source, Slice(0, source.bytes, 1), config)
+    documents = sum(len(block) for block in reader)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert documents == 3 and peak < 50_000_000
     reading = read("", path)
     assert reading.faults == [(3, "too long", 20_000_001)]
     assert [len(text) for text in reading.texts] == [5, 4, 12_000_001]
@@ -259,16 +273,16 @@ def test_work_stays_linear_where_every_line_opens_a_quote(
 ) -> None:
     """Each of these lines could swallow all that follow; only the number of fields stops it."""
     table = b"a,content,c\n" + b'a""",x,"\n' * 50_000
-    begun = time.perf_counter()
-    reading = read("a.csv", table)
-    assert time.perf_counter() - begun < 5
-    assert {fault.reason for fault in reading.aside} == {"unclosed quote"}
     data = np.frombuffer(table, np.uint8)
     seen = [
         csv_kernel.scan_record(data, 12 + 9 * n, len(data), True, 3, 1, 16_000_000)[7] - 12 - 9 * n
         for n in range(1000)
     ]
     assert max(seen) < 9 * (3 + 2)
+    begun = time.perf_counter()
+    reading = read("a.csv", table)
+    assert time.perf_counter() - begun < 5
+    assert {fault.reason for fault in reading.aside} == {"unclosed quote"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ SIMPLIFIED = (
 TRADITIONAL = "秦川雄帝宅，函谷壯皇居。\n綺殿千尋起，離宮百雉餘。\n連甍遙接漢，飛觀迥凌虛。\n"
 ENGLISH = "All happy families are alike; each unhappy family is unhappy in its own way.\n"
 FRENCH = "Les élèves étaient très gênés à l'idée d'être là.\n"
+LETTERS = "été" + "abcdefgh" * 20  # of which UTF-16 would make hanzi
 REAL = Path(__file__).parents[4] / "shared" / "data" / "pretrain_csv"
 
 
@@ -52,7 +53,8 @@ def test_some_bad_bytes_leave_utf_8_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"a", b"\0" * 99, FRENCH.encode("latin-1") * 9, b"\xff" * 99]
+    "data",
+    [b"", b"a", b"\0" * 99, FRENCH.encode("latin-1") * 9, LETTERS.encode("latin-1"), b"\xff" * 99],
 )
 def test_what_is_no_chinese_in_any_encoding_is_taken_for_utf_8(data: bytes) -> None:
     assert detect_encoding([data], "auto") == "utf-8"

@@ -87,6 +87,16 @@ def test_list_is_read_element_by_element(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("chunk", range(1, 12))
+def test_number_at_the_edge_of_the_buffer_is_read_to_its_end(
+    read: Callable, set_limits: Callable, chunk: int
+) -> None:
+    set_limits(chunk=chunk)
+    reading = read("a.json", b'[1234567890, "x",-1234567890]')
+    assert reading.documents == [(2, "x")]
+    assert reading.faults == [(1, "not a string", 10), (3, "not a string", 11)]
+
+
 @pytest.mark.parametrize(
     ("rest", "detail"),
     [

@@ -19,13 +19,24 @@ from gpt2zh.config.errors import UserError
 TEXTS = ["一二", None, "", "a\nb", "😀", "long " * 50, "一二", "end"]
 
 
+def parquet_of(folder: Path, raw: list[bytes]) -> Path:
+    """Write what claims to be text."""
+    buffers = pa.array(raw, pa.binary()).buffers()
+    text = pa.Array.from_buffers(pa.string(), len(raw), buffers)
+    path = folder / "a.parquet"
+    pq.write_table(pa.table({"content": text}), path)
+    return path
+
+
 def table(kind: Any, texts: list = TEXTS) -> pa.Table:
     values = pa.array(texts, pa.string()).cast(kind)
     return pa.table({"id": pa.array(range(len(texts))), "content": values})
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+    ids=str,
 )
 @pytest.mark.parametrize("rows", [1, 3, 100])
 @pytest.mark.parametrize("documents", [1, 2, 0])
@@ -69,11 +80,7 @@ def test_text_that_is_none_is_set_aside(
 ) -> None:
     set_limits(longest=100)
     raw = [b"good", b"\xff", b"\xe4\xb8", b"\x80", b"a\0", b"x" * 101, b"x" * 100]
-    array = pa.array(raw, pa.binary())
-    text = pa.Array.from_buffers(pa.string(), len(raw), array.buffers())
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"content": text}), path)
-    reading = read("", path)
+    reading = read("", parquet_of(tmp_path, raw))
     assert reading.documents == [(1, "good"), (7, "x" * 100)]
     assert sorted(reading.faults) == [
         (2, "bad UTF-8", 1),
@@ -82,6 +89,13 @@ def test_text_that_is_none_is_set_aside(
         (5, "NUL character", 2),
         (6, "too long", 101),
     ]
+
+
+def test_texts_that_are_valid_only_together_are_set_aside(read: Callable, tmp_path: Path) -> None:
+    halves = ["一".encode()[:2], "一".encode()[2:]]
+    reading = read("", parquet_of(tmp_path, [b"good", *halves, b"good"]))
+    assert reading.documents == [(1, "good"), (4, "good")]
+    assert reading.faults == [(2, "bad UTF-8", 2), (3, "bad UTF-8", 1)]
 
 
 def test_batches_follow_the_size_of_the_texts(

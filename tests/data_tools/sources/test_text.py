@@ -58,6 +58,18 @@ def test_lines_and_blocks_of_any_text(
         assert reading.faults == long, seed
 
 
+@pytest.mark.parametrize("chunk", [60, 61, 62])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_longest_line_fits_wherever_the_buffer_ends(
+    read: Callable, set_limits: Callable, chunk: int, line_end: str
+) -> None:
+    set_limits(chunk=chunk, longest=60)
+    data = ("x" * 60 + line_end + "y" * 61 + line_end + "z").encode()
+    reading = read("a.txt", data, text_documents="line")
+    assert reading.documents == [(1, "x" * 60), (3, "z")]
+    assert reading.faults == [(2, "too long", 61 + len(line_end))]
+
+
 def test_file_is_one_document_with_its_line_breaks(read: Callable) -> None:
     reading = read("a.txt", "\ufeff一\r\n\n二\n".encode())
     assert reading.documents == [(1, "一\r\n\n二\n")] and reading.overhead == 3

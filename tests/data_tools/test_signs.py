@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_tools.doctor import signs
+from data_tools import signs
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,290 @@
+"""The account on the terminal, and the same for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from data_tools import signs
+from data_tools.doctor.examine import Examination, Group, Lost
+from data_tools.doctor.findings import (
+    LONG,
+    Facts,
+    Finding,
+    lost_families,
+    lost_shares,
+    percent,
+    percentiles,
+)
+from data_tools.doctor.forecast import SHORT, characters_of, documents_of, tokens_of
+from data_tools.doctor.sample import FileSample
+
+_MOST_LOST = 18
+_OF_A_FAMILY = 3
+_RANKS = (1, 5, 25, 50, 75, 95, 99, 100)
+_MARKS = {3: "!!", 2: "! ", 1: "  "}
+
+
+def report(facts: Facts, conclusions: Sequence[Finding], *, seconds: float) -> str:
+    """Return everything that a person wants to know, the conclusions last."""
+    parts = [
+        _head(facts, seconds=seconds),
+        _groups(facts.found.groups),
+        _lost(facts),
+        _documents(facts),
+        _forecast(facts),
+        _conclusions(conclusions),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def machine_readable(facts: Facts, conclusions: Sequence[Finding]) -> dict[str, Any]:
+    """Return the same, and more, as what JSON can hold."""
+    found = facts.found
+    return {
+        "tokenizer": {"name": facts.tokenizer, "ids": facts.vocab_size},
+        "files": [
+            {
+                "path": sample.source.path.as_posix(),
+                "format": sample.source.format,
+                "compression": sample.source.compression,
+                "encoding": sample.source.encoding,
+                "bytes": sample.source.bytes,
+                "sampled_bytes": round(sample.read),
+            }
+            for sample in facts.samples
+        ],
+        "groups": [group_table(group) for group in found.groups],
+        "shares": asdict(facts.shares),
+        "lost_families": dict(lost_families(found)),
+        "lost": [
+            _lost_table(sign, share, found.losses[sign])
+            for sign, share in lost_shares(found).items()
+        ],
+        "spelled_in_bytes": dict(found.spelled.most_common()),
+        "forecast": asdict(facts.forecast),
+        "findings": [asdict(finding) for finding in conclusions],
+    }
+
+
+def _head(facts: Facts, *, seconds: float) -> list[str]:
+    samples = facts.samples
+    read = sum(sample.read for sample in samples)
+    size = sum(sample.source.bytes for sample in samples)
+    touched = sum(sample.read > 0 for sample in samples)
+    return [
+        f"sample      {read / 1e6:.1f} of {size / 1e6:.1f} MB, from {touched} of {len(samples)} "
+        f"files, in {seconds:.1f} s",
+        f"files       {_kinds(samples)}, below {facts.found.folder.as_posix()}",
+        f"tokenizer   {facts.tokenizer}, {facts.vocab_size} ids",
+    ]
+
+
+def _kinds(samples: Sequence[FileSample]) -> str:
+    """Count the files by format, compression and encoding."""
+    kinds: Counter[str] = Counter()
+    for sample in samples:
+        source = sample.source
+        packed = f" {source.compression}" if source.compression else ""
+        encoding = source.encoding.replace("-sig", " with byte order mark")
+        kinds[f"{source.format}{packed} {encoding}"] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+
+def _groups(groups: Sequence[Group]) -> list[str]:
+    head = ["group", "MB", "documents", "characters", "tokens/char", "bytes", "lost", "exact"]
+    rows = [head]
+    for group in groups:
+        characters = max(characters_of(group), 1)
+        tokens = tokens_of(group)
+        rows.append(
+            [
+                group.name,
+                f"{group.bytes / 1e6:.1f}",
+                str(documents_of(group)),
+                str(characters_of(group)),
+                f"{tokens / characters:.3f}",
+                percent(group.partial / max(tokens, 1)),
+                percent(group.lost.total() / characters),
+                percent(group.exact / max(documents_of(group), 1)),
+            ]
+        )
+    note = "bytes: tokens that are a part of a character; lost: characters not written back; exact:"
+    return [*signs.table(rows, left=frozenset({0})), f"({note} documents that come back whole)"]
+
+
+def _lost(facts: Facts) -> list[str]:
+    found = facts.found
+    exact = sum(group.exact for group in found.groups)
+    documents = sum(map(documents_of, found.groups))
+    if not found.losses:
+        return [f"round trip  every character comes back, in all of {documents} documents"]
+    kinds = ", ".join(f"{name} {percent(share)}" for name, share in lost_families(found)[:6])
+    lines = [
+        f"round trip  {percent(facts.shares.lost)} of the characters are lost: {kinds}",
+        f"            {exact} of {documents} documents come back exactly",
+    ]
+    rows = [["count", "share", "character", "becomes", "example", "place"]]
+    for sign, share in _most_lost(found):
+        lost = found.losses[sign]
+        rows.append(
+            [
+                str(lost.count),
+                percent(share),
+                signs.name(sign),
+                _becomes(lost),
+                lost.example,
+                lost.place,
+            ]
+        )
+    more = len(found.losses) - len(rows) + 1
+    return [
+        *lines,
+        *signs.table(rows, left=frozenset({2, 3, 4, 5})),
+        *([f"and {more} other characters (--json lists them)"] if more else []),
+    ]
+
+
+def _most_lost(found: Examination) -> list[tuple[str, float]]:
+    """Return the most frequent of each family, so that capitals do not fill the list."""
+    of_family: Counter[str] = Counter()
+    chosen = []
+    for sign, share in lost_shares(found).items():
+        family = signs.family(sign)
+        of_family[family] += 1
+        if of_family[family] <= _OF_A_FAMILY:
+            chosen.append((sign, share))
+    return chosen[:_MOST_LOST]
+
+
+def _lost_table(sign: str, share: float, lost: Lost) -> dict[str, Any]:
+    return {
+        "character": sign,
+        "name": signs.name(sign),
+        "count": lost.count,
+        "share": share,
+        "kind": lost.fate.kind,
+        "becomes": lost.fate.back,
+        "place": lost.place,
+        "example": lost.example,
+    }
+
+
+def _becomes(lost: Lost) -> str:
+    if lost.fate.kind == "unknown":
+        return "[UNK]"
+    return signs.visible(lost.fate.back) if lost.fate.back else "nothing"
+
+
+def _documents(facts: Facts) -> list[str]:
+    groups = facts.found.groups
+    rows = [["percentile", *(f"{rank} %" for rank in _RANKS[:-1]), "longest"]]
+    for name, parts in (
+        ("characters", [part for group in groups for part in group.characters]),
+        ("tokens", [part for group in groups for part in group.tokens]),
+    ):
+        rows.append([name, *map(str, percentiles(parts, _RANKS))])
+    characters = [part for group in groups for part in group.characters]
+    long = int(sum((part > LONG).sum() for part in characters))
+    aside: Counter[str] = Counter()
+    for group in groups:
+        aside.update(group.set_aside)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in aside.most_common())
+    return [
+        *signs.table(rows, left=frozenset({0})),
+        f"documents   {percent(facts.shares.short)} below {SHORT} characters, {long} above {LONG}, "
+        f"{percent(facts.shares.row_filling)} fill a row",
+        f"            {percent(facts.shares.copies)} are copies of another in the sample, "
+        f"{sum(group.empty for group in groups)} empty, {aside.total()} set aside"
+        + (f": {left_out}" if left_out else ""),
+    ]
+
+
+def _forecast(facts: Facts) -> list[str]:
+    expected = facts.forecast
+    return [
+        "expected of the whole corpus, extrapolated from the sample:",
+        f"documents   {_about(expected.documents)}, {_about(expected.characters)} characters",
+        f"tokens      {_about(expected.tokens)}, {facts.shares.tokens_per_character:.3f} per "
+        f"character, in {_about(expected.rows)} rows",
+        f"disk        {_size(expected.disk_bytes)}",
+        f"time        {_duration(expected.seconds)} to read and encode with {expected.cores} "
+        "cores; cleaning comes on top",
+        f"training    {_about(expected.steps)} steps an epoch at a global batch of "
+        f"{expected.global_batch} rows",
+    ]
+
+
+def _conclusions(conclusions: Sequence[Finding]) -> list[str]:
+    if not conclusions:
+        return ["findings    none: prepare can begin"]
+    lines = ["findings, the weightiest first:"]
+    for finding in conclusions:
+        lines.append(f"{_MARKS[finding.weight]} {finding.text}")
+        lines.append(f"   -> {finding.cure}")
+    return lines
+
+
+def before_and_after(old: Examination, new: Examination) -> list[str]:
+    """Return how two tokenizers do on the same sample, by group."""
+    rows = [["group", "lost before", "after", "exact before", "after", "tokens/char", "after"]]
+    for before, after in zip(old.groups, new.groups, strict=True):
+        characters, documents = max(characters_of(before), 1), max(documents_of(before), 1)
+        rows.append(
+            [
+                before.name,
+                percent(before.lost.total() / characters),
+                percent(after.lost.total() / characters),
+                percent(before.exact / documents),
+                percent(after.exact / documents),
+                f"{tokens_of(before) / characters:.3f}",
+                f"{tokens_of(after) / characters:.3f}",
+            ]
+        )
+    return signs.table(rows, left=frozenset({0}))
+
+
+def group_table(group: Group) -> dict[str, Any]:
+    """Return the figures of a group as what JSON can hold."""
+    return {
+        "name": group.name,
+        "files": group.files,
+        "bytes": group.bytes,
+        "sampled_bytes": round(group.read),
+        "documents": documents_of(group),
+        "empty": group.empty,
+        "set_aside": dict(group.set_aside),
+        "characters": characters_of(group),
+        "tokens": tokens_of(group),
+        "partial_tokens": group.partial,
+        "lost": group.lost.total(),
+        "added": group.added,
+        "exact": group.exact,
+        "copies": group.copies,
+        "damaged": group.damaged,
+        "lengths": dict(zip(map(str, _RANKS), percentiles(group.characters, _RANKS), strict=True)),
+    }
+
+
+def _about(number: float) -> str:
+    """Write a number with three digits that tell something."""
+    if number < 10_000:
+        return str(round(number))
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(round(number))
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,146 @@
+"""`doctor`: read a sample, count, conclude, and if asked repair the vocabulary."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_tools.doctor import report
+from data_tools.doctor.examine import Examination, examine
+from data_tools.doctor.findings import Facts, findings
+from data_tools.doctor.forecast import documents_of, forecast, shares
+from data_tools.doctor.options import DoctorConfig
+from data_tools.doctor.sample import FileSample, documents, reading_seconds, take_sample
+from data_tools.output import new_folder
+from data_tools.sources.find import find_files, inspect_all
+from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.text.repair import check_repairable, is_repairable, repair
+from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
+
+_WORD = re.compile("[A-Za-z0-9]+")
+
+
+def run(config: DoctorConfig) -> None:
+    """Examine a sample of the corpus and print what it says.
+
+    Raises:
+        UserError: There is nothing to examine, or nothing that could be repaired.
+    """
+    begun = time.monotonic()
+    tokenizer = load_tokenizer(config.tokenizer)
+    _check(config, tokenizer)
+    samples = take_sample(inspect_all(find_files(config.input), config), config, config.sample)
+    found = examine(samples, tokenizer)
+    if not any(map(documents_of, found.groups)):
+        raise UserError(
+            f"the corpus is empty: no document in the sample of {len(samples)} files; check "
+            "--input and --content-column"
+        )
+    facts = _facts(config, samples, found, tokenizer)
+    conclusions = findings(facts)
+    print(report.report(facts, conclusions, seconds=time.monotonic() - begun))
+    result = report.machine_readable(facts, conclusions)
+    if config.repair is not None:
+        result["repair"] = _repair(config.repair, tokenizer, samples, found)
+    if config.json is not None:
+        _write_json(config.json, result)
+
+
+def _check(config: DoctorConfig, tokenizer: TextTokenizer) -> None:
+    """Refuse what cannot work, before anything is read.
+
+    Raises:
+        UserError: With all faults.
+    """
+    faults = []
+    if config.row_length < 2:
+        faults.append(f"--row-length {config.row_length} is too short; give 2 tokens or more")
+    if config.sample < 1:
+        faults.append(f"--sample {config.sample} is no size; give bytes, such as 20000000")
+    if config.json is not None and (not config.json.parent.is_dir() or config.json.is_dir()):
+        faults.append(f"--json {config.json} is no file in a folder that exists; name another")
+    if config.repair is not None and config.repair.exists():
+        faults.append(f"--repair {config.repair} exists already; name a folder that does not")
+    raise_all(faults, "the command line")
+    if config.repair is not None:
+        check_repairable(tokenizer)
+
+
+def _facts(
+    config: DoctorConfig,
+    samples: Sequence[FileSample],
+    found: Examination,
+    tokenizer: TextTokenizer,
+) -> Facts:
+    return Facts(
+        samples=samples,
+        found=found,
+        shares=shares(found, config.row_length),
+        forecast=forecast(
+            found,
+            row_length=config.row_length,
+            vocab_size=tokenizer.vocab_size,
+            seconds=reading_seconds(samples, config) + found.seconds,
+            cores=len(os.sched_getaffinity(0)),
+        ),
+        tokenizer=tokenizer.name,
+        vocab_size=tokenizer.vocab_size,
+        is_wordpiece=is_repairable(tokenizer),
+        row_length=config.row_length,
+    )
+
+
+def _repair(
+    folder: Path, tokenizer: TextTokenizer, samples: Sequence[FileSample], found: Examination
+) -> dict[str, object]:
+    """Make the repaired tokenizer, show both side by side, and return the figures."""
+    texts = list(documents(samples))
+    made = repair(tokenizer, texts, name=str(folder))
+    after = examine(samples, made.tokenizer)
+    same = _same_words(tokenizer, made.tokenizer, texts)
+    with new_folder(folder) as building:
+        made.tokenizer.save(building)
+    lines = [
+        "",
+        f"repaired    {tokenizer.name}: its {tokenizer.vocab_size} ids unmoved, {made.tokens} new, "
+        f"of which {len(made.characters)} characters",
+        *report.before_and_after(found, after),
+        f"words       {report.percent(same)} of the words and numbers in Latin letters keep their "
+        "ids, case and all;",
+        "            the others are cut elsewhere or spelled with capitals; spaces are tokens now",
+        f"output      {folder}",
+        f"next        python -m data_tools prepare --tokenizer {folder} ...",
+    ]
+    print("\n".join(lines))
+    return {
+        "ids": made.tokenizer.vocab_size,
+        "new_ids": made.tokens,
+        "new_characters": "".join(made.characters),
+        "latin_words_unchanged": same,
+        "groups": [report.group_table(group) for group in after.groups],
+    }
+
+
+def _same_words(old: TextTokenizer, new: TextTokenizer, texts: Sequence[str]) -> float:
+    """Return the share of Latin words and numbers that both tokenizers encode alike."""
+    counts = Counter(word for text in texts for word in _WORD.findall(text))
+    words = list(counts)
+    pairs = zip(words, old.encode_batch(words), new.encode_batch(words), strict=True)
+    alike = sum(counts[word] for word, before, after in pairs if before == after)
+    return alike / max(counts.total(), 1)
+
+
+def _write_json(path: Path, table: dict[str, object]) -> None:
+    text = json.dumps(table, ensure_ascii=False, indent=1) + "\n"
+    try:
+        path.write_text(text, "utf-8", "backslashreplace")
+    except OSError as error:
+        raise UserError(
+            f"--json {path} cannot be written: {error.strerror}; name a file in a folder that "
+            "exists and is yours"
+        ) from error
