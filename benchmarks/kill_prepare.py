@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,13 +33,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=3, help="most workers of a try")
+    parser.add_argument("--work", type=Path, help="folder for what is written")
     parser.add_argument("--json", type=Path, help="write the counts here")
     parser.add_argument("more", nargs="*", help="further options of prepare, after --")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     phases: Counter[str] = Counter()
     rounds = different = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=options.work) as folder:
         work = Path(folder)
         begun = time.monotonic()
         assert run(options, work / "whole", 1) == 0
@@ -48,10 +50,15 @@ def main() -> int:
             output = work / f"round-{rounds}"
             while (phase := attempt(options, output, rng, longest)) is not None:
                 phases[phase] += 1
-            different += digests(output) != expected
+            found = digests(output)
+            if found != expected:
+                different += 1
+                names = {name for name, _ in found.items() ^ expected.items()}
+                print(f"{output} differs in {sorted(names)}", flush=True)
             rounds += 1
             print(f"{phases.total()} kills, {rounds} rounds, {different} differ", flush=True)
-            subprocess.run(["rm", "-rf", str(output)], check=True)
+            if True:
+                shutil.rmtree(output)
     report = {
         "kills": phases.total(),
         "rounds": rounds,

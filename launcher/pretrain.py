@@ -10,7 +10,8 @@ from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.plan import announce, make_plan
+from gpt2zh.recipes.announce import announce
+from gpt2zh.recipes.plan import make_plan
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_tools.config import PrepareConfig
-from data_tools.prepare import run as prepare
+from data_tools.prepare.run import run as prepare
 
 # Threads make tiny matrices slower, many times so beside other work. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -62,6 +62,25 @@ def tiny_shards(tmp_path_factory: pytest.TempPathFactory, tiny_vocabulary: Path)
             output=folder / "shards",
             tokenizer=str(tiny_vocabulary),
             row_length=32,
+            validation_fraction=0.2,
+        )
+    )
+    return folder / "shards"
+
+
+@pytest.fixture(scope="session")
+def other_shards(tiny_shards: Path) -> Path:
+    """A second corpus for mixtures: other verses, the same tokenizer, rows of another length."""
+    folder = tiny_shards.parent / "other"
+    texts = [text for text in demo_texts() if len(text) < 60]
+    random.Random(0).shuffle(texts)
+    write_csv(folder / "corpus" / "part.csv", texts[20:50])
+    prepare(
+        PrepareConfig(
+            input=(str(folder / "corpus"),),
+            output=folder / "shards",
+            tokenizer=str(tiny_shards / "tokenizer"),
+            row_length=24,
             validation_fraction=0.2,
         )
     )

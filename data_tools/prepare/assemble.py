@@ -70,7 +70,6 @@ def assemble(
 
 def seal(manifest: Manifest, plan: Plan, place: Place, base: Manifest | None) -> None:
     """Write what was still missing, the manifest last."""
-    place.sweep()
     _join_set_aside(plan, place, base)
     tokenizer = sorted((place.output if base else place.path).glob(f"{TOKENIZER_DIR}/*.json"))
     extras = [describe_file(place.path / SET_ASIDE)]
@@ -93,6 +92,7 @@ def put_in_place(place: Place) -> None:
     output = place.output
     aside = output.with_name(f"{output.name}.replaced")
     shutil.rmtree(place.work, ignore_errors=True)
+    place.sweep()
     if output.exists() and any(output.iterdir()):
         if not place.replacing.exists():
             raise UserError(

@@ -54,6 +54,12 @@ def config_faults(config: PretrainConfig) -> list[str]:
         return found
     if model.width % model.heads:
         found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
+    found += [
+        f"train.curriculum has sequences of {length} tokens, which do not divide model.context "
+        f"{model.context}; use one of {_divisors(model.context)}"
+        for length, _ in train.curriculum.stages
+        if model.context % length
+    ]
     if train.steps is None and not 0 < train.epochs < math.inf:
         found.append(f"train.epochs is {train.epochs}; it must be above 0 and finite")
     if not 0 < optimizer.lr < math.inf:
@@ -61,3 +67,9 @@ def config_faults(config: PretrainConfig) -> list[str]:
     if not 0 < optimizer.decay_fraction <= 1:
         found.append(f"optimizer.decay_fraction is {optimizer.decay_fraction}; above 0, at most 1")
     return found
+
+
+def _divisors(number: int) -> str:
+    """The proper divisors of a number that make useful sequences, largest first."""
+    found = [str(part) for part in range(number // 2, 7, -1) if number % part == 0]
+    return ", ".join(found) or f"{number} (it has no useful divisors)"

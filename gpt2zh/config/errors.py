@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 class UserError(ValueError):
@@ -10,6 +13,18 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def attempt(act: Callable[[], Result], faults: list[str]) -> Result | None:
+    """Return what `act` returns, or None if the user has made a mistake, and add that to `faults`.
+
+    An OSError counts as one: it names its file and the reason.
+    """
+    try:
+        return act()
+    except (UserError, OSError) as error:
+        faults.append(str(error))
+        return None
 
 
 def raise_all(faults: Sequence[str], title: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gpt2zh.config.curriculum import Curriculum
 from gpt2zh.config.duration import Duration
 
 
@@ -20,7 +21,8 @@ class ModelConfig:
     width: int = 768
     """Hidden size."""
     context: int = 512
-    """Longest sequence in tokens; the rows of the shards must have this length."""
+    """Longest sequence in tokens; shards packed in full are read in rows of it, whatever length
+    they were prepared with."""
     dropout: float = 0.0
     """Dropout probability of embeddings, attention and residuals; one epoch needs none."""
     activation: Literal["gelu_pytorch_tanh", "gelu_new"] = "gelu_pytorch_tanh"
@@ -32,13 +34,18 @@ class TrainConfig:
     """How much is trained, and in what portions."""
 
     epochs: float = 1.0
-    """Passes over the training rows; not used when steps is given."""
+    """Passes over the training rows, those of all corpora counted together: weights decide how
+    often each one is read within; not used when steps is given."""
     steps: int | None = None
     """Optimizer steps; null takes them from epochs."""
     global_batch: int = 160
     """Rows per optimizer step over all ranks; the same on any number of ranks."""
     micro_batch: int = 8
     """Rows per rank and forward pass; accumulation follows from it and the global batch."""
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    """Shorter sequences in the first steps: 128:1000steps,256:500steps, then the full context; none
+    for the full context throughout. The rows and the tokens of a step stay the same, each row is
+    only cut into sequences of that length, which must divide the context."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Number format of forward and backward; the optimizer always keeps fp32 weights."""
     activation_checkpointing: bool = False
@@ -91,7 +98,8 @@ class ValidationConfig:
     every: Duration = field(default_factory=lambda: Duration(steps=1000))
     """Period of validation: 1000steps, 30min, both or never; the end always validates."""
     rows: int = 512
-    """Rows of the validation split that are read, evenly spread over it; 0 reads all."""
+    """Rows of the validation split that are read, evenly spread over it (of several corpora, shared
+    out by their sizes); 0 reads all."""
     prompts: tuple[str, ...] = ("从前有座山", "今天天气")
     """Texts continued at each validation."""
     sample_tokens: int = 64
@@ -110,8 +118,10 @@ class LogConfig:
 class PretrainConfig:
     """Pretrain a GPT-2 from scratch on packed shards."""
 
-    data: Path
-    """Folder of shards, as written by `python -m data_tools prepare`."""
+    data: tuple[str, ...]
+    """Folders of shards, as written by `python -m data_tools prepare`. Several are mixed, each with
+    its weight: news/:0.5 poetry/:0.2 is five tokens of news for two of poetry; without weights each
+    is read as often as the others."""
     output: Path
     """Folder of this run: checkpoints, logs and the resolved configs."""
     deepspeed_config: Path = Path("ds_configs/zero1.json")

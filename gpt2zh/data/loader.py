@@ -6,16 +6,17 @@ What was read ahead is nobody's progress: the loop counts the rows that the weig
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from gpt2zh.data.batch import IGNORED, Batch
-from gpt2zh.data.order import rank_share, rows_at
+from gpt2zh.data.order import rank_share
 from gpt2zh.dist.world import World
 
 _AHEAD = 4  # steps; one would do, a few hide a slow disk
@@ -24,7 +25,7 @@ Item = TypeVar("Item")
 
 
 class RowSource(Protocol):
-    """Anything that holds numbered rows of equal length, as `ShardSet` does."""
+    """Anything that holds numbered rows of equal length, as `Rows` and `ShardSet` do."""
 
     @property
     def rows(self) -> int:
@@ -36,13 +37,22 @@ class RowSource(Protocol):
         ...
 
 
+class Order(Protocol):
+    """A walk through numbered rows, as `Mixture` is."""
+
+    def at(self, position: int, count: int) -> np.ndarray:
+        """The row numbers of `count` places from `position` on, shape (count,)."""
+        ...
+
+
 def training_steps(
     source: RowSource,
     *,
+    order: Order,
     start: int,
     global_batch: int,
     micro_batch: int,
-    seed: int,
+    length_at: Callable[[int], int],
     pad_id: int,
     world: World,
     device: torch.device,
@@ -51,26 +61,27 @@ def training_steps(
 
     Args:
         source: The training rows.
-        start: Rows consumed before, by all ranks.
+        order: The walk through them.
+        start: Rows consumed before, by all ranks; a multiple of `global_batch`.
         global_batch: Rows per step over all ranks.
         micro_batch: Rows per batch.
-        seed: Seed of the order.
+        length_at: Tokens of a sequence by number of the step, the first is 1; it divides the
+            length of the rows, each of which becomes several sequences if it is smaller.
         pad_id: Token without loss.
         world: This rank's place.
         device: Where the batches shall be.
     """
 
     def read() -> Iterator[list[Batch]]:
-        position = start
-        while True:
-            numbers = rows_at(position, global_batch, rows=source.rows, seed=seed)
+        for step in itertools.count(start // global_batch):  # steps done before
+            numbers = order.at(step * global_batch, global_batch)
             rows = source.gather(rank_share(numbers, rank=world.rank, ranks=world.size))
+            length = length_at(step + 1)
             batches = [
-                Batch.from_rows(rows[i : i + micro_batch], pad_id=pad_id)
+                Batch.from_rows(rows[i : i + micro_batch].reshape(-1, length), pad_id=pad_id)
                 for i in range(0, len(rows), micro_batch)
             ]
             yield [b.pinned() for b in batches] if device.type == "cuda" else batches
-            position += global_batch
 
     with contextlib.closing(read_ahead(read())) as ahead:
         for batches in ahead:

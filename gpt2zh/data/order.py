@@ -8,11 +8,15 @@ out), and ranks only split that batch: the same rows are read on any number of r
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_INVERSES = tuple(np.uint64(pow(int(factor), -1, 2**64)) for factor in (_GOLDEN, *_FACTORS))
+_BLOCK = 1 << 13  # numbers that are hashed at once; they and their copies stay in the cache
 
 
 def rows_at(position: int, count: int, *, rows: int, seed: int) -> np.ndarray:
@@ -24,10 +28,11 @@ def rows_at(position: int, count: int, *, rows: int, seed: int) -> np.ndarray:
         rows: Rows of the data set; at least 1.
         seed: Seed of the order.
     """
+    order = _orders(rows, seed)
     pieces = []
     while count > 0:
         epoch, offset = divmod(position, rows)
-        piece = _epoch_order(rows, seed, epoch)[offset : offset + count]
+        piece = order(epoch)[offset : offset + count]
         pieces.append(piece)
         position += len(piece)
         count -= len(piece)
@@ -40,21 +45,48 @@ def rank_share(batch: np.ndarray, *, rank: int, ranks: int) -> np.ndarray:
     return batch[rank * share : (rank + 1) * share]
 
 
-@lru_cache(maxsize=2)  # a batch may touch the end of one epoch and the start of the next
-def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of all rows, shape (rows,), int64.
+def stream_seed(seed: int, stream: int) -> int:
+    """The seed of one of several walks that must not run in step; stream 0 has `seed` itself."""
+    if stream == 0:
+        return seed
+    with np.errstate(over="ignore"):
+        return int(_mix(_mix(np.uint64(seed) + _GOLDEN) + np.uint64(stream)))
 
-    Sorting hashed row numbers, and not numpy's generator, whose streams may change between its
-    versions (numpy NEP 19): a run must find the same order after an upgrade.
+
+@cache  # per data set; of each only the orders that a batch at an epoch's end may touch
+def _orders(rows: int, seed: int) -> Callable[[int], np.ndarray]:
+    return lru_cache(maxsize=2)(partial(_epoch_order, rows, seed))
+
+
+def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
+    """A permutation of all rows, shape (rows,), int64: row numbers in the order of their hashes.
+
+    Not numpy's generator, whose streams may change between its versions (numpy NEP 19): a run must
+    find the same order after an upgrade. The hash is a bijection, so sorted hashes can be turned
+    back into their row numbers; numpy sorts plain numbers far faster than it finds their order.
     """
     with np.errstate(over="ignore"):
         start = _mix(_mix(np.uint64(seed) + _GOLDEN) ^ np.uint64(epoch))
-        keys = _mix(start + np.arange(1, rows + 1, dtype=np.uint64) * _GOLDEN)
-    return np.argsort(keys, kind="stable")
+        order = np.arange(1, rows + 1, dtype=np.uint64)
+        for begin in range(0, rows, _BLOCK):
+            block = order[begin : begin + _BLOCK]
+            block[:] = _mix(start + block * _GOLDEN)
+        order.sort()
+        for begin in range(0, rows, _BLOCK):
+            block = order[begin : begin + _BLOCK]
+            block[:] = (_unmix(block) - start) * _INVERSES[0] - np.uint64(1)
+    return order.view(np.int64)
 
 
 def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit integers."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = (x ^ (x >> np.uint64(30))) * _FACTORS[0]
+    x = (x ^ (x >> np.uint64(27))) * _FACTORS[1]
     return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def _unmix(x: np.ndarray) -> np.ndarray:
+    """What `_mix` made `x` of."""
+    x = (x ^ (x >> np.uint64(31)) ^ (x >> np.uint64(62))) * _INVERSES[2]
+    x = (x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))) * _INVERSES[1]
+    return x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))

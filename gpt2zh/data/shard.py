@@ -8,19 +8,25 @@ rows one contiguous block, which numpy sees without a copy; the stream format is
 
 from __future__ import annotations
 
+import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from gpt2zh.config.errors import UserError
+from gpt2zh.data.arrow import arrow_column
 from gpt2zh.data.checksum import file_sha256
 from gpt2zh.data.manifest import FORMAT_VERSION, Manifest, ShardEntry, read_manifest
+from gpt2zh.data.rows import Rows, cut
 
 COLUMN = "input_ids"
 TRAIN, VALIDATION = "train", "validation"
 
+_NO_SHARD = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError)
+_READERS = 4  # files that are verified at once
 _VERSION_KEY = b"gpt2zh.format"
 _LENGTH_KEY = b"gpt2zh.row_length"
 _TOKENIZER_KEY = b"gpt2zh.tokenizer"
@@ -52,7 +58,7 @@ def write_shard(path: Path, rows: np.ndarray, *, tokenizer_hash: str) -> ShardEn
     """
     assert rows.ndim == 2 and rows.flags.c_contiguous, (rows.shape, rows.flags)
     row_length = rows.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), row_length)
+    column = pa.FixedSizeListArray.from_arrays(arrow_column(rows.reshape(-1)), row_length)
     metadata = {
         _VERSION_KEY: str(FORMAT_VERSION),
         _LENGTH_KEY: str(row_length),
@@ -85,9 +91,12 @@ class Shard:
             metadata = batch.schema.metadata
             self.row_length = int(metadata[_LENGTH_KEY])
             self.tokenizer_hash = metadata[_TOKENIZER_KEY].decode()
-            values = batch.column(COLUMN).flatten().to_numpy(zero_copy_only=True)
-            self.tokens: np.ndarray = values.reshape(len(batch), self.row_length)  # (rows, T)
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            # Not by to_numpy: pyarrow imports pandas for it, which takes longer than all the rest.
+            values = batch.column(COLUMN).values
+            dtype = np.dtype(str(values.type))
+            flat = np.frombuffer(values.buffers()[1], dtype, len(values))
+            self.tokens: np.ndarray = flat.reshape(len(batch), self.row_length)  # (rows, T)
+        except _NO_SHARD as error:
             raise UserError(
                 f"shard {path} cannot be opened, it is truncated, altered or no shard "
                 f"({type(error).__name__}: {error}); prepare the shards again or copy it anew"
@@ -102,30 +111,44 @@ class Shard:
 class ShardSet:
     """All rows of one split, numbered through from 0."""
 
-    def __init__(self, folder: Path, split: str, shards: list[Shard], manifest: Manifest) -> None:
+    def __init__(
+        self, folder: Path, split: str, shards: list[Shard], manifest: Manifest, row_length: int
+    ) -> None:
         """Join shards; use `open`, which checks them against the manifest."""
         self.folder = folder
         self.split = split
         self.shards = shards
         self.manifest = manifest
-        self.row_length = manifest.row_length
-        self.fingerprint = manifest.fingerprint
-        # Shard i holds the rows from _starts[i] up to _starts[i + 1].
-        self._starts = np.cumsum([0, *(shard.rows for shard in shards)])
-        self.rows = int(self._starts[-1])
+        self.row_length = row_length
+        self._rows = Rows(self._blocks(), row_length=row_length)
 
     @classmethod
-    def open(cls, folder: Path, split: str = TRAIN) -> ShardSet:
+    def open(cls, folder: Path, split: str = TRAIN, *, row_length: int | None = None) -> ShardSet:
         """Map all shards of a split.
+
+        Args:
+            folder: The shards and their manifest.
+            split: Which part of the rows.
+            row_length: Tokens of a row; that of the preparation when absent. Under full packing it
+                may be any: the stream of tokens in each shard is cut anew, nothing is lost, and
+                the last row of a shard is filled up with padding.
 
         Raises:
             UserError: A file is missing, has another size than it was written with, or holds
-                something else than the manifest says.
+                something else than the manifest says; or its rows cannot be cut anew.
         """
         manifest = read_manifest(folder)
         if split not in manifest.splits:
             raise UserError(
                 f"{folder} has no split '{split}'; it has: {', '.join(manifest.splits)}"
+            )
+        row_length = row_length or manifest.row_length
+        if row_length != manifest.row_length and manifest.packing != "full":
+            raise UserError(
+                f"the rows of {folder} have {manifest.row_length} tokens and, packed by "
+                f"{manifest.packing}, cannot be cut to {row_length}; use model.context "
+                f"{manifest.row_length}, or prepare with --row-length {row_length} or "
+                "--packing full"
             )
         shards = []
         for entry in manifest.splits[split].shards:
@@ -139,7 +162,31 @@ class ShardSet:
                     f"{_describe(*said)}; it belongs to another folder: copy the right one"
                 )
             shards.append(shard)
-        return cls(folder, split, shards, manifest)
+        return cls(folder, split, shards, manifest, row_length)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self._rows.rows
+
+    @property
+    def blocks(self) -> tuple[np.ndarray, ...]:
+        """The rows in their order, (rows, T) each; nearly all are views of the files."""
+        return self._rows.blocks
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows without padding."""
+        size = sum(shard.tokens.size for shard in self.shards)
+        return size - self.manifest.splits[self.split].padding
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over what defines the rows; the manifest's own unless they are cut anew."""
+        manifest = self.manifest
+        if self.row_length == manifest.row_length:
+            return manifest.fingerprint
+        return hashlib.sha256(f"{manifest.fingerprint} {self.row_length}".encode()).hexdigest()
 
     def gather(self, indices: np.ndarray) -> np.ndarray:
         """Return the rows of these numbers, in their order.
@@ -150,20 +197,7 @@ class ShardSet:
         Returns:
             A new array of token ids, (n, T).
         """
-        indices = np.asarray(indices, dtype=np.int64)
-        if len(indices) and not 0 <= indices.min() <= indices.max() < self.rows:
-            raise IndexError(
-                f"row {indices.min()} or {indices.max()} is outside 0..{self.rows - 1}"
-            )
-        if len(self.shards) == 1:
-            return self.shards[0].tokens[indices]
-        owners = np.searchsorted(self._starts, indices, side="right") - 1
-        dtype = self.shards[0].tokens.dtype if self.shards else np.uint16
-        out = np.empty((len(indices), self.row_length), dtype)
-        for owner in np.unique(owners):
-            where = np.flatnonzero(owners == owner)
-            out[where] = self.shards[owner].tokens[indices[where] - self._starts[owner]]
-        return out
+        return self._rows.gather(indices)
 
     def verify(self) -> None:
         """Read every file of the split and compare its sha256 with the manifest's.
@@ -171,8 +205,24 @@ class ShardSet:
         Raises:
             UserError: A file is not what was written.
         """
-        for entry in self.manifest.splits[self.split].shards:
-            verify_shard(self.folder, entry)
+        entries = self.manifest.splits[self.split].shards
+        with ThreadPoolExecutor(_READERS) as pool:  # hashing lets other threads run
+            list(pool.map(lambda entry: verify_shard(self.folder, entry), entries))
+
+    def _blocks(self) -> list[np.ndarray]:
+        if self.row_length == self.manifest.row_length:
+            return [shard.tokens for shard in self.shards]
+        entries = self.manifest.splits[self.split].shards
+        return [
+            block
+            for shard, entry in zip(self.shards, entries, strict=True)
+            for block in cut(
+                shard.tokens.reshape(-1),
+                self.row_length,
+                used=shard.tokens.size - entry.padding,
+                pad_id=self.manifest.tokenizer.pad_id,
+            )
+        ]
 
 
 def check_size(folder: Path, entry: ShardEntry) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,13 +20,15 @@ class Score:
     """Summed loss of all targets."""
     targets: int
     """Tokens that were predicted."""
-    tokens_per_character: float
+    tokens: int
     """Of the text that the rows were made from, end-of-document tokens included."""
+    characters: int
+    """Of that text."""
 
     @property
     def loss(self) -> float:
         """Nats per token; compares models with the same tokenizer only."""
-        return self.nats / self.targets
+        return self.nats / self.targets if self.targets else math.nan
 
     @property
     def perplexity(self) -> float:
@@ -40,7 +42,7 @@ class Score:
         The first token of each row is predicted from nothing and not scored; it is counted as
         if it cost the mean of the others.
         """
-        return self.loss * self.tokens_per_character / math.log(2)
+        return self.loss * (self.tokens / self.characters) / math.log(2)
 
 
 @torch.no_grad()
@@ -49,7 +51,8 @@ def evaluate(
     batches: Iterable[Batch],
     *,
     device: torch.device,
-    tokens_per_character: float,
+    tokens: int,
+    characters: int,
 ) -> Score:
     """Score a model on this rank's batches and add up over the ranks.
 
@@ -57,7 +60,8 @@ def evaluate(
         summed_loss: A model in evaluation mode; (ids, labels) to the summed loss in nats.
         batches: As many on every rank.
         device: Where the model is.
-        tokens_per_character: Of the text behind the rows.
+        tokens: Of the text behind the rows.
+        characters: Of that text.
     """
     sums = torch.zeros(2, dtype=torch.float64, device=device)  # nats, targets
     for batch in batches:
@@ -65,4 +69,14 @@ def evaluate(
         sums[0] += summed_loss(there.input_ids, there.labels)
         sums[1] += there.targets
     nats, targets = sum_over_ranks(sums).tolist()
-    return Score(nats, int(targets), tokens_per_character)
+    return Score(nats, int(targets), tokens, characters)
+
+
+def joined(scores: Sequence[Score]) -> Score:
+    """The score on several texts together, each of which gave rows in proportion to its size."""
+    return Score(
+        sum(score.nats for score in scores),
+        sum(score.targets for score in scores),
+        sum(score.tokens for score in scores),
+        sum(score.characters for score in scores),
+    )

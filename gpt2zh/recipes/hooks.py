@@ -16,9 +16,10 @@ from gpt2zh.dist.collectives import Control, sum_over_ranks
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.world import World
-from gpt2zh.evaluation.perplexity import evaluate
+from gpt2zh.evaluation.perplexity import Score, evaluate, joined
 from gpt2zh.generation.writer import Writer
 from gpt2zh.model import cost
+from gpt2zh.recipes.corpora import rows_each
 from gpt2zh.recipes.plan import Plan
 from gpt2zh.train import checkpoint, folder
 from gpt2zh.train.engine import hidden_model, loss_scale
@@ -105,7 +106,7 @@ class RunHooks:
             log=log or last or self.stopped,
             save=save or last or self.stopped,
             # Whoever sent a signal wants us gone within seconds: no validation then.
-            validate=(validate or last) and not self.stopped and self._plan.held_out is not None,
+            validate=(validate or last) and not self.stopped and bool(self._plan.held_out),
             stop=self.stopped or last,
         )
 
@@ -120,9 +121,12 @@ class RunHooks:
         self._logged_step = state.step
         plan = self._plan
         speed = steps * plan.tokens_per_step / seconds
-        mfu = speed * plan.flops_per_token / self._peak_flops if self._peak_flops else None
+        flops = plan.flops_per_token_at(state.step)
+        mfu = speed * flops / self._peak_flops if self._peak_flops else None
         norm = None if result.gradient_norm is None else float(result.gradient_norm)
         lr = plan.learning_rate(state.step)
+        epochs = {f"epoch/{name}": times for name, times in plan.epochs(state.rows).items()}
+        curriculum = plan.config.train.curriculum
         eta = duration_text((plan.steps - state.step) * seconds / steps)
         with self._tolerant("the figures"):
             self._log_file.scalars(
@@ -137,6 +141,8 @@ class RunHooks:
                     "loss_scale": loss_scale(self._engine),
                     "memory_gib": peak_memory(self._engine.device),
                     "epoch": state.rows / plan.training_rows,
+                    **(epochs if len(epochs) > 1 else {}),
+                    "length": plan.length_at(state.step) if curriculum.stages else None,
                     "tokens": state.tokens,
                 },
             )
@@ -187,43 +193,58 @@ class RunHooks:
     def validate(self, state: TrainState) -> None:
         """Score the held-out rows and continue the fixed prompts."""
         plan = self._plan
-        assert plan.held_out is not None
         begin = time.monotonic()
         self._engine.eval()
-        score = evaluate(
-            self._engine,
-            validation_batches(
-                plan.held_out,
-                limit=self._validation.rows,
-                micro_batch=plan.config.train.micro_batch,
-                pad_id=plan.tokenizer.pad_id,
-                world=self._world,
-            ),
-            device=self._engine.device,
-            tokens_per_character=plan.tokens_per_character,
-        )
+        scores = self._scores()
+        score = joined(list(scores.values()))
         texts = self._samples()
         say(
             self._world,
             f"validation at step {state.step} | loss {score.loss:.4f} | "
             f"perplexity {score.perplexity:.1f} | {score.bits_per_character:.3f} bits/character",
         )
+        figures: dict[str, float | None] = {
+            "loss": score.loss,
+            "perplexity": score.perplexity,
+            "bits_per_character": score.bits_per_character,
+        }
+        for name, part in scores.items() if len(plan.corpora) > 1 else ():
+            say(
+                self._world,
+                f"  {name} | loss {part.loss:.4f} | {part.bits_per_character:.3f} bits/character",
+            )
+            figures[f"loss/{name}"] = part.loss
+            figures[f"bits_per_character/{name}"] = part.bits_per_character
         for prompt, text in texts.items():
             say(self._world, f"  {prompt}{text}".replace("\n", "\n  "))
         if self._log_file is not None:
             with self._tolerant("the figures"):
-                self._log_file.scalars(
-                    state.step,
-                    "validation",
-                    {
-                        "loss": score.loss,
-                        "perplexity": score.perplexity,
-                        "bits_per_character": score.bits_per_character,
-                    },
-                )
+                self._log_file.scalars(state.step, "validation", figures)
                 self._log_file.samples(state.step, texts)
         self._validated_at = time.monotonic()
         self._clock.exclude(self._validated_at - begin)
+
+    def _scores(self) -> dict[str, Score]:
+        """The score on the held-out text of each corpus, by its name."""
+        plan = self._plan
+        found = {}
+        sets = [(corpus, shards) for corpus in plan.held_out if (shards := corpus.held_out)]
+        limits = rows_each(self._validation.rows, [shards.rows for _, shards in sets])
+        for (corpus, shards), limit in zip(sets, limits, strict=True):
+            found[corpus.name] = evaluate(
+                self._engine,
+                validation_batches(
+                    shards,
+                    limit=limit,
+                    micro_batch=plan.config.train.micro_batch,
+                    pad_id=plan.tokenizer.pad_id,
+                    world=self._world,
+                ),
+                device=self._engine.device,
+                tokens=corpus.validation.tokens,
+                characters=corpus.validation.characters,
+            )
+        return found
 
     @contextlib.contextmanager
     def _tolerant(self, what: str) -> Iterator[None]:

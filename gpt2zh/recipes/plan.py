@@ -10,21 +10,23 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.cli import dump
-from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, read_manifest
-from gpt2zh.data.shard import ShardSet
-from gpt2zh.dist.logs import say, warn
+from gpt2zh.data.manifest import TOKENIZER_DIR
+from gpt2zh.data.mixture import CYCLE, Mixture
+from gpt2zh.data.rows import Rows
+from gpt2zh.dist.logs import warn
 from gpt2zh.dist.world import World
 from gpt2zh.model import cost
+from gpt2zh.recipes.corpora import Corpus, open_corpora
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 from gpt2zh.train import folder
 from gpt2zh.train.schedule import learning_rate
@@ -33,8 +35,6 @@ CONFIG = "config.yaml"
 DEEPSPEED = "deepspeed.json"
 RAW_DEEPSPEED = "deepspeed_config.json"
 IDENTITY = "identity.json"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,24 @@ class Plan:
     """The DeepSpeed JSON as the user wrote it."""
     resolved: dict[str, Any]
     """The dict for DeepSpeed."""
-    manifest: Manifest
+    corpora: tuple[Corpus, ...]
     tokenizer: TextTokenizer
-    train: ShardSet
-    held_out: ShardSet | None
-    """The validation split; None if it is empty."""
+    rows: Rows
+    """The training rows of all corpora, one after the other."""
+    order: Mixture
+    """The walk through them."""
     resume_from: Path | None
     """Checkpoint to continue from."""
 
     @property
     def training_rows(self) -> int:
-        """Rows of one epoch."""
-        return self.train.rows
+        """Rows of all corpora."""
+        return self.rows.rows
+
+    @property
+    def held_out(self) -> tuple[Corpus, ...]:
+        """The corpora with text for validation."""
+        return tuple(corpus for corpus in self.corpora if corpus.held_out is not None)
 
     @property
     def tokens_per_step(self) -> int:
@@ -86,20 +92,19 @@ class Plan:
 
     @property
     def flops_per_token(self) -> float:
-        """FLOPs of forward and backward."""
+        """FLOPs of forward and backward at the full context."""
         return cost.flops_per_token(self.config.model, self.vocabulary)
-
-    @property
-    def tokens_per_character(self) -> float:
-        """Of the validation text, end-of-document tokens included."""
-        split = self.manifest.splits["validation"]
-        return split.tokens / split.characters
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint and a run that continues from it must have in common."""
+        shares = (self.order.slots / CYCLE).tolist()
+        data = [
+            {"fingerprint": corpus.train.fingerprint, "share": share}
+            for corpus, share in zip(self.corpora, shares, strict=True)
+        ]
         return {
-            "data": self.manifest.fingerprint,
+            "data": data if len(data) > 1 else data[0]["fingerprint"],
             "tokenizer": self.tokenizer.hash,
             "seed": self.config.seed,
             "global_batch": self.config.train.global_batch,
@@ -109,13 +114,33 @@ class Plan:
     @property
     def document_start_id(self) -> int:
         """The token that stands before every document in the rows."""
-        if self.manifest.packing == "zero_nlp" and self.tokenizer.cls_id is not None:
+        packing = self.corpora[0].manifest.packing
+        if packing == "zero_nlp" and self.tokenizer.cls_id is not None:
             return self.tokenizer.cls_id
         return self.tokenizer.eos_id
+
+    def epochs(self, rows: int) -> dict[str, float]:
+        """How often each corpus was read when so many rows are consumed, by name."""
+        names = [corpus.name for corpus in self.corpora]
+        return dict(zip(names, self.order.epochs(rows), strict=True))
+
+    @property
+    def epochs_at_end(self) -> dict[str, float]:
+        """How often the whole run reads each corpus, by name."""
+        return self.epochs(self.steps * self.config.train.global_batch)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, the first is 1."""
         return learning_rate(step, steps=self.steps, config=self.config.optimizer)
+
+    def length_at(self, step: int) -> int:
+        """Tokens of a sequence in a step, the first is 1."""
+        return self.config.train.curriculum.length_at(step, context=self.config.model.context)
+
+    def flops_per_token_at(self, step: int) -> float:
+        """FLOPs of forward and backward at the length of the sequences in a step."""
+        shape = dataclasses.replace(self.config.model, context=self.length_at(step))
+        return cost.flops_per_token(shape, self.vocabulary)
 
     def texts(self) -> dict[str, str]:
         """The small files that tell what a run is, for its folder and every checkpoint.
@@ -140,109 +165,56 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
     Raises:
         UserError: All that is wrong, in one message.
     """
-    faults: list[str] = []
-
-    def attempt(act: Callable[[], Result]) -> Result | None:
-        try:
-            return act()
-        except (UserError, OSError) as error:  # an OSError names its file and reason
-            faults.append(str(error))
-            return None
-
-    faults += config_faults(config)
-    raw = attempt(lambda: deepspeed.read(config.deepspeed_config))
+    faults = config_faults(config)
+    raw = attempt(lambda: deepspeed.read(config.deepspeed_config), faults)
     resolved = None
     counts = (config.train.global_batch, config.train.micro_batch)
     if raw is not None and min(counts) >= 1:  # else there is nothing to divide by
         resolved = attempt(
-            lambda: deepspeed.resolve(raw, config.train, config.optimizer, world.size)
+            lambda: deepspeed.resolve(raw, config.train, config.optimizer, world.size), faults
         )
-    manifest = attempt(lambda: read_manifest(config.data))
-    tokenizer = train = held_out = None
-    if manifest is not None:
-        tokenizer = attempt(lambda: load_tokenizer(str(config.data / TOKENIZER_DIR)))
-        train = attempt(lambda: _open(config, "train", world))
-        if manifest.splits["validation"].rows:
-            held_out = attempt(lambda: _open(config, "validation", world))
-        faults += _data_faults(config, manifest, tokenizer)
+    corpora, wrong = open_corpora(config, world) if config.model.context > 1 else ([], [])
+    faults += wrong
+    tokenizer = None
+    if corpora:
+        where = corpora[0].choice.folder / TOKENIZER_DIR
+        tokenizer = attempt(lambda: load_tokenizer(str(where)), faults)
+        faults += _data_faults(config, corpora, tokenizer)
     raise_all(faults, "this run cannot start")
-    assert (
-        raw is not None and resolved is not None and manifest is not None and tokenizer is not None
-    )
-    assert train is not None
+    assert raw is not None and resolved is not None and tokenizer is not None
     plan = Plan(
         config,
         options,
         world,
         raw,
         resolved,
-        manifest,
+        tuple(corpora),
         tokenizer,
-        train,
-        held_out,
+        Rows([b for c in corpora for b in c.train.blocks], row_length=config.model.context),
+        Mixture(
+            [corpus.train.rows for corpus in corpora],
+            shares=[corpus.share for corpus in corpora],
+            seed=config.seed,
+        ),
         resume_from=None,
     )
-    resume_from = attempt(lambda: _resume_from(plan))
+    resume_from = attempt(lambda: _resume_from(plan), faults)
     plan = dataclasses.replace(plan, resume_from=resume_from)
     if world.is_main and not faults:
-        faults += attempt(lambda: _output_faults(plan)) or []
+        faults += attempt(lambda: _output_faults(plan), faults) or []
     raise_all(faults, "the output folder")
     return plan
 
 
-def describe(plan: Plan) -> str:
-    """The plan for a reader: sizes, steps and costs."""
-    config, world = plan.config, plan.world
-    model, train = config.model, config.train
-    zero = deepspeed.zero_stage(plan.resolved)
-    accumulation = plan.resolved["gradient_accumulation_steps"]
-    held_out = plan.held_out.rows if plan.held_out else 0
-    start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
-    return "\n".join(
-        (
-            f"run         {config.output}: {start}",
-            f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
-            f"vocabulary {plan.vocabulary:,} ({plan.tokenizer.vocab_size:,} used): "
-            f"{plan.parameters / 1e6:,.2f} M parameters, "
-            f"{plan.flops_per_token / 1e9:.4f} GFLOPs per token",
-            f"data        {plan.training_rows:,} training rows "
-            f"({plan.training_rows * model.context:,} tokens), {held_out:,} validation rows",
-            f"batch       {train.global_batch} rows = {plan.tokens_per_step:,} tokens per step "
-            f"({world.size} ranks x {train.micro_batch} rows x {accumulation} accumulated)",
-            f"steps       {plan.steps:,} "
-            f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
-            f"engine      ZeRO {zero}, {train.precision}",
-        )
-    )
-
-
-def _open(config: PretrainConfig, split: str, world: World) -> ShardSet:
-    shards = ShardSet.open(config.data, split)
-    if config.verify_data and world.is_main:
-        size = sum(entry.bytes for entry in shards.manifest.splits[split].shards)
-        if size > 1e9:
-            say(
-                world,
-                f"checking    {size / 1e9:.1f} GB of {split} shards (not with --verify-data=false)",
-            )
-        shards.verify()
-    return shards
-
-
 def _data_faults(
-    config: PretrainConfig, manifest: Manifest, tokenizer: TextTokenizer | None
+    config: PretrainConfig, corpora: Sequence[Corpus], tokenizer: TextTokenizer | None
 ) -> list[str]:
     found = []
-    if manifest.row_length != config.model.context:
+    first = corpora[0]
+    if tokenizer is not None and tokenizer.hash != first.manifest.tokenizer.hash:
         found.append(
-            f"the rows of {config.data} have {manifest.row_length} tokens but model.context is "
-            f"{config.model.context}; set model.context {manifest.row_length} or prepare the data "
-            f"with --row-length {config.model.context}"
-        )
-    if tokenizer is not None and tokenizer.hash != manifest.tokenizer.hash:
-        found.append(
-            f"{config.data / TOKENIZER_DIR} is not the tokenizer that made these shards "
-            f"({tokenizer.hash[:12]} there, {manifest.tokenizer.hash[:12]} in the manifest); "
+            f"{first.choice.folder / TOKENIZER_DIR} is not the tokenizer that made these shards "
+            f"({tokenizer.hash[:12]} there, {first.manifest.tokenizer.hash[:12]} in the manifest); "
             "restore it or prepare the data again"
         )
     if tokenizer is not None and config.validation.sample_tokens:
@@ -253,10 +225,10 @@ def _data_faults(
             for prompt in config.validation.prompts
             if (length := len(tokenizer.encode(prompt))) > context - 2
         ]
-    rows = manifest.splits["train"].rows
+    rows = sum(corpus.train.rows for corpus in corpora)
     if rows < config.train.global_batch:
         found.append(
-            f"{config.data} has {rows} training rows, less than one train.global_batch of "
+            f"{' '.join(config.data)}: {rows} training rows, less than one train.global_batch of "
             f"{config.train.global_batch}; use more text or a smaller global batch"
         )
     return found
@@ -330,22 +302,3 @@ def _output_faults(plan: Plan) -> list[str]:
             f"{needed / 2**30:.1f} GiB (checkpoint.keep_last + 1 of them); free some or keep fewer"
         ]
     return []
-
-
-def announce(plan: Plan) -> None:
-    """Print the plan and what is worth knowing before the wait."""
-    say(plan.world, describe(plan))
-    accumulated = plan.resolved["gradient_accumulation_steps"]
-    half = plan.config.train.precision
-    if half != "fp32" and deepspeed.zero_stage(plan.resolved) == 0 and accumulated > 1:
-        warn(
-            plan.world,
-            f"ZeRO 0 adds up the gradients of {accumulated} micro-batches in {half}, which loses "
-            "the small ones; stage 1 adds them in fp32: --deepspeed_config ds_configs/zero1.json",
-        )
-    if plan.held_out is None:
-        warn(
-            plan.world,
-            f"{plan.config.data} has no validation rows, so nothing is validated; prepare it with "
-            "a larger --validation-fraction",
-        )

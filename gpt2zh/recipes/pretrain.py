@@ -104,11 +104,12 @@ def _steps(
     plan: Plan, state: TrainState, device: torch.device
 ) -> Generator[list[Batch], None, None]:
     return training_steps(
-        plan.train,
+        plan.rows,
+        order=plan.order,
         start=state.rows,
         global_batch=plan.config.train.global_batch,
         micro_batch=plan.config.train.micro_batch,
-        seed=plan.config.seed,
+        length_at=plan.length_at,
         pad_id=plan.tokenizer.pad_id,
         world=plan.world,
         device=device,
@@ -148,6 +149,10 @@ def _farewell(plan: Plan, state: TrainState, stopped: bool) -> None:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
     else:
         say(plan.world, f"done: {state.step} steps, {state.tokens:,} tokens")
+    if len(plan.corpora) > 1:
+        epochs = plan.epochs(state.rows).items()
+        told = ", ".join(f"{name} {times:.2f} times" for name, times in epochs)
+        say(plan.world, f"read        {told}")
     say(plan.world, f"checkpoint  {last}")
     say(plan.world, f"curves      tensorboard --logdir {plan.config.output / TENSORBOARD}")
     say(plan.world, f"write       gpt2zh generate --model {last} --prompt 从前有座山")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gpt2zh.config.cli import dump, leaves, parse
+from gpt2zh.config.curriculum import Curriculum
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
@@ -64,6 +65,8 @@ def test_a_file_may_hold_options_of_this_start_too(tmp_path: Path) -> None:
         (["--train.steps", "null"], "train.steps", None),
         (["--optimizer.lr", "5e-4"], "optimizer.lr", 5e-4),
         (["--checkpoint.every", "10min"], "checkpoint.every", Duration(seconds=600)),
+        (["--train.curriculum=128:9steps"], "train.curriculum", Curriculum((128, 9))),
+        (["--data", "a:0.5", "b", "--data=c"], "data", ("shards", "a:0.5", "b", "c")),
         (["--validation.prompts", "一", "二"], "validation.prompts", ("一", "二")),
         (
             ["--validation.prompts", "一", "--validation.prompts=二"],
@@ -104,6 +107,7 @@ def test_a_value_arrives_as_it_was_typed(argv: list[str], field: str, value: obj
         (["--optimizer.lr=high"], ["optimizer.lr", "high", "float"]),
         (["--dry-run=maybe"], ["dry_run", "maybe", "bool"]),
         (["--train.precision=fp8"], ["train.precision", "fp8", "'fp32', 'bf16', 'fp16'"]),
+        (["--train.curriculum=128:9"], ["train.curriculum", "write 128:1000steps,256:500steps"]),
         (["--checkpoint.every=soon"], ["checkpoint.every", "'soon'", "10min, 1.5h or never"]),
         (["--resume"], ["--resume", "expected one argument"]),
     ],
@@ -128,6 +132,7 @@ def test_a_wrong_flag_is_named_with_its_cure(argv: list[str], told: list[str]) -
         ("checkpoint: {every: 1.5}", ["checkpoint.every", "steps are whole", "2steps"]),
         ("checkpoint: {every: null}", ["checkpoint.every is null", "default 1000steps"]),
         ("model: 5", ["model", "section"]),
+        ("data: shards/", ["data is a list; write data: [shards/]"]),
         ("", ["no table of options"]),
         ("[1, 2]", ["no table of options"]),
         ("a: [", ["not valid YAML", "line 1"]),
@@ -160,6 +165,7 @@ def test_missing_required_options_are_all_named() -> None:
         ["--validation.prompts", "null", "x: y", "第一行\n第二行", "—“”"],
         ["--optimizer.eps=1e-12", "--model.dropout=0.1", "--train.activation-checkpointing"],
         ["--checkpoint.every=400h"],
+        ["--data", "news/:0.5", "poetry:1e-3", "--train.curriculum=8:2steps,16:1steps"],
     ],
 )
 def test_a_dumped_config_reads_back_equal(tmp_path: Path, argv: list[str]) -> None:

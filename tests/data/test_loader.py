@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from gpt2zh.data.batch import IGNORED, Batch
 from gpt2zh.data.loader import read_ahead, training_steps, validation_batches
+from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.order import rank_share, rows_at
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
@@ -28,6 +29,7 @@ class Rows:
 
     def __init__(self, rows: int, length: int = 4) -> None:
         self.rows = rows
+        self.row_length = length
         self.table = np.repeat(np.arange(1, rows + 1, dtype=np.uint16)[:, None], length, 1)
 
     def gather(self, indices: np.ndarray) -> np.ndarray:
@@ -35,16 +37,23 @@ class Rows:
 
 
 def steps_of(
-    source: Rows | ShardSet, world: World, *, start: int = 0, count: int = 5, micro: int = 2
+    source: Rows | ShardSet,
+    world: World,
+    *,
+    start: int = 0,
+    count: int = 5,
+    micro: int = 2,
+    length_at: Callable[[int], int] | None = None,
 ) -> list[list[Batch]]:
     """The first steps of one rank at a global batch of 12 rows."""
     with contextlib.closing(
         training_steps(
             source,
+            order=Mixture([source.rows], shares=[1], seed=3),
             start=start,
             global_batch=12,
             micro_batch=micro,
-            seed=3,
+            length_at=length_at or (lambda step: source.row_length),
             pad_id=PAD,
             world=world,
             device=CPU,
@@ -82,6 +91,28 @@ def test_a_start_in_the_middle_goes_on_there(done: int) -> None:
     whole = [numbers(step) for step in steps_of(Rows(29), World())]
     later = steps_of(Rows(29), World(), start=done * 12, count=5 - done)
     assert [numbers(step) for step in later] == whole[done:]
+
+
+LENGTHS = [2, 2, 1, 4, 4]  # by step
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("done", [0, 1, 2, 4])
+def test_shorter_sequences_are_the_same_tokens_of_the_same_rows(ranks: int, done: int) -> None:
+    for rank in range(ranks):
+        whole = steps_of(Rows(29), World(rank, ranks))
+        short = steps_of(
+            *(Rows(29), World(rank, ranks)),
+            start=done * 12,
+            count=5 - done,
+            length_at=lambda step: LENGTHS[step - 1],
+        )
+        for full, cut, length in zip(whole[done:], short, LENGTHS[done:], strict=True):
+            assert len(full) == len(cut)
+            for one, other in zip(full, cut, strict=True):
+                assert other.input_ids.shape == (2 * 4 // length, length)
+                assert torch.equal(one.input_ids.flatten(), other.input_ids.flatten())
+                assert other.targets == 2 * 4 // length * (length - 1)
 
 
 def test_padding_has_no_loss_and_the_first_place_predicts_from_nothing() -> None:

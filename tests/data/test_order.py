@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpt2zh.data.order import rank_share, rows_at
+from gpt2zh.data.order import rank_share, rows_at, stream_seed
 
 
 def walk(count: int, *, rows: int, seed: int = 1) -> list[int]:
@@ -29,6 +29,32 @@ def test_the_order_of_a_large_data_set_never_changes() -> None:
     found = rows_at(5_000_000, 8, rows=1_000_000, seed=1)
     assert found.tolist() == [808480, 672259, 90127, 724001, 478241, 393928, 857835, 872915]
     assert found.dtype == np.int64
+
+
+MASK = 2**64 - 1
+
+
+def splitmix(x: int) -> int:
+    """The published finaliser in plain integers."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & MASK
+    return x ^ (x >> 31)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8191, 8192, 8193, 20_000])
+@pytest.mark.parametrize(("seed", "epoch"), [(1, 0), (2**64 - 1, 3)])
+def test_the_order_is_that_of_the_hashed_row_numbers(rows: int, seed: int, epoch: int) -> None:
+    golden = 0x9E3779B97F4A7C15
+    start = splitmix(splitmix((seed + golden) & MASK) ^ epoch)
+    expected = sorted(range(rows), key=lambda row: splitmix((start + (row + 1) * golden) & MASK))
+    assert rows_at(epoch * rows, rows, rows=rows, seed=seed).tolist() == expected
+
+
+def test_streams_have_their_own_seeds_and_the_first_that_of_the_run() -> None:
+    seeds = [stream_seed(seed, stream) for seed in range(50) for stream in range(50)]
+    assert len(set(seeds)) == len(seeds)
+    assert [stream_seed(7, 0), stream_seed(2**64 - 1, 0)] == [7, 2**64 - 1]
+    assert stream_seed(1, 1) == 16051188185124956539  # never changes, like the order
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 64, 1000])

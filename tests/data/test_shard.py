@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from data_tools.config import PrepareConfig
+from data_tools.prepare.run import run as prepare
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     MANIFEST,
+    Count,
+    Extent,
     Manifest,
     ShardEntry,
     Source,
@@ -21,40 +28,67 @@ from gpt2zh.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import Shard, ShardSet, token_dtype, write_shard
 
 LENGTH = 16
 HASH = "a" * 64
+PAD = 2
 
 
 def make_rows(rows: int, seed: int = 0, dtype: type = np.uint16) -> np.ndarray:
     top = 65_000 if dtype is np.uint16 else 200_000
-    return np.random.default_rng(seed).integers(0, top, (rows, LENGTH)).astype(dtype)
+    return np.random.default_rng(seed).integers(PAD + 1, top, (rows, LENGTH)).astype(dtype)
 
 
-def make_set(folder: Path, sizes: tuple[int, ...] = (5, 1, 7), dtype: type = np.uint16):
-    """Write a folder of shards; return all its rows."""
+def make_set(
+    folder: Path,
+    sizes: tuple[int, ...] = (5, 1, 7),
+    dtype: type = np.uint16,
+    *,
+    padding: tuple[int, ...] = (),
+    packing: str = "full",
+):
+    """Write a folder of shards whose last rows end with padding; return all rows."""
     blocks = [make_rows(size, seed, dtype) for seed, size in enumerate(sizes)]
-    entries = tuple(
+    for block, missing in zip(blocks, padding, strict=False):
+        block.reshape(-1)[block.size - missing :] = PAD
+    entries = [
         write_shard(folder / f"train-{i:05d}.arrow", block, tokenizer_hash=HASH)
         for i, block in enumerate(blocks)
-    )
-    write_manifest(folder, make_manifest(entries))
+    ]
+    for i, missing in enumerate(padding):
+        entries[i] = dataclasses.replace(entries[i], padding=missing)
+    write_manifest(folder, make_manifest(tuple(entries), sum(padding), packing))
     return np.concatenate(blocks)
 
 
-def make_manifest(entries: tuple[ShardEntry, ...]) -> Manifest:
+def make_manifest(
+    entries: tuple[ShardEntry, ...], padding: int = 0, packing: str = "full"
+) -> Manifest:
     rows = sum(entry.rows for entry in entries)
-    counts = {"padding": 0, "dropped_tokens": 0, "dropped_documents": 0}
-    split = Split(documents=3, characters=9, tokens=7, rows=rows, shards=entries, **counts)
-    empty = Split(documents=0, characters=0, tokens=0, rows=0, shards=(), **counts)
+    counts = {"dropped_tokens": 0, "dropped_documents": 0}
+    split = Split(
+        documents=3, characters=9, tokens=7, rows=rows, padding=padding, shards=entries, **counts
+    )
+    empty = Split(documents=0, characters=0, tokens=0, rows=0, padding=0, shards=(), **counts)
     source = Source(
-        path="a.csv", bytes=1, documents=3, characters=9, tokens=7, empty=1, set_aside={"nul": 1}
+        path="a.csv",
+        format="csv",
+        compression="none",
+        encoding="utf-8",
+        bytes=9,
+        read=9,
+        records=4,
+        fates={"kept": Count(documents=3, bytes=8), "empty": Count(documents=1, bytes=1)},
+        characters=9,
+        tokens=7,
+        extents=(Extent(begin=0, end=9, line=1, digest="d"),),
     )
     return Manifest(
         tokenizer=TokenizerInfo(name="t", hash=HASH, vocab_size=9, bos_id=0, eos_id=1, pad_id=2),
         row_length=LENGTH,
-        packing="full",
+        packing=packing,
         split_rule=SplitRule(hash="blake2b-64", validation_fraction=0.1),
         splits={"train": split, "validation": empty},
         sources=(source,),
@@ -70,6 +104,16 @@ def test_rows_come_back_equal_and_uncopied(tmp_path: Path, dtype: type) -> None:
     assert pa.total_allocated_bytes() == before
     assert shard.tokens.dtype == dtype and np.array_equal(shard.tokens, rows)
     assert (shard.rows, shard.row_length, shard.tokenizer_hash) == (9, LENGTH, HASH)
+
+
+def test_opening_a_shard_imports_no_pandas(tmp_path: Path) -> None:
+    """It takes several times as long as opening hundreds of shards, and every rank would wait."""
+    write_shard(tmp_path / "s.arrow", make_rows(9), tokenizer_hash=HASH)
+    code = (
+        "import sys; from pathlib import Path; from gpt2zh.data.shard import Shard;"
+        f"Shard(Path({str(tmp_path / 's.arrow')!r})); sys.exit('pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
@@ -101,6 +145,84 @@ def test_row_outside_the_set_is_an_error(
     make_set(tmp_path, sizes)
     with pytest.raises(IndexError):
         ShardSet.open(tmp_path, "train").gather(np.array([0, index]))
+
+
+@pytest.mark.parametrize("row_length", [4, 8, 15, 32, 1000])
+def test_rows_of_another_length_hold_the_same_streams(tmp_path: Path, row_length: int) -> None:
+    """Each shard is a stream of its own, and may end with padding."""
+    sizes, padding = (5, 1, 7), (3, 0, 15)
+    table = make_set(tmp_path, sizes, padding=padding)
+    shards = ShardSet.open(tmp_path, row_length=row_length)
+    rows = shards.gather(np.arange(shards.rows))
+    assert shards.row_length == rows.shape[1] == row_length
+    assert shards.tokens == 13 * LENGTH - 18
+    begin = 0
+    for block, missing in zip(np.split(table, np.cumsum(sizes)[:-1]), padding, strict=True):
+        stream = block.reshape(-1)[: block.size - missing]
+        end = begin + -(-len(stream) // row_length)
+        flat = rows[begin:end].reshape(-1)
+        assert np.array_equal(flat[: len(stream)], stream)
+        assert (flat[len(stream) :] == PAD).all()
+        begin = end
+    assert begin == shards.rows and (rows != PAD).any(1).all()  # no row is padding alone
+
+
+@pytest.mark.parametrize("row_length", [8, 20, 32, 100])
+def test_real_shards_cut_anew_hold_every_document(
+    tiny_shards: Path, tmp_path: Path, row_length: int
+) -> None:
+    """Each unit of the input is a stream of its own with padding at its end."""
+    prepare(
+        PrepareConfig(
+            input=(str(tiny_shards.parent / "corpus"),),
+            output=tmp_path / "shards",
+            tokenizer=str(tiny_shards / "tokenizer"),
+            row_length=16,
+            validation_fraction=0.0,
+            unit_bytes=500,
+            workers=1,
+        )
+    )
+    as_prepared = ShardSet.open(tmp_path / "shards")
+    shards = ShardSet.open(tmp_path / "shards", row_length=row_length)
+    assert len(shards.shards) > 2
+    info = shards.manifest.tokenizer
+    documents = [
+        [
+            ids.tolist()
+            for ids in unpack(
+                [part.gather(np.arange(part.rows))], eos_id=info.eos_id, pad_id=info.pad_id
+            )
+        ]
+        for part in (as_prepared, shards)
+    ]
+    assert documents[0] == documents[1] and len(documents[0]) == 20
+    rows = shards.gather(np.arange(shards.rows))
+    assert (rows[:, 0] != info.pad_id).all()
+    assert shards.tokens == as_prepared.tokens == (rows != info.pad_id).sum()
+
+
+def test_the_rows_of_the_preparation_are_not_cut_anew(tmp_path: Path) -> None:
+    table = make_set(tmp_path, (5, 1), padding=(3, 0))
+    shards = ShardSet.open(tmp_path, row_length=LENGTH)
+    assert np.array_equal(shards.gather(np.arange(6)), table)
+    assert shards.fingerprint == shards.manifest.fingerprint == ShardSet.open(tmp_path).fingerprint
+
+
+def test_a_fingerprint_tells_the_row_length(tmp_path: Path) -> None:
+    make_set(tmp_path)
+    lengths = (8, LENGTH, 32)
+    prints = [ShardSet.open(tmp_path, row_length=length).fingerprint for length in lengths]
+    assert len(set(prints)) == 3
+    assert prints[0] == ShardSet.open(tmp_path, row_length=8).fingerprint
+
+
+def test_rows_of_zero_nlp_cannot_be_cut_anew(tmp_path: Path) -> None:
+    make_set(tmp_path, packing="zero_nlp")
+    assert ShardSet.open(tmp_path, row_length=LENGTH).rows == 13
+    told = r"have 16 tokens and, packed by zero_nlp, cannot be cut to 8; use model\.context 16"
+    with pytest.raises(UserError, match=told):
+        ShardSet.open(tmp_path, row_length=8)
 
 
 def test_empty_split_has_no_rows(tmp_path: Path) -> None:
@@ -156,6 +278,11 @@ def test_file_of_another_kind_is_no_shard(tmp_path: Path) -> None:
         Shard(path)
     table = pa.table({"input_ids": [1, 2]})
     with pa.ipc.new_stream(str(path), table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(UserError, match="cannot be opened"):
+        Shard(path)
+    metadata = {"gpt2zh.format": "1", "gpt2zh.row_length": "1", "gpt2zh.tokenizer": HASH}
+    with pa.ipc.new_stream(str(path), table.schema.with_metadata(metadata)) as writer:
         writer.write_table(table)
     with pytest.raises(UserError, match="cannot be opened"):
         Shard(path)

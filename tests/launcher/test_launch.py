@@ -203,8 +203,8 @@ def test_an_error_is_told_once_and_nothing_is_written(tiny_shards: Path, tmp_pat
     assert done.returncode != 0
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert errors == ["error: unknown option --train.epoch; did you mean --train.epochs?"]
-    done = run(command(tiny_shards, tmp_path / "run", "--model.context=64"))
-    assert done.stderr.count("rows of") == 1 and "set model.context 32" in done.stderr
+    done = run(command(tiny_shards, tmp_path / "run", "--train.global-batch=4000"))
+    assert done.stderr.count("training rows") == 1 and "smaller global batch" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

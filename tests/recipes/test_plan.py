@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from data_tools.config import PrepareConfig
-from data_tools.prepare import run as prepare
+from data_tools.prepare.run import run as prepare
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.plan import Plan, announce, describe, make_plan
+from gpt2zh.recipes.announce import announce, describe
+from gpt2zh.recipes.plan import Plan, make_plan
 from gpt2zh.text.tokenizer import load_tokenizer
 from gpt2zh.train import folder
 
@@ -160,7 +161,7 @@ def test_without_held_out_text_a_warning_says_so(
         )
     )
     plan = plan_of(tmp_path / "all", tmp_path / "run")
-    assert plan.held_out is None
+    assert plan.held_out == ()
     capsys.readouterr()
     announce(plan)
     error = capsys.readouterr().err
@@ -323,10 +324,56 @@ def test_a_corpus_smaller_than_one_global_batch(tiny_shards: Path, run: Path) ->
     assert "more text or a smaller global batch" in message
 
 
-def test_rows_of_another_length_than_the_context(tiny_shards: Path, run: Path) -> None:
-    message = refused(tiny_shards, run, model__context=64)
-    assert "have 32 tokens but model.context is 64" in message
-    assert "set model.context 32 or prepare the data with --row-length 64" in message
+@pytest.mark.parametrize("context", [16, 20, 64])
+def test_any_context_is_read_from_the_same_shards(
+    tiny_shards: Path, run: Path, context: int
+) -> None:
+    rows = ShardSet.open(tiny_shards, row_length=context).rows
+    plan = plan_of(tiny_shards, run, model__context=context, train__global_batch=4)
+    assert (plan.training_rows, plan.tokens_per_step) == (rows, 4 * context)
+    assert plan.rows.gather(plan.order.at(0, 4)).shape == (4, context)
+    with_32 = plan_of(tiny_shards, run, train__global_batch=4)
+    assert plan.identity["data"] != with_32.identity["data"]
+    assert with_32.identity["data"] == ShardSet.open(tiny_shards).manifest.fingerprint
+
+
+def test_zero_nlp_rows_of_another_length_than_the_context(
+    tiny_shards: Path, tiny_vocabulary: Path, run: Path, tmp_path: Path
+) -> None:
+    prepare(
+        PrepareConfig(
+            input=(str(tiny_shards.parent / "corpus"),),
+            output=tmp_path / "chunks",
+            tokenizer=str(tiny_vocabulary),
+            row_length=16,
+            packing="zero_nlp",
+        )
+    )
+    message = refused(tmp_path / "chunks", run, model__context=32)
+    assert "have 16 tokens and, packed by zero_nlp, cannot be cut to 32" in message
+    assert "use model.context 16, or prepare with --row-length 32" in message
+    fine = {"model__context": 16, "train__global_batch": 2, "train__micro_batch": 1}
+    assert plan_of(tmp_path / "chunks", run, **fine).rows.row_length == 16
+
+
+def test_a_curriculum_tells_its_steps_and_must_divide_the_context(
+    tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    message = refused(tiny_shards, run, train__curriculum="12:3steps,16:2steps")
+    assert (
+        "sequences of 12 tokens, which do not divide model.context 32; use one of 16, 8" in message
+    )
+    plan = plan_of(tiny_shards, run, train__curriculum="8:3steps,16:2steps", train__steps=6)
+    told = "lengths     8 tokens in steps 1 to 3, 16 tokens in steps 4 to 5, then 32"
+    assert told in describe(plan)
+    assert [plan.length_at(step) for step in (1, 3, 4, 6)] == [8, 8, 16, 32]
+    assert plan.flops_per_token_at(1) < plan.flops_per_token_at(6) == plan.flops_per_token
+    capsys.readouterr()
+    announce(plan)
+    assert "never reaches" not in capsys.readouterr().err
+    announce(plan_of(tiny_shards, run, train__curriculum="8:3steps,16:2steps", train__steps=5))
+    error = capsys.readouterr().err
+    assert "lasts 5 steps but the run only 5: it never reaches the full context of 32" in error
 
 
 def test_a_json_that_contradicts_the_config(tiny_shards: Path, run: Path, tmp_path: Path) -> None:
@@ -388,7 +435,7 @@ def test_several_faults_are_told_in_one_message(shards: Path, run: Path, tmp_pat
         run,
         deepspeed_config=tmp_path / "ds.json",
         model__heads=4,
-        model__context=64,
+        train__curriculum="7:1steps",
         train__global_batch=4000,
     )
     assert "5 faults" in message
@@ -396,7 +443,7 @@ def test_several_faults_are_told_in_one_message(shards: Path, run: Path, tmp_pat
         "model.heads 4",
         "gradient_clipping is 7.0",
         "was altered",
-        "model.context is 64",
+        "sequences of 7 tokens",
         "less than one train.global_batch",
     ):
         assert part in message

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from ranks import run_ranks
 from safetensors.torch import load_file
+
+from gpt2zh.data.shard import ShardSet
 
 pytestmark = pytest.mark.ranks
 
@@ -36,6 +39,7 @@ EXACT = {
 }
 HALF = {f"zero{stage}-fp16": ({"stage": stage}, "fp16") for stage in (0, 1, 2, 3)}
 HALF["zero2-fp16-overflow"] = ({"stage": 2}, "fp16")
+MIXED = "zero1-mixture"  # two corpora, and sequences that grow: the stop lies among those of 16
 
 
 def arguments(
@@ -87,7 +91,7 @@ def losses(run: Path, figure: str = "loss") -> list[tuple[int, float]]:
 
 
 @pytest.fixture(scope="module")
-def exact(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
+def exact(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path, other_shards: Path) -> Path:
     """Every case whole, and stopped then resumed in other processes, on 2 ranks."""
     folder = tmp_path_factory.mktemp("exact")
 
@@ -97,14 +101,27 @@ def exact(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
             for key, (zero, precision) in kinds.items()
         ]
 
+    def mixed(name: str, **more: object) -> list[str]:
+        more |= {"data": f"{tiny_shards}:0.7", "train__curriculum": "8:2steps,16:2steps"}
+        output = folder / MIXED / name
+        return [
+            *arguments(tiny_shards, output, {"stage": 1}, **more),
+            f"--data={other_shards}:0.3",
+        ]
+
     for kinds, fp16 in ((EXACT, False), (HALF, True)):
-        first = cases(kinds, "whole") + cases(kinds, "parts", stop_after=f"{STOP}steps")
+        stop = {"stop_after": f"{STOP}steps"}
+        first = cases(kinds, "whole") + cases(kinds, "parts", **stop)
+        second = cases(kinds, "parts")
+        if not fp16:
+            first += [mixed("whole"), mixed("parts", **stop)]
+            second += [mixed("parts")]
         run_ranks("pretrain_cases.py", 2, {"cases": first, "fp16": fp16})
-        run_ranks("pretrain_cases.py", 2, {"cases": cases(kinds, "parts"), "fp16": fp16})
+        run_ranks("pretrain_cases.py", 2, {"cases": second, "fp16": fp16})
     return folder
 
 
-@pytest.mark.parametrize("case", [*EXACT, *HALF])
+@pytest.mark.parametrize("case", [*EXACT, *HALF, MIXED])
 def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(exact: Path, case: str) -> None:
     whole = tensors(exact / case / "whole" / f"checkpoint-{STEPS}")
     parts = tensors(exact / case / "parts" / f"checkpoint-{STEPS}")
@@ -115,6 +132,24 @@ def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(exact: Path, case:
     assert not different
     assert losses(exact / case / "whole") == losses(exact / case / "parts")
     assert [step for step, _ in losses(exact / case / "parts")] == list(range(1, STEPS + 1))
+
+
+def test_a_mixture_tells_the_passes_through_each_corpus_and_its_losses(exact: Path) -> None:
+    run = exact / MIXED / "parts"
+    assert [length for _, length in losses(run, "length")] == [8, 8, 16, 16, 32, 32, 32]
+    config = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    sizes = [ShardSet.open(Path(text[:-4]), row_length=32).rows for text in config["data"]]
+    lines = list(map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines()))
+    last = [line for line in lines if line["kind"] == "train"][-1]
+    read = {name: epochs for name, epochs in last.items() if name.startswith("epoch/")}
+    assert [name.rpartition("/")[2] for name in read] == ["shards", "shards"]
+    counts = [epochs * rows for epochs, rows in zip(read.values(), sizes, strict=True)]
+    assert sum(counts) == pytest.approx(8 * STEPS) and 0.6 < counts[0] / sum(counts) < 0.8
+    validation = [line for line in lines if line["kind"] == "validation"][-1]
+    each = [value for name, value in validation.items() if name.startswith("loss/")]
+    assert len(each) == 2 and min(each) < validation["loss"] < max(each)
+    bits = [v for name, v in validation.items() if name.startswith("bits_per_character/")]
+    assert min(bits) < validation["bits_per_character"] < max(bits)
 
 
 def test_steps_that_overflow_fp16_are_skipped_and_counted(exact: Path) -> None:

@@ -102,8 +102,8 @@ def test_killed_in_every_phase_it_ends_with_the_same_bytes(
     for number, happened in enumerate(phases.values()):
         workers = str(1 + number % 2)
         killed += kill_when(command(corpus, tmp_path / "out", "--workers", workers), happened)
-    partial.mkdir(exist_ok=True)
-    (partial / "documents-00003.parquet.1.tmp").write_bytes(b"half")
+        if (partial / "work").exists():
+            (partial / "documents-00003.parquet.1.tmp").write_bytes(b"half")
     succeed(command(corpus, tmp_path / "out", "--workers", "2"))
     assert killed >= 4
     assert all_bytes(tmp_path / "out") == whole

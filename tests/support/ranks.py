@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-WORKERS = Path(__file__).parent / "workers"
+WORKERS = Path(__file__).parent.parent / "workers"
 
 
 def run_ranks(worker: str, ranks: int, payload: object, *, timeout: float = 300.0) -> str:

@@ -1,0 +1,92 @@
+"""What a plan tells before the run: sizes, steps and costs, and what is worth a second thought."""
+
+from __future__ import annotations
+
+from gpt2zh.config import deepspeed
+from gpt2zh.dist.logs import say, warn
+from gpt2zh.recipes.plan import Plan
+
+MANY_EPOCHS = 4
+"""Up to so many passes, reading text again teaches about as much as new text (arXiv 2305.16264)."""
+
+
+def announce(plan: Plan) -> None:
+    """Print the plan and what is worth knowing before the wait."""
+    say(plan.world, describe(plan))
+    accumulated = plan.resolved["gradient_accumulation_steps"]
+    half = plan.config.train.precision
+    if half != "fp32" and deepspeed.zero_stage(plan.resolved) == 0 and accumulated > 1:
+        warn(
+            plan.world,
+            f"ZeRO 0 adds up the gradients of {accumulated} micro-batches in {half}, which loses "
+            "the small ones; stage 1 adds them in fp32: --deepspeed_config ds_configs/zero1.json",
+        )
+    if not plan.held_out:
+        warn(
+            plan.world,
+            f"{' '.join(plan.config.data)}: there are no validation rows, so nothing is validated; "
+            "prepare with a larger --validation-fraction",
+        )
+    before = plan.config.train.curriculum.steps
+    if before >= plan.steps:
+        warn(
+            plan.world,
+            f"train.curriculum lasts {before:,} steps but the run only {plan.steps:,}: it never "
+            f"reaches the full context of {plan.config.model.context}; shorten it",
+        )
+    if len(plan.corpora) == 1:
+        return  # its passes are what train.epochs or train.steps ask for
+    for name, epochs in plan.epochs_at_end.items():
+        if epochs > MANY_EPOCHS:
+            warn(
+                plan.world,
+                f"{name} will be read {epochs:.1f} times; beyond {MANY_EPOCHS} repeated "
+                "text teaches ever less: lower its weight, train fewer steps or add to its text",
+            )
+
+
+def describe(plan: Plan) -> str:
+    """The plan for a reader: sizes, steps and costs."""
+    config, world = plan.config, plan.world
+    model, train = config.model, config.train
+    zero = deepspeed.zero_stage(plan.resolved)
+    accumulation = plan.resolved["gradient_accumulation_steps"]
+    held_out = sum(corpus.held_out.rows for corpus in plan.corpora if corpus.held_out)
+    start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
+    return "\n".join(
+        (
+            f"run         {config.output}: {start}",
+            f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
+            f"vocabulary {plan.vocabulary:,} ({plan.tokenizer.vocab_size:,} used): "
+            f"{plan.parameters / 1e6:,.2f} M parameters, "
+            f"{plan.flops_per_token / 1e9:.4f} GFLOPs per token",
+            f"data        {plan.training_rows:,} training rows "
+            f"({plan.training_rows * model.context:,} tokens), {held_out:,} validation rows",
+            *(_describe_corpora(plan) if len(plan.corpora) > 1 else ()),
+            f"batch       {train.global_batch} rows = {plan.tokens_per_step:,} tokens per step "
+            f"({world.size} ranks x {train.micro_batch} rows x {accumulation} accumulated)",
+            f"steps       {plan.steps:,} "
+            f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
+            *(_describe_lengths(plan) if train.curriculum.stages else ()),
+            f"engine      ZeRO {zero}, {train.precision}",
+        )
+    )
+
+
+def _describe_corpora(plan: Plan) -> list[str]:
+    """Weight, size and passes of each corpus, one line each."""
+    total = sum(corpus.weight for corpus in plan.corpora)
+    return [
+        f"            {corpus.name}: {corpus.weight / total:.1%} of the tokens, from "
+        f"{corpus.train.rows:,} rows, read {plan.epochs_at_end[corpus.name]:.2f} times by the end"
+        for corpus in plan.corpora
+    ]
+
+
+def _describe_lengths(plan: Plan) -> list[str]:
+    """Which sequences are trained on when."""
+    text, begin = [], 1
+    for length, steps in plan.config.train.curriculum.stages:
+        text.append(f"{length} tokens in steps {begin:,} to {begin + steps - 1:,}")
+        begin += steps
+    return [f"lengths     {', '.join(text)}, then {plan.config.model.context}"]

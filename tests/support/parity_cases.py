@@ -1,0 +1,52 @@
+"""Texts on which encoders are compared, by the functions of benchmarks/parity.py."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from gpt2zh.text.spans import SpanEncoder
+from gpt2zh.text.tokenizer import TextTokenizer
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "parity.py"
+SHARED = ROOT.parent / "shared" / "data"
+
+_spec = importlib.util.spec_from_file_location("parity", SCRIPT)
+assert _spec and _spec.loader
+parity = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(parity)
+
+
+def check_parity(encoder: SpanEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> None:
+    """Fail with the first difference from Hugging Face's ids."""
+    assert texts
+    report = parity.compare_all(encoder, tokenizer, texts)
+    assert report["first_difference"] is None, report
+
+
+def fuzz(tokenizer: TextTokenizer, count: int, *, seed: int = 0) -> list[str]:
+    """Return random strings, with tokens of the vocabulary in them."""
+    vocabulary = sorted(tokenizer._backend.get_vocab(with_added_tokens=True))
+    return list(islice(parity.fuzz(seed, vocabulary), count))
+
+
+def points_in_context() -> Iterator[list[str]]:
+    """Yield every code point of the first plane and some of the others, in each context."""
+    basic = [*range(0xD800), *range(0xE000, 0x10000)]
+    points = [
+        *basic,
+        *range(0x10000, 0x110000, 131),
+        *range(0x1F300, 0x1F700),
+        *range(0x1D100, 0x1D200),
+    ]
+    for context in ("{0}", "a{0}a", "的{0}的", "{0}{0}", " {0}", "{0}\n"):
+        yield [context.format(chr(point)) for point in points]
+
+
+def encode(encoder: SpanEncoder, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each text."""
+    found: list[list[int]] = parity.encode(encoder, texts)
+    return found
