@@ -6,11 +6,9 @@ complete before is found and kept.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from data_tools import outcome
 from data_tools.clean.cleaner import Cleaner
@@ -37,7 +35,7 @@ from data_tools.prepare.request import (
     new_sources,
 )
 from data_tools.prepare.settle import has_draft, is_finished, settle
-from data_tools.prepare.workers import run_units
+from data_tools.prepare.workers import Advance, Begin, Task, Workers
 from data_tools.progress import Progress
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from gpt2zh.config.errors import UserError
@@ -50,6 +48,7 @@ def run(config: PrepareConfig) -> None:
     """Prepare a folder of shards, or a part of one, and print what is in it."""
     begun = time.monotonic()
     check_options(config)
+    workers = Workers(config.workers)
     place = Place(config.output)
     if place.manifest.exists():  # killed while it got its name
         put_in_place(place)
@@ -73,12 +72,16 @@ def run(config: PrepareConfig) -> None:
         check_space(config.output, sources, tokenizer)
     place.create()
     name = f"part-{config.part}-of-{config.parts}" if config.part else "prepare"
-    with room_needed(config.output), only_one(place.lock(name), "preparing"):
+    with (
+        workers,
+        room_needed(config.output),
+        only_one(place.lock(name), "preparing"),
+    ):
         plan = settle(config, place, tokenizer, sources, base)
         if config.overwrite:
             place.replacing.touch()
         mine = _units_of(plan, config)
-        _make_drafts(plan, place, mine, config.workers)
+        _make_drafts(plan, place, mine, workers)
         if config.part:
             print(
                 f"part {config.part} of {config.parts} is done: {len(mine)} of {len(plan.units)} "
@@ -87,7 +90,7 @@ def run(config: PrepareConfig) -> None:
                 f"python -m data_tools finish {config.output}"
             )
             return
-        manifest = _complete(plan, place, base, config.workers)
+        manifest = _complete(plan, place, base, workers)
     _tell(manifest, config.output, begun)
 
 
@@ -105,9 +108,9 @@ def finish(config: FinishConfig) -> None:
         )
     plan = read_plan(place.plan)
     base = read_manifest(config.shards) if plan.base else None
-    with room_needed(config.shards):
+    with Workers(config.workers) as workers, room_needed(config.shards):
         _check_drafts(plan, place)
-        manifest = _complete(plan, place, base, config.workers)
+        manifest = _complete(plan, place, base, workers)
     _tell(manifest, config.shards, begun)
 
 
@@ -116,7 +119,7 @@ def _units_of(plan: Plan, config: PrepareConfig) -> list[Unit]:
     return list(plan.units[config.part - 1 :: config.parts] if config.part else plan.units)
 
 
-def _make_drafts(plan: Plan, place: Place, units: Sequence[Unit], workers: int) -> None:
+def _make_drafts(plan: Plan, place: Place, units: Sequence[Unit], workers: Workers) -> None:
     """Make the drafts that are missing."""
     missing = [
         unit
@@ -129,7 +132,7 @@ def _make_drafts(plan: Plan, place: Place, units: Sequence[Unit], workers: int) 
     _go_through(_draft_task, _begin_drafts, plan, place, units, missing, workers, "preparing")
 
 
-def _complete(plan: Plan, place: Place, base: Manifest | None, workers: int) -> Manifest:
+def _complete(plan: Plan, place: Place, base: Manifest | None, workers: Workers) -> Manifest:
     """From drafts to shards under their final name."""
     with only_one(place.lock("finish"), "finishing"):
         config = config_of(plan, place.output)
@@ -150,24 +153,23 @@ def _complete(plan: Plan, place: Place, base: Manifest | None, workers: int) -> 
 
 
 def _go_through(
-    task: Callable[..., None],
-    begin: Callable[[Path], Any],
+    task: Task,
+    begin: Begin,
     plan: Plan,
     place: Place,
     units: Sequence[Unit],
     missing: Sequence[Unit],
-    workers: int,
+    workers: Workers,
     label: str,
 ) -> None:
     total = sum(unit.bytes for unit in units)
     progress = Progress(label, total)
     try:
-        run_units(
+        workers.run(
             task,
             begin,
             (place.output,),
             [unit.number for unit in missing],
-            workers=workers or len(os.sched_getaffinity(0)),
             progress=progress,
             done=total - sum(unit.bytes for unit in missing),
         )
@@ -177,7 +179,6 @@ def _go_through(
 
 def _begin_drafts(output: Path) -> Kit:
     """Make what a process needs to draft units; everything is found in the place."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core
     place = Place(output)
     plan = read_plan(place.plan)
     config = config_of(plan, output)
@@ -193,7 +194,7 @@ def _begin_drafts(output: Path) -> Kit:
     )
 
 
-def _draft_task(kit: Kit, number: int, advance: Callable[[int], None]) -> None:
+def _draft_task(kit: Kit, number: int, advance: Advance) -> None:
     make_draft(kit, kit.plan.unit(number), advance)
 
 
@@ -203,9 +204,7 @@ def _begin_packing(output: Path) -> tuple[PrepareConfig, Plan, Place]:
     return config_of(plan, output), plan, place
 
 
-def _pack_task(
-    tools: tuple[PrepareConfig, Plan, Place], number: int, advance: Callable[[int], None]
-) -> None:
+def _pack_task(tools: tuple[PrepareConfig, Plan, Place], number: int, advance: Advance) -> None:
     config, plan, place = tools
     pack_unit(config, plan, place, plan.unit(number), advance)
 

@@ -7,114 +7,147 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+from types import TracebackType
 from typing import Any
 
 from data_tools.progress import Progress
 from gpt2zh.config.errors import UserError
 
-Task = Callable[[Any, int, Callable[[int], None]], None]
-"""Does unit `number` with the tools that `begin` made, and tells of bytes done."""
+Advance = Callable[[int], None]
+"""Is told of bytes of input as they are done."""
+Task = Callable[[Any, int, Advance], None]
+"""Does one unit with the tools that a `Begin` made."""
+Begin = Callable[..., Any]
+"""Makes what a process needs for its units, once; as `Task`, a function of a module."""
 
-_kit: Any = None
+_tools: dict[Begin, Any] = {}
 _counter: Any = None
 
 
-def run_units(
-    task: Task,
-    begin: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    numbers: Sequence[int],
-    *,
-    workers: int,
-    progress: Progress,
-    done: int,
-) -> None:
-    """Run a task for every unit.
+class Workers:
+    """A number of processes, or this one alone; use it as a context.
 
-    Args:
-        task: What to do; a function of a module, for processes find it by name.
-        begin: Makes what a process needs for its tasks, once.
-        arguments: Given to `begin`.
-        numbers: The units.
-        workers: Processes; with one, all is done in this one.
-        progress: Told of bytes done.
-        done: Bytes done before.
-
-    Raises:
-        UserError: What a task raised; a process that was killed.
+    A server process imports what the workers need while the work is still planned, and they are
+    forked from it: a second less for each of them, and no fork of a process that has threads.
     """
-    if workers == 1 or len(numbers) < 2:
-        _run_here(task, begin(*arguments), numbers, progress, done)
-    else:
-        _run_processes(task, begin, arguments, numbers, workers, progress, done)
 
+    def __init__(self, count: int) -> None:
+        """Begin to get ready.
 
-def _run_here(task: Task, kit: Any, numbers: Sequence[int], progress: Progress, done: int) -> None:
-    for number in numbers:
+        Args:
+            count: Processes; 0 takes one for each core that may be used.
+        """
+        self._count = count or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+        # There is a process for each core, so their libraries shall not start threads.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        if self._count > 1:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            forkserver.set_forkserver_preload(["data_tools.prepare.warm"])
+            forkserver.ensure_running()
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            progress.show(done)
+    def __enter__(self) -> Workers:
+        """Return itself; processes begin with the first work."""
+        return self
 
-        task(kit, number, advance)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        """Wait for the units in work, and leave out those that wait."""
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def run(
+        self,
+        task: Task,
+        begin: Begin,
+        arguments: tuple[Any, ...],
+        numbers: Sequence[int],
+        *,
+        progress: Progress,
+        done: int,
+    ) -> None:
+        """Run a task for every unit.
 
-def _run_processes(
-    task: Task,
-    begin: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    numbers: Sequence[int],
-    workers: int,
-    progress: Progress,
-    done: int,
-) -> None:
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    counter = context.Value("q", 0)
-    with ProcessPoolExecutor(
-        min(workers, len(numbers)),
-        mp_context=context,
-        initializer=_begin_process,
-        initargs=(begin, arguments, counter, os.getpid()),
-    ) as pool:
-        futures: list[Future[None]] = [pool.submit(_do, task, number) for number in numbers]
-        pending = set(futures)
+        Args:
+            task: What to do.
+            begin: Makes the tools for it.
+            arguments: Given to `begin`.
+            numbers: The units.
+            progress: Told of bytes done.
+            done: Bytes done before.
+
+        Raises:
+            UserError: What a task raised; a process that was killed.
+        """
+        if self._count > 1 and len(numbers) > 1:
+            self._run_there(task, begin, arguments, numbers, progress, done)
+        elif numbers:
+            tools = begin(*arguments)
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                progress.show(done)
+
+            for number in numbers:
+                task(tools, number, advance)
+
+    def _run_there(
+        self,
+        task: Task,
+        begin: Begin,
+        arguments: tuple[Any, ...],
+        numbers: Sequence[int],
+        progress: Progress,
+        done: int,
+    ) -> None:
+        if self._pool is None:
+            context = multiprocessing.get_context("forkserver")
+            self._bytes = context.Value("q", 0)
+            self._pool = ProcessPoolExecutor(
+                min(self._count, len(numbers)),
+                mp_context=context,
+                initializer=_begin_process,
+                initargs=(self._bytes,),
+            )
+        self._bytes.value = 0
         try:
+            pending = {self._pool.submit(_do, task, begin, arguments, number) for number in numbers}
             while pending:
                 finished, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
-                progress.show(done + counter.value)
+                progress.show(done + self._bytes.value)
                 for future in finished:
                     future.result()
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker process was killed, perhaps for want of memory; what is complete is "
-                f"kept: give the same command again, with fewer --workers (now {workers}) if it "
-                "happens again"
+                f"kept: give the same command again, with fewer --workers (now {self._count}) if "
+                "it happens again"
             ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin_process(
-    begin: Callable[..., Any], arguments: tuple[Any, ...], counter: Any, parent: int
-) -> None:
-    global _kit, _counter
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def _begin_process(counter: Any) -> None:
+    global _counter
     _counter = counter
-    _kit = begin(*arguments)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent was killed; nobody else would."""
-    while os.getppid() == parent:
+def _end_with(server: int) -> None:
+    """End this process when the server that forked it is gone, as it is when the user's is."""
+    while os.getppid() == server:
         time.sleep(0.3)
     os._exit(1)
 
 
-def _do(task: Task, number: int) -> None:
-    task(_kit, number, _advance)
+def _do(task: Task, begin: Begin, arguments: tuple[Any, ...], number: int) -> None:
+    if begin not in _tools:
+        _tools.clear()  # of the phase before
+        _tools[begin] = begin(*arguments)
+    task(_tools[begin], number, _advance)
 
 
 def _advance(count: int) -> None:

@@ -55,6 +55,7 @@ def is_builtin_bpe(backend: Tokenizer) -> bool:
         and not model["continuing_subword_prefix"]
         and not model["end_of_word_suffix"]
         and all(byte in model["vocab"] for byte in _BYTES)
+        and max(model["vocab"].values()) + 1 < 1 << 32 - CLASS_BITS
         # So that bytes never merge, and no text merges to one.
         and not set(_BYTES) & {part for a, b in model["merges"] for part in (a, b, a + b)}
         and backend.encode_special_tokens

@@ -10,7 +10,7 @@ from gpt2zh.text.kernels.compiled import compiled
 
 POINTS = 1 << 21
 """Length of a table by code point that no four bytes, valid or not, can leave."""
-PAGE_BITS = 6
+PAGE_BITS = 4
 """Tables by code point are filled in pages of this many bits."""
 
 
