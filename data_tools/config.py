@@ -20,7 +20,7 @@ class PrepareConfig(CleanConfig, InputConfig):
     tokenizer: str = "builtin"
     """builtin, bert-base-chinese, a BERT vocab.txt, or a folder with a tokenizer.json."""
     row_length: int = 512
-    """Tokens per row; the context length of the model that will be trained."""
+    """Tokens per row. Under full packing, training can read the rows in any other length."""
     packing: Literal["full", "zero_nlp"] = "full"
     """full: documents follow one another, each closed by eos, nothing is dropped. zero_nlp: only
     whole chunks of [CLS] row_length-2 [SEP] of each document, the rest is dropped and counted."""
