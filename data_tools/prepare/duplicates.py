@@ -32,13 +32,14 @@ def repeated(hashes: Callable[[], Iterable[np.ndarray]], documents: int) -> np.n
             found.append(some[inside])
             places.append(inside + begin)
             begin += len(some)
-        if found:
-            copies[_all_but_first(np.concatenate(found), np.concatenate(places))] = True
+        copies[_all_but_first(np.concatenate(found), np.concatenate(places))] = True
     return copies
 
 
 def _all_but_first(keys: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the places of all but the first of equal keys."""
+    if not len(keys):
+        return places
     order = np.argsort(keys)  # not stable, but several times faster; few keys have an equal
     keys = keys[order]
     equal = keys[1:] == keys[:-1]
