@@ -77,7 +77,7 @@ def pack_unit(
     """
     tokenizer = plan.tokenizer
     record = read_draft(place, unit.number)
-    ids = _tokens_of(place, unit.number, record, token_dtype(tokenizer.vocab_size))
+    dtype = token_dtype(tokenizer.vocab_size)
     fates = np.fromfile(place.fates(unit.number), np.uint8)
     writers = {
         name: SplitWriter(place.path, f"{name}-{unit.number:05d}", config, tokenizer, unit.number)
@@ -86,8 +86,10 @@ def pack_unit(
     sources: dict[int, dict[str, Any]] = {}
     table_path = place.path / f"documents-{unit.number:05d}.parquet"
     with whole_file(table_path, is_durable=True) as file, table_writer(file, DOCUMENTS) as table:
-        for begin, end, batch, tokens in _batches(place.draft(unit.number, "documents"), ids):
-            fate = fates[begin:end]
+        begin = 0
+        for batch, tokens in _read_draft(place, unit.number, record["digest"], dtype):
+            fate = fates[begin : begin + len(batch)]
+            begin += len(batch)
             _deal(batch, tokens, fate == STAYS, writers)
             _account(batch, fate, sources)
             stays = batch.filter(arrow_column(fate == STAYS))
@@ -176,27 +178,31 @@ class SplitWriter:
         self._rows -= count
 
 
-def _tokens_of(place: Place, unit: int, record: dict[str, Any], dtype: np.dtype) -> np.ndarray:
-    """Map the tokens of a draft, after a look whether they are what was written."""
-    path = place.draft(unit, "tokens")
-    ids = np.memmap(path, dtype, "r") if record["tokens"] else np.empty(0, dtype)
-    if xxhash.xxh3_128_hexdigest(ids.data) != record["digest"]:
+def _read_draft(
+    place: Place, unit: int, said: str, dtype: np.dtype
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Yield some documents at a time, and their tokens.
+
+    Raises:
+        UserError: At the end, if the tokens are not those that were written; nothing of the unit
+            has been recorded yet. Its draft is removed.
+    """
+    table = pq.ParquetFile(place.draft(unit, "documents"))
+    digest = xxhash.xxh3_128()
+    with place.draft(unit, "tokens").open("rb") as file:
+        for group in range(table.num_row_groups):
+            for batch in table.read_row_group(group).to_batches():
+                count = int(numpy_column(batch["tokens"]).sum(dtype=np.int64))
+                tokens = np.fromfile(file, dtype, count)
+                digest.update(tokens.data)
+                if len(tokens) == count:
+                    yield batch, tokens
+    if digest.hexdigest() != said:
         place.draft(unit, "json").unlink()
         raise UserError(
-            f"{path} was damaged after it was written; it has been discarded, give the same "
-            "command again to make it anew"
+            f"{place.draft(unit, 'tokens')} was damaged after it was written; it has been "
+            "discarded, give the same command again to make it anew"
         )
-    return ids
-
-
-def _batches(path: Path, ids: np.ndarray) -> Iterator[tuple[int, int, pa.RecordBatch, np.ndarray]]:
-    """Yield some documents at a time: their first and last number, their lines, their tokens."""
-    begin = first = 0
-    for batch in pq.ParquetFile(path).iter_batches(_BATCH):
-        end = begin + batch.num_rows
-        last = first + int(numpy_column(batch["tokens"]).sum(dtype=np.int64))
-        yield begin, end, batch, ids[first:last]
-        begin, first = end, last
 
 
 def _deal(
