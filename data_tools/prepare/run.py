@@ -39,7 +39,7 @@ from data_tools.prepare.workers import Advance, Begin, Task, Workers
 from data_tools.progress import Progress
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from gpt2zh.config.errors import UserError
-from gpt2zh.data.manifest import Manifest, read_manifest
+from gpt2zh.data.manifest import MANIFEST, Manifest, read_manifest
 from gpt2zh.text.spans import make_encoder
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -101,6 +101,9 @@ def finish(config: FinishConfig) -> None:
     if place.manifest.exists():  # killed while it got its name
         put_in_place(place)
         return _tell(read_manifest(config.shards), config.shards, begun)
+    if not place.plan.exists() and (config.shards / MANIFEST).is_file():
+        print(f"{config.shards} is complete; nothing to do")
+        return
     if not place.plan.exists():
         raise UserError(
             f"{place.path} holds no preparation to finish; make its parts with `python -m "
