@@ -69,7 +69,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch) 
         ("datasketch", "--near-duplicates drop"),
     ):
         (fault,) = (fault for fault in faults if package in fault)
-        assert fault.startswith(f"{flag} needs") and "pip install '.[clean]'" in fault
+        assert fault.startswith(f"{flag} needs") and "pip install -e '.[clean]'" in fault
     assert clean_faults(CleanConfig(min_han=0.5, max_repetition=0.3, normalise="nfc")) == []
 
 
