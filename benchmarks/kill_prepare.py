@@ -117,7 +117,7 @@ def phase_of(output: Path) -> str:
         return "putting in place" if (partial / "manifest.json").exists() else "planning"
     if (partial / "manifest.json").exists():
         return "putting in place"
-    if not (partial / "work" / "drafts" / "decided").exists():
+    if not (partial / "work" / "drafts" / "decided.json").exists():
         return "drafting"
     return "packing"
 

@@ -13,9 +13,7 @@ def is_installed(package: str) -> bool:
 
 def missing_fault(flag: str, package: str) -> str:
     """Return the sentence for an option whose package is not installed."""
-    return (
-        f"{flag} needs the package {package}, which is not installed; pip install -e '.[clean]'"
-    )
+    return f"{flag} needs the package {package}, which is not installed; pip install -e '.[clean]'"
 
 
 def version(package: str) -> str:

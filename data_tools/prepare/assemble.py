@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from data_tools.config import PrepareConfig
@@ -76,6 +79,7 @@ def seal(manifest: Manifest, plan: Plan, place: Place, base: Manifest | None) ->
     extras += [
         replace(describe_file(path), file=f"{TOKENIZER_DIR}/{path.name}") for path in tokenizer
     ]
+    place.appending.unlink(missing_ok=True)
     if base:
         place.appending.touch()
     write_manifest(place.path, replace(manifest, extras=tuple(extras)))
@@ -90,7 +94,6 @@ def put_in_place(place: Place) -> None:
     if place.appending.exists():
         return _put_into_output(place)
     output = place.output
-    aside = output.with_name(f"{output.name}.replaced")
     shutil.rmtree(place.work, ignore_errors=True)
     place.sweep()
     if output.exists() and any(output.iterdir()):
@@ -99,11 +102,17 @@ def put_in_place(place: Place) -> None:
                 f"output {output} appeared while {place.path} was made; move one of them to "
                 "another name"
             )
-        shutil.rmtree(aside, ignore_errors=True)
-        output.replace(aside)
+        output.replace(tempfile.mkdtemp(prefix=_aside(output), dir=output.parent))
     place.replacing.unlink(missing_ok=True)
+    place.release_name()
     place.path.replace(output)
-    shutil.rmtree(aside, ignore_errors=True)
+    for aside in output.parent.glob(f"{glob.escape(_aside(output))}*"):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(output: Path) -> str:
+    """Return how the name of an output begins that is being replaced."""
+    return f".{output.name}.replaced-by-prepare."
 
 
 def _put_into_output(place: Place) -> None:

@@ -6,6 +6,7 @@ the shards that are appended to first. The answer is one byte per document in a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,8 @@ def decide(config: PrepareConfig, plan: Plan, place: Place, base: Manifest | Non
     Raises:
         UserError: Near duplicates shall be found among shards that have no keys of theirs.
     """
-    marker = place.drafts / "decided"
-    if marker.exists():
+    said = json.loads(place.decided.read_text("utf-8")) if place.decided.exists() else {}
+    if said.get("plan") == plan.identity:
         return
     known = [*_old(place.output, base, config), *_new(plan, place)]
     documents = sum(some.documents for some in known)
@@ -69,13 +70,11 @@ def decide(config: PrepareConfig, plan: Plan, place: Place, base: Manifest | Non
     if config.near_duplicates != "keep":
         near = _near(config, known, fates, old)
         fates[old:][near[old:]] = IS_NEAR
-    begin = 0
-    for some in known:
-        if not some.is_old:
-            with whole_file(place.fates(some.unit)) as file:
-                file.write(fates[begin : begin + some.documents].tobytes())
-        begin += some.documents
-    write_whole(marker, plan.identity)
+    with whole_file(place.fates, is_durable=True) as file:
+        file.write(fates.tobytes())
+    begins = np.cumsum([0, *(some.documents for some in known)]).tolist()
+    units = {some.unit: begin for some, begin in zip(known, begins, strict=False)}
+    write_whole(place.decided, json.dumps({"plan": plan.identity, "begins": units}))
 
 
 def _near(config: PrepareConfig, known: Sequence[Known], fates: np.ndarray, old: int) -> np.ndarray:

@@ -45,6 +45,8 @@ TABLE = pa.schema(
         ("validation", pa.bool_()),
     ]
 )
+_GROUP = 1 << 16  # documents of a group in a table, which are packed at once
+_TOKENS_LIKE_A_DOCUMENT = 64  # so that long documents make small groups: 4 M tokens at most
 _UNKNOWN_KEPT = 1000  # texts of which a record tells how often they were unknown
 
 
@@ -95,17 +97,18 @@ def make_draft(kit: Kit, unit: Unit, advance: Callable[[int], None]) -> None:
         def create(kind: str) -> IO[bytes]:
             return stack.enter_context(whole_file(kit.place.draft(unit.number, kind)))
 
-        writer = _Writer(kit, create)
+        writer = _Writer(kit, create, stack)
         tallies = [
             (piece.source, _draft_piece(kit, piece, writer, advance)) for piece in unit.pieces
         ]
-        writer.close()
+        writer.finish()
     unknown = most_common(kit.encoder.unknown, _UNKNOWN_KEPT)
     record = {
         "plan": kit.plan.identity,
         "documents": writer.documents,
         "tokens": writer.tokens,
         "digest": writer.digest.hexdigest(),
+        "sizes": {kind: kit.place.draft(unit.number, kind).stat().st_size for kind in writer.kinds},
         "unknown": unknown,
         "pieces": [{"source": source, **asdict(tally)} for source, tally in tallies],
     }
@@ -133,11 +136,18 @@ def most_common(counts: Counter[str], limit: int) -> dict[str, int]:
 class _Writer:
     """Appends blocks of documents to the files of a draft."""
 
-    def __init__(self, kit: Kit, create: Callable[[str], IO[bytes]]) -> None:
-        self._tokens = create("tokens")
-        self._table = table_writer(create("documents"), TABLE)
-        self.set_aside = create("set_aside")
-        self._bands = create("bands") if kit.signer else None
+    def __init__(
+        self, kit: Kit, create: Callable[[str], IO[bytes]], stack: contextlib.ExitStack
+    ) -> None:
+        self.kinds = ["tokens", "documents", "set_aside", *(["bands"] if kit.signer else [])]
+        files = {kind: create(kind) for kind in self.kinds}
+        self._tokens = files["tokens"]
+        # The stack closes it before its file, also after an error.
+        self._table = stack.enter_context(table_writer(files["documents"], TABLE))
+        self.set_aside = files["set_aside"]
+        self._bands = files.get("bands")
+        self._waiting: list[pa.RecordBatch] = []
+        self._size = 0
         self.documents = 0
         self.tokens = 0
         self.digest = xxhash.xxh3_128()
@@ -145,14 +155,21 @@ class _Writer:
     def add(self, ids: np.ndarray, table: pa.RecordBatch, bands: np.ndarray | None) -> None:
         self._tokens.write(ids.data)
         self.digest.update(ids.data)
-        self._table.write_batch(table)
+        self._waiting.append(table)
+        self._size += table.num_rows + len(ids) // _TOKENS_LIKE_A_DOCUMENT
+        if self._size >= _GROUP:
+            self.finish()
         if self._bands is not None and bands is not None:
             self._bands.write(np.ascontiguousarray(bands).data)
         self.documents += table.num_rows
         self.tokens += len(ids)
 
-    def close(self) -> None:
-        self._table.close()
+    def finish(self) -> None:
+        """Write the lines that wait as one group: many small ones would be slow to read."""
+        if self._waiting:
+            self._table.write_table(pa.Table.from_batches(self._waiting))
+        self._waiting = []
+        self._size = 0
 
 
 def _draft_piece(kit: Kit, piece: Piece, writer: _Writer, advance: Callable[[int], None]) -> Tally:
@@ -212,8 +229,12 @@ def _list_set_aside(items: tuple[SetAside, ...], path: Path, tally: Tally, file:
 
 
 def _check_unchanged(source: SourceFile) -> None:
-    status = source.path.stat()
-    if (status.st_size, status.st_mtime_ns) != (source.bytes, source.mtime_ns):
+    try:
+        status = source.path.stat()
+        found = (status.st_size, status.st_mtime_ns)
+    except OSError:
+        found = (0, 0)
+    if found != (source.bytes, source.mtime_ns):
         raise UserError(
             f"{source.path} was changed while it was read; leave the input alone until the "
             "preparation is done, then give the same command again"

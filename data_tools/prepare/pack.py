@@ -78,7 +78,8 @@ def pack_unit(
     tokenizer = plan.tokenizer
     record = read_draft(place, unit.number)
     dtype = token_dtype(tokenizer.vocab_size)
-    fates = np.fromfile(place.fates(unit.number), np.uint8)
+    begins = json.loads(place.decided.read_text("utf-8"))["begins"]
+    fates = np.fromfile(place.fates, np.uint8, record["documents"], offset=begins[str(unit.number)])
     writers = {
         name: SplitWriter(place.path, f"{name}-{unit.number:05d}", config, tokenizer, unit.number)
         for name in (TRAIN, VALIDATION)
@@ -103,7 +104,7 @@ def pack_unit(
     finished = {"plan": plan.identity, "unit": asdict(entry), "splits": splits, "sources": sources}
     write_whole(place.unit(unit.number), json.dumps(finished))
     for path in place.drafts.glob(f"{unit.number:05d}.*"):
-        if path.suffix in (".tokens", ".documents", ".bands", ".fates"):
+        if path.suffix in (".tokens", ".documents", ".bands"):
             path.unlink()
     advance(unit.bytes)
 
@@ -225,18 +226,25 @@ def _deal(
 
 def _account(batch: pa.RecordBatch, fate: np.ndarray, sources: dict[int, dict[str, Any]]) -> None:
     """Add to each source what becomes of its documents."""
-    owners = numpy_column(batch["source"])
+    owners, group = np.unique(numpy_column(batch["source"]), return_inverse=True)
     sizes = {name: numpy_column(batch[name]) for name in ("bytes", "characters", "tokens")}
-    for owner in np.unique(owners).tolist():
-        account = sources.setdefault(owner, {"fates": {}, "characters": 0, "tokens": 0})
-        for code, name in ((STAYS, KEPT), (IS_EXACT, EXACT), (IS_NEAR, NEAR)):
-            hit = (owners == owner) & (fate == code)
-            count = account["fates"].setdefault(name, {"documents": 0, "bytes": 0})
-            count["documents"] += int(hit.sum())
-            count["bytes"] += int(sizes["bytes"][hit].sum())
-            if code == STAYS:
-                for what in ("characters", "tokens"):
-                    account[what] += int(sizes[what][hit].sum(dtype=np.int64))
+
+    def add_up(hit: np.ndarray, weights: np.ndarray | None = None) -> list[int]:
+        chosen = None if weights is None else weights[hit]
+        return np.bincount(group[hit], chosen, len(owners)).astype(np.int64).tolist()
+
+    for owner in owners.tolist():
+        sources.setdefault(owner, {"fates": {}, "characters": 0, "tokens": 0})
+    for code, name in ((STAYS, KEPT), (IS_EXACT, EXACT), (IS_NEAR, NEAR)):
+        hit = fate == code
+        sums = zip(owners.tolist(), add_up(hit), add_up(hit, sizes["bytes"]), strict=True)
+        for owner, documents, size in sums:
+            count = sources[owner]["fates"].setdefault(name, {"documents": 0, "bytes": 0})
+            count["documents"] += documents
+            count["bytes"] += size
+    for what in ("characters", "tokens"):
+        for owner, total in zip(owners.tolist(), add_up(fate == STAYS, sizes[what]), strict=True):
+            sources[owner][what] += total
 
 
 def _keep_bands(place: Place, unit: int, fates: np.ndarray) -> FileEntry | None:

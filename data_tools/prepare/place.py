@@ -6,6 +6,7 @@ complete or carries `.tmp` in its name, so that work that was killed goes on fro
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -18,11 +19,15 @@ from typing import IO
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import MANIFEST, TOKENIZER_DIR
 
+_LOCK = "lock"
+
 
 class Place:
     """Names of everything in `OUT.partial`."""
 
     def __init__(self, output: Path) -> None:
+        if output.is_symlink() or output.name in ("", ".."):
+            output = output.resolve()  # what is renamed is the folder, not a link to it
         self.output = output
         self.path = output.with_name(output.name + ".partial")
         self.work = self.path / "work"
@@ -46,9 +51,15 @@ class Place:
         """Return the name of the record that makes a unit finished."""
         return self.units / f"{unit:05d}.json"
 
-    def fates(self, unit: int) -> Path:
-        """Return the name of the list of what becomes of each document of a unit."""
-        return self.drafts / f"{unit:05d}.fates"
+    @property
+    def fates(self) -> Path:
+        """The list of what becomes of each document of all units, a byte each."""
+        return self.drafts / "fates"
+
+    @property
+    def decided(self) -> Path:
+        """Says where in the list each unit begins; written last."""
+        return self.drafts / "decided.json"
 
     def lock(self, name: str) -> Path:
         """Return the name of a lock."""
@@ -69,14 +80,64 @@ class Place:
                 "folder that you may write"
             ) from error
 
+    def owns(self, path: Path) -> bool:
+        """Tell whether a file lies in the output or in this folder, and is no input."""
+        path = path.absolute()
+        return any(path.is_relative_to(own.absolute()) for own in (self.output, self.path))
+
+    def clear(self) -> None:
+        """Remove what is left of a plan that is gone."""
+        for folder in (self.drafts, self.units):
+            for path in folder.iterdir():
+                path.unlink()
+        for marker in (self.appending, self.replacing):
+            marker.unlink(missing_ok=True)
+        shutil.rmtree(self.tokenizer, ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove what processes that were killed left half written, once no other one writes."""
         for path in self.path.glob("*.tmp"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def discard(self) -> None:
-        """Remove the folder with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove all that is in the folder; it goes when nobody holds it any more."""
+        for path in self.path.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @contextmanager
+    def hold(self, *, is_shared: bool) -> Iterator[None]:
+        """Make the folder and hold it: alone, or with others that make other parts.
+
+        Raises:
+            UserError: Another process holds it, or the system refuses to write there.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / _LOCK).open("a")
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror} ({error.filename}); choose an output "
+                "folder that you may write"
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(
+                    f"another process is preparing {self.path}; wait for it, or end it first"
+                ) from error
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    if os.listdir(self.path) == [_LOCK]:
+                        (self.path / _LOCK).unlink()
+                        self.path.rmdir()
+
+    def release_name(self) -> None:
+        """Remove the lock's file, which must not come along when the folder gets its name."""
+        (self.path / _LOCK).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -85,7 +146,7 @@ def whole_file(path: Path, *, is_durable: bool = False) -> Iterator[IO[bytes]]:
 
     Args:
         path: Its name.
-        is_durable: It outlives a power cut; drafts need not, they carry a digest.
+        is_durable: It outlives a power cut; drafts need not, their sizes and tokens are checked.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -107,13 +168,17 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def room_needed(output: Path) -> Iterator[None]:
-    """Turn a disk that fills up into a message; what is complete stays.
+    """Turn a disk that fills up, or is closed to us, into a message; what is complete stays.
 
     Raises:
-        UserError: The disk is full.
+        UserError: The disk is full, or a permission is missing.
     """
     try:
         yield
+    except PermissionError as error:
+        raise UserError(
+            f"no permission for {error.filename}; make it accessible or leave it out"
+        ) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -124,17 +189,21 @@ def room_needed(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_one(path: Path, doing: str) -> Iterator[None]:
+def only_one(path: Path, *, waits: bool = False) -> Iterator[None]:
     """Hold a lock that ends with the process.
+
+    Args:
+        path: Its file.
+        waits: Wait for another process that holds it.
 
     Raises:
         UserError: Another process holds it.
     """
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except OSError as error:
             raise UserError(
-                f"another process is {doing} {path.parent}; wait for it, or end it first"
+                f"another process is preparing {path.parent.parent}; wait for it, or end it first"
             ) from error
         yield

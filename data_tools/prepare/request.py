@@ -47,6 +47,11 @@ def check_options(config: PrepareConfig) -> None:
             f"--part {config.part} --parts {config.parts} do not go together; give a part from 1 "
             "to the number of parts"
         )
+    if config.restart and config.part:
+        faults.append(
+            "--restart with --part would discard the other parts too; remove OUTPUT.partial once, "
+            "then prepare the parts without --restart"
+        )
     if config.append and config.overwrite:
         faults.append("--append and --overwrite exclude each other; leave one out")
     if not config.input:
@@ -61,6 +66,8 @@ def find_base(config: PrepareConfig) -> Manifest | None:
         UserError: The output is no folder of shards.
     """
     output = config.output
+    if output.is_mount():
+        raise UserError(f"output {output} is a mount point; name a folder in it")
     if output.exists() and not output.is_dir():
         raise UserError(f"output {output} is a file; name a folder that does not exist yet")
     if config.append:
@@ -133,7 +140,20 @@ def new_sources(base: Manifest, sources: Sequence[SourceFile]) -> list[SourceFil
         if source.path.as_posix() in known and _differs(known[source.path.as_posix()], source)
     ]
     raise_all(changed, "--append")
-    return [source for source in sources if source.path.as_posix() not in known]
+    return [
+        source
+        for source in sources
+        if source.path.as_posix() not in known and not _is_copy(source, base.sources)
+    ]
+
+
+def _is_copy(source: SourceFile, known: Sequence[Source]) -> bool:
+    """Tell whether a file is one that the shards hold, by another name."""
+    same = (old for old in known if not _differs(old, source) and source.bytes)
+    for old in same:
+        print(f"{source.path} is the same as {old.path}, which the shards hold; it is left out")
+        return True
+    return False
 
 
 def check_same_options(base: Manifest, config: PrepareConfig, tokenizer: TextTokenizer) -> None:

@@ -6,6 +6,7 @@ complete before is found and kept.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,35 +49,69 @@ def run(config: PrepareConfig) -> None:
     """Prepare a folder of shards, or a part of one, and print what is in it."""
     begun = time.monotonic()
     check_options(config)
-    workers = Workers(config.workers)
     place = Place(config.output)
-    if place.manifest.exists():  # killed while it got its name
-        put_in_place(place)
+    try:
+        with Workers(config.workers) as workers, room_needed(config.output):
+            _go_on(place, is_shared=config.part > 0)
+            with place.hold(is_shared=config.part > 0):
+                manifest = _prepare(config, place, workers)
+    except KeyboardInterrupt:
+        print("the same command again goes on where it stopped", file=sys.stderr)
+        raise
+    if manifest:
+        _tell(manifest, config.output, begun)
+
+
+def finish(config: FinishConfig) -> None:
+    """Join the parts of a preparation and print what is in it."""
+    begun = time.monotonic()
+    place = Place(config.shards)
+    with Workers(config.workers) as workers, room_needed(config.shards):
+        _go_on(place, is_shared=False)
+        if not place.plan.exists():
+            if (config.shards / MANIFEST).is_file():
+                print(f"{config.shards} is complete; nothing to do")
+                return
+            raise UserError(
+                f"{place.path} holds no preparation to finish; make its parts with `python -m "
+                f"data_tools prepare --part I --parts N --output {config.shards} ...`"
+            )
+        with place.hold(is_shared=False):
+            plan = read_plan(place.plan)
+            base = read_manifest(config.shards) if plan.base else None
+            _check_drafts(plan, place)
+            manifest = _complete(plan, place, base, workers)
+    _tell(manifest, config.shards, begun)
+
+
+def _go_on(place: Place, *, is_shared: bool) -> None:
+    """Finish what was killed while it got its name."""
+    if place.manifest.exists():
+        with place.hold(is_shared=is_shared):
+            put_in_place(place)
+
+
+def _prepare(config: PrepareConfig, place: Place, workers: Workers) -> Manifest | None:
+    """Do the work that is missing; return the manifest where that makes the whole complete."""
     if config.restart:
         place.discard()
     base = find_base(config)
-    sources: Sequence[SourceFile] = inspect_all(find_files(config.input), config)
+    files = [path for path in find_files(config.input) if not place.owns(path)]
+    sources: Sequence[SourceFile] = inspect_all(files, config)
     tokenizer = load_tokenizer(config.tokenizer)
-    make_packer(
-        config, describe_tokenizer(tokenizer)
-    )  # whether the tokenizer can serve this packing is known now
+    make_packer(config, describe_tokenizer(tokenizer))  # do they go together?
     if is_complete(config, sources, tokenizer):
-        return
+        return None
     if base is not None:
         check_same_options(base, config, tokenizer)
         sources = new_sources(base, sources)
         if not sources:
             print(f"{config.output} holds all of these files already; nothing to append")
-            return
+            return None
     if not place.plan.exists():
         check_space(config.output, sources, tokenizer)
     place.create()
-    name = f"part-{config.part}-of-{config.parts}" if config.part else "prepare"
-    with (
-        workers,
-        room_needed(config.output),
-        only_one(place.lock(name), "preparing"),
-    ):
+    with only_one(place.lock(f"part-{config.part}-of-{config.parts}")):
         plan = settle(config, place, tokenizer, sources, base)
         if config.overwrite:
             place.replacing.touch()
@@ -84,37 +119,12 @@ def run(config: PrepareConfig) -> None:
         _make_drafts(plan, place, mine, workers)
         if config.part:
             print(
-                f"part {config.part} of {config.parts} is done: {len(mine)} of {len(plan.units)} "
-                f"units, {time.monotonic() - begun:.1f} s\n"
-                "next        when all parts are done: "
+                f"part {config.part} of {config.parts} is done, {len(mine)} of {len(plan.units)} "
+                "units\nnext        when all parts are done: "
                 f"python -m data_tools finish {config.output}"
             )
-            return
-        manifest = _complete(plan, place, base, workers)
-    _tell(manifest, config.output, begun)
-
-
-def finish(config: FinishConfig) -> None:
-    """Join the parts of a preparation and print what is in it."""
-    begun = time.monotonic()
-    place = Place(config.shards)
-    if place.manifest.exists():  # killed while it got its name
-        put_in_place(place)
-        return _tell(read_manifest(config.shards), config.shards, begun)
-    if not place.plan.exists() and (config.shards / MANIFEST).is_file():
-        print(f"{config.shards} is complete; nothing to do")
-        return
-    if not place.plan.exists():
-        raise UserError(
-            f"{place.path} holds no preparation to finish; make its parts with `python -m "
-            f"data_tools prepare --part I --parts N --output {config.shards} ...`"
-        )
-    plan = read_plan(place.plan)
-    base = read_manifest(config.shards) if plan.base else None
-    with Workers(config.workers) as workers, room_needed(config.shards):
-        _check_drafts(plan, place)
-        manifest = _complete(plan, place, base, workers)
-    _tell(manifest, config.shards, begun)
+            return None
+        return _complete(plan, place, base, workers)
 
 
 def _units_of(plan: Plan, config: PrepareConfig) -> list[Unit]:
@@ -137,22 +147,19 @@ def _make_drafts(plan: Plan, place: Place, units: Sequence[Unit], workers: Worke
 
 def _complete(plan: Plan, place: Place, base: Manifest | None, workers: Workers) -> Manifest:
     """From drafts to shards under their final name."""
-    with only_one(place.lock("finish"), "finishing"):
-        config = config_of(plan, place.output)
-        decide(config, plan, place, base)
-        missing = [unit for unit in plan.units if not is_finished(plan, place, unit)]
-        _go_through(
-            _pack_task, _begin_packing, plan, place, plan.units, missing, workers, "packing"
-        )
-        manifest = assemble(config, plan, place, base)
-        try:
-            outcome.check_not_empty(manifest)
-        except UserError:
-            place.discard()  # nothing in it is worth going on with
-            raise
-        seal(manifest, plan, place, base)
-        put_in_place(place)
-        return manifest
+    config = config_of(plan, place.output)
+    decide(config, plan, place, base)
+    missing = [unit for unit in plan.units if not is_finished(plan, place, unit)]
+    _go_through(_pack_task, _begin_packing, plan, place, plan.units, missing, workers, "packing")
+    manifest = assemble(config, plan, place, base)
+    try:
+        outcome.check_not_empty(manifest)
+    except UserError:
+        place.discard()  # nothing in it is worth going on with
+        raise
+    seal(manifest, plan, place, base)
+    put_in_place(place)
+    return manifest
 
 
 def _go_through(

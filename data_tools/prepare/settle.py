@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare.pack import read_draft
-from data_tools.prepare.place import Place, write_whole
+from data_tools.prepare.place import Place, only_one, write_whole
 from data_tools.prepare.plan import (
     Plan,
     Unit,
@@ -40,11 +38,13 @@ def settle(
     Raises:
         UserError: What is there is other work, or its input changed.
     """
-    if not place.plan.exists():
-        plan = make_plan(config, tokenizer, sources, base)
-        _save_tokenizer(tokenizer, place)
-        write_whole(place.plan, plan_text(plan))
-        return plan
+    with only_one(place.lock("plan"), waits=True):
+        if not place.plan.exists():
+            place.clear()
+            plan = make_plan(config, tokenizer, sources, base)
+            tokenizer.save(place.tokenizer)
+            write_whole(place.plan, plan_text(plan))
+            return plan
     before = read_plan(place.plan)
     times = {source.path: source.mtime_ns for source in before.sources}
     touched = [s for s in sources if times.get(s.path) != s.mtime_ns]
@@ -68,8 +68,15 @@ def settle(
 
 def has_draft(plan: Plan, place: Place, unit: Unit) -> bool:
     """Tell whether the draft of a unit is complete."""
-    path = place.draft(unit.number, "json")
-    return path.exists() and read_draft(place, unit.number)["plan"] == plan.identity
+    if not place.draft(unit.number, "json").exists():
+        return False
+    record = read_draft(place, unit.number)
+    return record["plan"] == plan.identity and all(
+        path.exists() and path.stat().st_size == size
+        for path, size in (
+            (place.draft(unit.number, kind), size) for kind, size in record["sizes"].items()
+        )
+    )
 
 
 def is_finished(plan: Plan, place: Place, unit: Unit) -> bool:
@@ -92,17 +99,3 @@ def _changed_content(plan: Plan, place: Place, touched: Sequence[SourceFile]) ->
             if source and slice_digest(source, part) != extent["digest"]:
                 lines.append(f"the content of {source.path} changed")
     return sorted(set(lines))
-
-
-def _save_tokenizer(tokenizer: TextTokenizer, place: Place) -> None:
-    """Save the tokenizer for all processes; of several that try, the first one does."""
-    if place.tokenizer.exists():
-        shutil.rmtree(place.tokenizer)  # of a plan that was never written
-    temporary = place.tokenizer.with_name(f"{place.tokenizer.name}.{os.getpid()}.tmp")
-    tokenizer.save(temporary)
-    try:
-        temporary.replace(place.tokenizer)
-    except OSError:
-        shutil.rmtree(temporary)
-        if not place.tokenizer.exists():
-            raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -133,13 +132,14 @@ class Workers:
 def _begin_process(counter: Any) -> None:
     global _counter
     _counter = counter
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_user, daemon=True).start()
 
 
-def _end_with(server: int) -> None:
-    """End this process when the server that forked it is gone, as it is when the user's is."""
-    while os.getppid() == server:
-        time.sleep(0.3)
+def _end_with_user() -> None:
+    """End this process when the user's was killed; it and the server would wait for each other."""
+    user = multiprocessing.parent_process()
+    assert user is not None
+    user.join()
     os._exit(1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def find_files(inputs: Sequence[str]) -> list[Path]:
     for pattern in inputs:
         matches: Iterable[Path]
         if os.path.isdir(pattern):
-            matches = (path for path in Path(pattern).rglob("*") if _kind(path))
+            matches = (path for path in _walk(pattern) if _kind(path))
         elif os.path.isfile(pattern):
             matches = [Path(pattern)]
         else:
@@ -59,6 +59,22 @@ def find_files(inputs: Sequence[str]) -> list[Path]:
             )
         found |= {os.path.abspath(file): file for file in files}
     return sorted(found.values())
+
+
+def _walk(folder: str) -> Iterator[Path]:
+    """Yield all files below a folder.
+
+    Raises:
+        UserError: A folder cannot be looked into; left out, its texts would be missing unnoticed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(
+            f"cannot look into {error.filename}: {error.strerror}; make it readable or leave it out"
+        ) from error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(parent, name) for name in names)
 
 
 def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]:

@@ -46,6 +46,7 @@ class ParquetSlice:
         self._tally = tally
         self._file = open_parquet(source, column)
         starts = _starts(self._file.metadata, source.bytes)
+        # None in a file without rows, which some programs write.
         self._groups = [n for n, at in enumerate(starts[:-1]) if part.begin <= at < part.end]
 
     def blocks(self) -> Iterator[Block]:
@@ -55,6 +56,9 @@ class ParquetSlice:
             UserError: The file is damaged.
         """
         meta = self._file.metadata
+        if not meta.num_row_groups:
+            self.position = self._part.end - self._part.begin
+            return
         groups = [meta.row_group(number) for number in self._groups]
         rows = sum(group.num_rows for group in groups)
         size = sum(_column_bytes(group, self._column) for group in groups)

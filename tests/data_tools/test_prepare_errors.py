@@ -7,6 +7,8 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_tools.output import new_folder
@@ -175,3 +177,15 @@ def test_folder_that_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
         overtaken(tmp_path / "out")
     assert os.listdir(tmp_path) == ["out"]
     assert (tmp_path / "out/thesis.txt").read_text() == "mine"
+
+
+def test_restart_of_one_part(refused, write_csv) -> None:
+    options = ("--part", 1, "--parts", 2, "--restart")
+    assert "would discard the other parts" in refused("--input", write_csv("in/a.csv"), *options)
+
+
+def test_file_without_rows_is_no_fault(command: Command, tmp_path: Path, write_csv) -> None:
+    schema = pa.schema([("content", pa.string())])
+    write_csv("in/a.csv")
+    pq.ParquetWriter(tmp_path / "in/empty.parquet", schema).close()
+    assert command("prepare", "--input", tmp_path / "in", "--output", tmp_path / "out") == 0

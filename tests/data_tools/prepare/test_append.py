@@ -94,6 +94,34 @@ def test_appending_twice_is_the_same_on_any_number_of_workers(
     assert files_of(shards) == files_of(other)
 
 
+def test_an_old_file_by_another_name_is_left_out(
+    write_csv, command, shards: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    before = files_of(shards)
+    monkeypatch.chdir(shards.parent)
+    options = ("--input", "in", "--output", shards, *OPTIONS, "--append")
+    assert command("prepare", *options) == 0
+    told = capsys.readouterr().out
+    assert "is the same as" in told and "nothing to append" in told
+    assert files_of(shards) == before
+
+
+def test_what_a_killed_append_left_does_not_mix_with_the_next_work(
+    write_csv, command, shards: Path
+) -> None:
+    """Killed while it tidied up: plan and manifest are gone, marks and lists are not."""
+    partial = shards.with_name("out.partial")
+    (partial / "work/drafts").mkdir(parents=True)
+    (partial / "work/units").mkdir()
+    (partial / "appending").touch()
+    (partial / "work/drafts/decided.json").write_text('{"plan": "another", "begins": {}}')
+    write_csv("in/b.csv", NEW)
+    options = ("--input", shards.parent / "in", "--output", shards, *OPTIONS)
+    assert command("prepare", *options, "--overwrite") == 0
+    assert command("verify", shards) == 0 and not partial.exists()
+    assert sorted(texts_of(shards, "train") + texts_of(shards, "validation")) == sorted(OLD + NEW)
+
+
 def test_a_changed_old_file_is_refused(write_csv, command, shards: Path, capsys) -> None:
     before = files_of(shards)
     write_csv("in/a.csv", [OLD[0].replace("山", "水"), *OLD[1:]])

@@ -94,7 +94,7 @@ def test_killed_in_every_phase_it_ends_with_the_same_bytes(
         "planned": lambda: (partial / "work/plan.json").exists(),
         "some drafts": lambda: len(list(partial.glob("work/drafts/*.json"))) > 3,
         "more drafts": lambda: len(list(partial.glob("work/drafts/*.json"))) > 15,
-        "decided": lambda: (partial / "work/drafts/decided").exists(),
+        "decided": lambda: (partial / "work/drafts/decided.json").exists(),
         "some packed": lambda: len(list(partial.glob("work/units/*.json"))) > 5,
         "complete": lambda: (partial / "manifest.json").exists(),
     }
@@ -118,6 +118,98 @@ def test_complete_parts_are_not_made_again(corpus: Path, tmp_path: Path) -> None
     before = {path: path.stat().st_mtime_ns for path in drafts.glob("*.json")}
     assert kill_when(line, lambda: len(list(drafts.glob("*.json"))) > len(before) + 3)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def processes_of(session: int) -> list[str]:
+    """Return the commands of the processes of a session that still run."""
+    done = run(["ps", "-o", "stat=,args=", "-s", str(session)])
+    return [line for line in done.stdout.splitlines() if not line.startswith("Z")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_stays_when_the_main_one_is_killed(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes], number: signal.Signals
+) -> None:
+    line = command(corpus, tmp_path / "out", "--workers", "2")
+    process = subprocess.Popen(
+        line,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    drafts = tmp_path / "out.partial/work/drafts"
+    while not list(drafts.glob("*.json")):
+        time.sleep(0.01)
+    assert len(processes_of(process.pid)) >= 4  # itself, the server, two workers
+    process.send_signal(number)
+    process.wait()
+    for _ in range(100):
+        if not processes_of(process.pid):
+            break
+        time.sleep(0.1)
+    assert processes_of(process.pid) == []
+    succeed(line)
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_one_interrupt_is_answered_by_one_line_each(corpus: Path, tmp_path: Path) -> None:
+    line = command(corpus, tmp_path / "out", "--workers", "2")
+    process = subprocess.Popen(
+        line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    drafts = tmp_path / "out.partial/work/drafts"
+    while not list(drafts.glob("*.json")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate()[1].decode()
+    assert process.returncode == 130
+    assert "goes on where it stopped" in told and "interrupted" in told
+    assert "Exception ignored" not in told and "ParquetWriter" not in told
+
+
+@pytest.mark.parametrize("kind", ["documents", "set_aside", "tokens"])
+def test_a_draft_cut_short_by_a_power_cut_is_made_anew(
+    corpus: Path, tmp_path: Path, whole: dict[str, bytes], kind: str
+) -> None:
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    succeed([*line, "--part", "1", "--parts", "1"])
+    for path in (tmp_path / "out.partial/work/drafts").glob(f"*.{kind}"):
+        os.truncate(path, 0)
+    succeed(line)
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_an_output_beside_the_input_or_behind_a_link_is_none_of_it(
+    tmp_path: Path, whole: dict[str, bytes], corpus: Path
+) -> None:
+    inside = corpus / "out"
+    line = command(corpus, inside, "--workers", "1")
+    try:
+        succeed([*line, "--part", "1", "--parts", "2"])
+        succeed([*line, "--part", "2", "--parts", "2"])
+        succeed(command(corpus, inside, verb="finish"))
+        assert all_bytes(inside) == whole
+        assert "nothing to do" in succeed(line)
+    finally:
+        shutil.rmtree(inside)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    succeed(command(corpus, tmp_path / "link", "--workers", "1"))
+    assert all_bytes(tmp_path / "disk") == whole
+
+
+def test_a_folder_of_the_users_own_that_looks_like_ours_is_left_alone(
+    corpus: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "out.replaced"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    line = command(corpus, tmp_path / "out", "--workers", "1")
+    succeed(line)
+    succeed([*line, "--overwrite", "--row-length", "64"])
+    assert (mine / "thesis.txt").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["out", "out.replaced"]
 
 
 @pytest.mark.parametrize("workers", ["3"])
