@@ -6,6 +6,9 @@ import math
 
 from gpt2zh.config.schema import PretrainConfig
 
+SMALLEST_WINDOW = 16
+"""Losses before which nothing is called a spike."""
+
 
 def config_faults(config: PretrainConfig) -> list[str]:
     """What is wrong with a config by itself, one sentence each; empty if nothing is."""
@@ -16,7 +19,7 @@ def config_faults(config: PretrainConfig) -> list[str]:
         "model.width": model.width,
         "train.global_batch": train.global_batch,
         "train.micro_batch": train.micro_batch,
-        "checkpoint.keep_last": config.checkpoint.keep_last,
+        "guard.bad_steps": config.guard.bad_steps,
         "log.every": config.log.every,
         "model.context": model.context - 1,
         "train.steps": 1 if train.steps is None else train.steps,
@@ -32,6 +35,7 @@ def config_faults(config: PretrainConfig) -> list[str]:
         "optimizer.final_lr_fraction": optimizer.final_lr_fraction,
         "optimizer.clip": optimizer.clip,
         "checkpoint.keep_every": config.checkpoint.keep_every,
+        "guard.spike": config.guard.spike,
         "validation.rows": config.validation.rows,
         "validation.sample_tokens": config.validation.sample_tokens,
     }
@@ -50,6 +54,18 @@ def config_faults(config: PretrainConfig) -> list[str]:
         for name, value in shares.items()
         if not 0 <= value < 1
     ]
+    if config.checkpoint.keep_last < 2:
+        found.append(
+            f"checkpoint.keep_last is {config.checkpoint.keep_last}; it must be 2 or more, for a "
+            "disk may ruin one"
+        )
+    if config.guard.spike and config.guard.spike_window < SMALLEST_WINDOW:
+        found.append(
+            f"guard.spike_window is {config.guard.spike_window}; it must be {SMALLEST_WINDOW} or "
+            "more, for fewer losses tell no deviation"
+        )
+    if config.guard.hang_after.steps:
+        found.append(f"guard.hang_after is {config.guard.hang_after}; it is a time, such as 10min")
     if found:
         return found
     if model.width % model.heads:

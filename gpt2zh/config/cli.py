@@ -216,7 +216,7 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> None:
         if not isinstance(table, dict):
             raise UserError(f"--config {path} holds no table of options")
         sections = {name.rpartition(".")[0] for name in kinds}
-        for key, value in _dotted(table):
+        for key, value in flatten(table):
             if key in sections:
                 faults.append(f"{path}: {key} is a section, its options go below it, indented")
             elif key not in kinds:
@@ -247,10 +247,11 @@ def _default(field: dataclasses.Field) -> Any:
     return field.default if made is dataclasses.MISSING else made()
 
 
-def _dotted(table: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flatten(table: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield (dotted name, value) of everything in nested tables."""
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from gpt2zh.config.exit_codes import Exit
+
 Result = TypeVar("Result")
 
 
@@ -41,3 +43,12 @@ def raise_all(faults: Sequence[str], title: str) -> None:
         raise UserError(faults[0])
     if faults:
         raise UserError(f"{title}: {len(faults)} faults\n" + "\n".join(f"  - {f}" for f in faults))
+
+
+class RunError(Exception):
+    """A run ended early, for a reason that the user has to know and nobody's program erred."""
+
+    def __init__(self, code: Exit, message: str) -> None:
+        """Take the exit code and what to tell."""
+        super().__init__(message)
+        self.code = code

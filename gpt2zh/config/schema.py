@@ -86,9 +86,11 @@ class CheckpointConfig:
     """Period of saving: 500steps, 10min, both (500steps,10min) or never; the end and a stop always
     save."""
     keep_last: int = 3
-    """Newest checkpoints kept, in number; at least 1."""
+    """Newest checkpoints kept, in number; at least 2, for a disk may ruin one."""
     keep_every: int = 0
     """Checkpoints at multiples of this many steps are kept for good; 0 keeps only the newest."""
+    asynchronous: bool = True
+    """Train on while a copy in host memory is written; false waits until it is on the disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,24 @@ class LogConfig:
 
     every: int = 10
     """Optimizer steps between two lines of the console, metrics.jsonl and TensorBoard."""
+    rows: bool = False
+    """Write the number of every row that is read, in order, to rows.u64 in the run folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """What keeps bad numbers from the weights, and a run from standing still."""
+
+    bad_steps: int = 5
+    """Steps in a row whose loss or gradients are not finite, or spike, after which the run stops.
+    Each is tried twice and then left out."""
+    spike: float = 0.0
+    """Leave out a step whose loss lies this many standard deviations above the mean of the last
+    ones, such as 6; 0 leaves out none."""
+    spike_window: int = 128
+    """Losses that a spike is measured against, in steps."""
+    hang_after: Duration = field(default_factory=lambda: Duration(seconds=600))
+    """End all ranks when one has shown no progress for this time: 10min, or never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +150,16 @@ class PretrainConfig:
     """Seed of the initial weights, of the order of the rows and of dropout."""
     verify_data: bool = True
     """Read all shards once before training and compare their sha256 with the manifest."""
+    skip_rows: tuple[str, ...] = ()
+    """Training rows that nothing is learnt from: numbers (17), ranges (40-47), or the files that a
+    run writes of steps with bad numbers (RUN/bad-steps/step-123.json)."""
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,5 +170,8 @@ class LaunchOptions:
     """Checkpoint to continue from; without it the newest complete one in output, if any."""
     stop_after: Duration = field(default_factory=Duration)
     """Save and leave after this much work in this start: 500steps, 8h or never."""
+    allow_change: tuple[str, ...] = ()
+    """Continue a checkpoint although these differ from it: data, tokenizer, seed, global_batch,
+    model.dropout, model.activation; the rest must be equal."""
     dry_run: bool = False
     """Check config, JSON, shards, tokenizer and disk, print the plan, train nothing."""

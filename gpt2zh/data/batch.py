@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,24 +18,26 @@ class Batch:
     labels: torch.Tensor  # (B, T) int64; labels[:, t] is the token that position t - 1 predicts
     targets: int
     """Labels that count in the loss; position 0 predicts from nothing and never counts."""
+    numbers: np.ndarray
+    """Row numbers in the training data, int64; fewer than B where rows are cut shorter."""
 
     @classmethod
-    def from_rows(cls, rows: np.ndarray, *, pad_id: int) -> Batch:
+    def from_rows(cls, rows: np.ndarray, *, pad_id: int, numbers: np.ndarray) -> Batch:
         """Make a batch from packed rows (B, T) of any integer type; padding gets no loss."""
         ids = torch.from_numpy(rows.astype(np.int64))
         labels = ids.masked_fill(ids == pad_id, IGNORED)
-        return cls(ids, labels, int((labels[:, 1:] != IGNORED).sum()))
+        return cls(ids, labels, int((labels[:, 1:] != IGNORED).sum()), numbers)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; from pinned memory the copy does not wait."""
         if device.type == "cpu":
             return self
-        return Batch(
-            self.input_ids.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-            self.targets,
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
         )
 
     def pinned(self) -> Batch:
         """The same batch in page-locked memory, from which a GPU copies without waiting."""
-        return Batch(self.input_ids.pin_memory(), self.labels.pin_memory(), self.targets)
+        return replace(self, input_ids=self.input_ids.pin_memory(), labels=self.labels.pin_memory())

@@ -10,6 +10,7 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -50,9 +51,11 @@ def training_steps(
     *,
     order: Order,
     start: int,
+    first_step: int,
     global_batch: int,
     micro_batch: int,
     length_at: Callable[[int], int],
+    skipped: np.ndarray,
     pad_id: int,
     world: World,
     device: torch.device,
@@ -62,23 +65,32 @@ def training_steps(
     Args:
         source: The training rows.
         order: The walk through them.
-        start: Rows consumed before, by all ranks; a multiple of `global_batch`.
+        start: Rows consumed before, by all ranks.
+        first_step: Number of the first step.
         global_batch: Rows per step over all ranks.
         micro_batch: Rows per batch.
         length_at: Tokens of a sequence by number of the step, the first is 1; it divides the
             length of the rows, each of which becomes several sequences if it is smaller.
+        skipped: Sorted row numbers that nothing is learnt from; they are read as padding.
         pad_id: Token without loss.
         world: This rank's place.
         device: Where the batches shall be.
     """
 
     def read() -> Iterator[list[Batch]]:
-        for step in itertools.count(start // global_batch):  # steps done before
-            numbers = order.at(step * global_batch, global_batch)
-            rows = source.gather(rank_share(numbers, rank=world.rank, ranks=world.size))
-            length = length_at(step + 1)
+        for done in itertools.count():
+            numbers = order.at(start + done * global_batch, global_batch)
+            mine = rank_share(numbers, rank=world.rank, ranks=world.size)
+            rows = source.gather(mine)
+            if len(skipped):
+                rows[np.isin(mine, skipped)] = pad_id
+            length = length_at(first_step + done)
             batches = [
-                Batch.from_rows(rows[i : i + micro_batch].reshape(-1, length), pad_id=pad_id)
+                Batch.from_rows(
+                    rows[i : i + micro_batch].reshape(-1, length),
+                    pad_id=pad_id,
+                    numbers=mine[i : i + micro_batch],
+                )
                 for i in range(0, len(rows), micro_batch)
             ]
             yield [b.pinned() for b in batches] if device.type == "cuda" else batches
@@ -103,8 +115,11 @@ def validation_batches(
     chosen = np.arange(rows) * source.rows // max(rows, 1)
     for begin in range(0, rows, micro_batch * world.size):
         mine = chosen[begin : begin + micro_batch * world.size][world.rank :: world.size]
-        batch = Batch.from_rows(source.gather(mine if len(mine) else np.arange(1)), pad_id=pad_id)
-        yield batch if len(mine) else Batch(batch.input_ids, batch.labels.fill_(IGNORED), 0)
+        read = mine if len(mine) else np.arange(1)
+        batch = Batch.from_rows(source.gather(read), pad_id=pad_id, numbers=mine)
+        if not len(mine):
+            batch = replace(batch, labels=batch.labels.fill_(IGNORED), targets=0)
+        yield batch
 
 
 def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -23,6 +25,16 @@ class Control:
         votes = torch.tensor(flags, dtype=torch.uint8)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self._group)
         return tuple(bool(vote) for vote in votes)
+
+    def exchange(self, values: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The whole numbers of all ranks, (ranks, n) int64; each rank gives as many.
+
+        Cheaper than `gather`, for what is asked in every step.
+        """
+        mine = torch.as_tensor(np.asarray(values, np.int64))
+        everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(self._group))]
+        dist.all_gather(everyone, mine, group=self._group)
+        return torch.stack(everyone).numpy()
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, in the order of ranks, on every rank."""

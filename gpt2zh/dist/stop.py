@@ -1,8 +1,8 @@
 """Noticing that this process shall stop: signals, a time limit, a launcher that has gone.
 
 Only a flag is set here. The loop lets all ranks agree on it (`collectives.Control`), saves and
-leaves. A second Ctrl-C leaves at once. `install` runs before the heavy imports, for a signal that
-arrives during `import torch` would kill the process.
+leaves. A second Ctrl-C leaves at once, and so does the first signal while there is nothing to save.
+`install` runs before the heavy imports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 import time
 from types import FrameType
 
+from gpt2zh.config.exit_codes import by_signal
+
 
 
 class StopRequest:
@@ -21,8 +23,8 @@ class StopRequest:
     def __init__(self) -> None:
         """Start with no request."""
         self.reason: str | None = None
-        self.has_work = True
-        """Whether there is something to save; while there is not, a signal ends the process."""
+        self.has_work = False
+        """Whether a step was taken that is to be saved; before, a signal ends the process."""
         self._first_interrupt = 0.0
         # deepspeed's launcher (it sets CROSS_RANK) leaves its ranks behind when it is killed; any
         # other parent may be a shell that went away as nohup wants it.
@@ -43,13 +45,13 @@ class StopRequest:
         del frame
         if not self.has_work:
             # Waiting for a rank that will never come would only end when somebody kills us.
-            os._exit(128 + number)
+            os._exit(by_signal(number))
         now = time.monotonic()
         if number == signal.SIGINT:
             if self._first_interrupt and now - self._first_interrupt > 0.5:
                 sys.stderr.write("second Ctrl-C: leaving without saving\n")
                 sys.stderr.flush()
-                os._exit(130)
+                os._exit(by_signal(number))
             self._first_interrupt = now
         self.reason = self.reason or signal.Signals(number).name
 

@@ -14,6 +14,7 @@ from transformers.generation.logits_process import (
     LogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
 )
+from transformers.generation.stopping_criteria import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils.logging import disable_progress_bar
 
@@ -63,6 +64,7 @@ class Writer:
         *,
         emit: Callable[[str], None] | None = None,
         synced: bool = False,
+        stop: Callable[[], bool] | None = None,
     ) -> str:
         """Continue `prompt` as the beginning of a document, until the model ends it.
 
@@ -71,6 +73,7 @@ class Writer:
             sampling: How tokens are chosen.
             emit: Called with each new piece of text as soon as it is final; not with beams.
             synced: Keep all ranks stepping together, which ZeRO 3 needs.
+            stop: Asked after each token whether to end the text there.
 
         Returns:
             The continuation without the prompt.
@@ -93,6 +96,7 @@ class Writer:
             streamer=stream,
             synced_gpus=synced,
             logits_processor=self._penalty(sampling),
+            stopping_criteria=[_Stop(stop)] if stop else [],
             **sampling.arguments(room=self.model.config.max_position_embeddings - len(ids)),
         )
         return _continuation(self.tokenizer, ids, written[0, len(ids) :].tolist())
@@ -125,12 +129,19 @@ class Writer:
             )
         return ids
 
-    def samples(self, prompts: tuple[str, ...], *, tokens: int, synced: bool) -> list[str]:
+    def samples(
+        self,
+        prompts: tuple[str, ...],
+        *,
+        tokens: int,
+        synced: bool,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[str]:
         """Continue fixed prompts the same way every time; random numbers stay as they were."""
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         sampling = SamplingConfig(max_new_tokens=tokens, temperature=0.8, top_k=40, seed=1)
         with torch.random.fork_rng(devices=devices), torch.no_grad():
-            return [self.write(prompt, sampling, synced=synced) for prompt in prompts]
+            return [self.write(prompt, sampling, synced=synced, stop=stop) for prompt in prompts]
 
 
 def numbered(sampling: SamplingConfig, sample: int) -> SamplingConfig:
@@ -138,6 +149,16 @@ def numbered(sampling: SamplingConfig, sample: int) -> SamplingConfig:
     if sampling.seed is None:
         return sampling
     return dataclasses.replace(sampling, seed=sampling.seed + sample)
+
+
+class _Stop(StoppingCriteria):
+    """Ends a text when somebody asks for it."""
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self._asked = asked
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.full((len(input_ids),), self._asked(), device=input_ids.device)
 
 
 class _Stream(BaseStreamer):

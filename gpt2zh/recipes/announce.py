@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gpt2zh.config import deepspeed
 from gpt2zh.dist.logs import say, warn
-from gpt2zh.recipes.plan import Plan
+from gpt2zh.model import cost
+from gpt2zh.recipes.plan import Plan, changed_settings
 
 MANY_EPOCHS = 4
 """Up to so many passes, reading text again teaches about as much as new text (arXiv 2305.16264)."""
@@ -13,9 +13,13 @@ MANY_EPOCHS = 4
 def announce(plan: Plan) -> None:
     """Print the plan and what is worth knowing before the wait."""
     say(plan.world, describe(plan))
+    if changed := changed_settings(plan):
+        say(plan.world, f"changed     since {plan.resume_from}: {', '.join(changed)}")
+    if len(plan.skipped):
+        say(plan.world, f"skipped     nothing is learnt from {len(plan.skipped):,} rows")
     accumulated = plan.resolved["gradient_accumulation_steps"]
     half = plan.config.train.precision
-    if half != "fp32" and deepspeed.zero_stage(plan.resolved) == 0 and accumulated > 1:
+    if half != "fp32" and plan.zero_stage == 0 and accumulated > 1:
         warn(
             plan.world,
             f"ZeRO 0 adds up the gradients of {accumulated} micro-batches in {half}, which loses "
@@ -49,7 +53,7 @@ def describe(plan: Plan) -> str:
     """The plan for a reader: sizes, steps and costs."""
     config, world = plan.config, plan.world
     model, train = config.model, config.train
-    zero = deepspeed.zero_stage(plan.resolved)
+    zero = plan.zero_stage
     accumulation = plan.resolved["gradient_accumulation_steps"]
     held_out = sum(corpus.held_out.rows for corpus in plan.corpora if corpus.held_out)
     start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
@@ -69,7 +73,28 @@ def describe(plan: Plan) -> str:
             f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
             *(_describe_lengths(plan) if train.curriculum.stages else ()),
             f"engine      ZeRO {zero}, {train.precision}",
+            f"memory      {memory_line(plan)}",
         )
+    )
+
+
+def memory_line(plan: Plan) -> str:
+    """What a rank needs by estimate, in words."""
+    train = plan.config.train
+    memory = cost.training_memory(
+        plan.config.model,
+        plan.vocabulary,
+        micro_batch=train.micro_batch,
+        half=train.precision != "fp32",
+        zero_stage=plan.zero_stage,
+        ranks=plan.world.size,
+        recompute=train.activation_checkpointing,
+    )
+    states, activations = memory.states / 2**30, memory.activations / 2**30
+    return (
+        f"about {states + activations:.2f} GiB a rank: {states:.2f} for weights, gradients and "
+        f"optimizer, {activations:.2f} for a micro-batch of {train.micro_batch} rows (without "
+        "offload)"
     )
 
 

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
-from gpt2zh.config.schema import CheckpointConfig, LogConfig, ValidationConfig
-from gpt2zh.data.loader import validation_batches
-from gpt2zh.dist.collectives import Control, sum_over_ranks
+from gpt2zh.config.errors import RunError
+from gpt2zh.config.exit_codes import Exit
+from gpt2zh.config.schema import LogConfig
+from gpt2zh.data.batch import Batch
+from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.stop import StopRequest
+from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
-from gpt2zh.evaluation.perplexity import Score, evaluate, joined
-from gpt2zh.generation.writer import Writer
 from gpt2zh.model import cost
-from gpt2zh.recipes.corpora import rows_each
+from gpt2zh.recipes import bad_steps
 from gpt2zh.recipes.plan import Plan
-from gpt2zh.train import checkpoint, folder
-from gpt2zh.train.engine import hidden_model, loss_scale
+from gpt2zh.recipes.saving import Saver
+from gpt2zh.recipes.validating import Validator
+from gpt2zh.train.engine import loss_scale
 from gpt2zh.train.loop import Due
+from gpt2zh.train.spikes import z_score
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepResult
-from gpt2zh.train.telemetry import Clock, RunLog, duration_text, peak_memory
+from gpt2zh.train.telemetry import Clock, RowLog, RunLog, duration_text, peak_memory
+
+_MOST_INCIDENTS = 1000  # kept in a checkpoint; metrics.jsonl has all
+_LOOK_EVERY = 1.0  # seconds between two looks within a step for whether to leave it
 
 
 class RunHooks:
@@ -36,38 +44,46 @@ class RunHooks:
         self,
         engine: Any,
         plan: Plan,
+        state: TrainState,
         *,
-        facts: checkpoint.RunFacts,
+        saver: Saver,
         control: Control,
         stop: StopRequest,
-        first_step: int,
+        watch: Watch,
     ) -> None:
         """Take what the hooks act on.
 
         Args:
             engine: The DeepSpeed engine.
             plan: What this run does.
-            facts: What every checkpoint carries.
+            state: Progress, as this start found it.
+            saver: Writes the checkpoints.
             control: For agreeing with the other ranks.
             stop: Whether this process was asked to stop.
-            first_step: Step from which this start goes on.
+            watch: Told what is done.
         """
         self._engine = engine
         self._plan = plan
-        self._facts = facts
+        self._state = state
+        self._saver = saver
         self._control = control
         self._stop = stop
-        self._first_step = first_step
-        self._log_file = (
-            RunLog(plan.config.output, resumed_at=first_step) if self._world.is_main else None
-        )
+        self._watch = watch
+        self._first_step = state.step
+        run, is_main = plan.config.output, self._world.is_main
+        self._log_file = RunLog(run, resumed_at=state.step) if is_main else None
+        self._row_log = RowLog(run, rows=state.rows) if is_main and self._log.rows else None
         device = engine.device
         one = cost.peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._peak_flops = one * plan.world.size if one else None
         self._failed: set[str] = set()
         self._clock = Clock()
-        self._logged_step = first_step
-        self._started = self._saved_at = self._validated_at = time.monotonic()
+        self._logged_step = state.step
+        self._started = self._validated_at = self._step_at = time.monotonic()
+        self._look_every = 1  # micro-batches
+        self._loss: float | None = None  # of the step under way, where spikes are looked for
+        self._before_streak: TrainState | None = None
+        self._validator = Validator(engine, plan, control=control, stop=stop, watch=watch)
         self.stopped = False
 
     @property
@@ -75,34 +91,79 @@ class RunHooks:
         return self._plan.world
 
     @property
-    def _checkpoint(self) -> CheckpointConfig:
-        return self._plan.config.checkpoint
-
-    @property
-    def _validation(self) -> ValidationConfig:
-        return self._plan.config.validation
-
-    @property
     def _log(self) -> LogConfig:
         return self._plan.config.log
 
-    def due(self, state: TrainState) -> Due:
-        """Decide with all ranks; clocks and signals differ between them, the answer must not."""
+    def _is_over_time(self, done_here: int) -> bool:
+        seconds = time.monotonic() - self._started
+        return self._plan.options.stop_after.over(step=done_here, seconds=seconds)
+
+    def leaving(self, micro_batch: int) -> bool:
+        """Ask about once a second; clocks and signals differ between ranks, the answer must not."""
+        if micro_batch % self._look_every:
+            return False
+        self._watch.mark("asking whether to leave the step")
+        over = self._is_over_time(self._state.step - self._first_step)
+        asked, limited = self._control.any(self._stop.asked(), over)
+        if asked or limited:
+            self._stopping(self._state.step, asked)
+        return self.stopped
+
+    def _stopping(self, step: int, asked: bool) -> None:
+        self.stopped = True
+        why = self._stop.reason or ("another rank was asked to" if asked else "stop-after")
+        say(self._world, f"stopping at step {step} ({why})")
+
+    def refused(self) -> Callable[[float], bool] | None:
+        """Refuse spikes, if they shall be looked for."""
+        guard = self._plan.config.guard
+        if not guard.spike:
+            return None
+
+        def is_spike(loss: float) -> bool:
+            self._loss = loss
+            return z_score(loss, self._state.recent) > guard.spike
+
+        return is_spike
+
+    def agree(self, step: int, batches: Sequence[Batch], result: StepResult) -> Due:
+        """Decide with all ranks, in one exchange of everything that they must know."""
+        self._watch.mark("agreeing on what follows the step")
         now = time.monotonic()
-        done_here = state.step - self._first_step
-        asked, limited, save, validate = self._control.any(
-            self._stop.asked(),
-            self._plan.options.stop_after.over(step=done_here, seconds=now - self._started),
-            self._checkpoint.every.due(step=state.step, seconds=now - self._saved_at),
-            self._validation.every.due(step=state.step, seconds=now - self._validated_at),
+        micro_seconds = (now - self._step_at) / len(batches)
+        self._step_at = now
+        table = self._control.exchange(
+            [
+                result.applied,
+                self._stop.asked(),
+                self._is_over_time(step - self._first_step),
+                self._saver.is_due(step),
+                self._plan.config.validation.every.due(step=step, seconds=now - self._validated_at),
+                self._saver.busy,
+                round(1e6 * micro_seconds),
+                *np.concatenate([batch.numbers for batch in batches]),
+            ]
         )
-        last = state.step == self._plan.steps
-        self.stopped = (asked or limited) and not last
-        if self.stopped:
-            why = self._stop.reason or ("another rank was asked to" if asked else "stop-after")
-            say(self._world, f"stopping at step {state.step} ({why})")
-        log = state.step % self._log.every == 0 or state.step == 1
+        applied, numbers = table[:, 0].astype(bool), table[:, 7:].reshape(-1)
+        if applied.any() != applied.all():
+            raise RuntimeError(
+                f"step {step} updated the weights on the ranks {np.flatnonzero(applied).tolist()} "
+                "only: the memory of one of the machines errs; start again from the last checkpoint"
+            )
+        self._stop.has_work = True
+        asked, limited, save, validate, busy = (bool(column.any()) for column in table.T[1:6])
+        self._look_every = max(1, math.ceil(1e6 * _LOOK_EVERY / max(int(table[:, 6].max()), 1)))
+        if not busy:
+            self._saver.complete()
+        if applied[0]:
+            self._learnt()
+        last = step == self._plan.steps
+        if (asked or limited) and not last:
+            self._stopping(step, asked)
+        log = step % self._log.every == 0 or step == 1
         return Due(
+            applied=bool(applied[0]),
+            numbers=numbers,
             log=log or last or self.stopped,
             save=save or last or self.stopped,
             # Whoever sent a signal wants us gone within seconds: no validation then.
@@ -110,12 +171,58 @@ class RunHooks:
             stop=self.stopped or last,
         )
 
+    def _learnt(self) -> None:
+        """Note that a step was good."""
+        self._state.bad_streak = 0
+        if self._loss is not None:
+            window = self._plan.config.guard.spike_window
+            self._state.recent = [*self._state.recent, self._loss][-window:]
+
+    def bad_numbers(
+        self, state: TrainState, batches: Sequence[Batch], first: StepResult, again: StepResult
+    ) -> None:
+        """Record the step, and end the run when there were too many of them in a row."""
+        outcome = "good" if again.applied else again.fault() or "good"
+        mine = [int(number) for batch in batches for number in batch.numbers]
+        told = self._control.gather((bad_steps.suspects(batches, first), mine))
+        rows = [n for found, _ in told for n in found] or [n for _, every in told for n in every]
+        bad = bad_steps.BadStep(state.step + 1, first.fault() or "loss", outcome, tuple(rows))
+        if state.bad_streak == 0:
+            self._before_streak = copy.deepcopy(state)
+        state.incidents = [*state.incidents, bad.ledger][-_MOST_INCIDENTS:]
+        if self._log_file is not None:
+            with self._tolerant("bad steps"):
+                self._log_file.event(bad.step, "bad_step", bad.ledger)
+                path = bad_steps.write(bad, self._plan)
+                warn(
+                    self._world,
+                    f"step {bad.step}: the {bad.fault} is bad; {bad.verdict}. Its {len(rows)} rows "
+                    f"and their text are in {path}; --skip-rows {path} leaves them out",
+                )
+        if outcome == "good":
+            return
+        state.bad_streak += 1
+        if state.bad_streak >= self._plan.config.guard.bad_steps:
+            self._give_up(state)
+
+    def _give_up(self, state: TrainState) -> None:
+        """Save the state before the bad steps, which is also that of the weights, and end."""
+        good = self._before_streak
+        if good is not None and good.step > self._first_step:
+            self._saver.save_now(good, attempts=3, pause=2.0, give_up=lambda: False)
+        raise RunError(
+            Exit.BAD_NUMBERS,
+            f"{state.bad_streak} steps in a row had bad numbers (guard.bad_steps), up to step "
+            f"{state.step + 1}; the weights are as before them. Look at the text of their rows in "
+            f"{self._plan.config.output / bad_steps.FOLDER}; then start again with --skip-rows, "
+            "with a lower optimizer.lr, or with --resume and an older checkpoint",
+        )
+
     def log(self, state: TrainState, result: StepResult) -> None:
         """Write the loss of this step and the speed since the last line."""
-        nats = sum_over_ranks(result.nats.clone())
+        loss = result.loss()  # waits for the GPU: once per line, not per step
         if self._log_file is None:
             return
-        loss = (nats / result.targets).item()  # waits for the GPU: once per line, not per step
         steps = state.step - self._logged_step
         seconds = self._clock.read()
         self._logged_step = state.step
@@ -144,7 +251,9 @@ class RunHooks:
                     **(epochs if len(epochs) > 1 else {}),
                     "length": plan.length_at(state.step) if curriculum.stages else None,
                     "tokens": state.tokens,
+                    "rows": state.rows,
                 },
+                chain=state.chain,
             )
         print(
             f"step {state.step}/{plan.steps} | loss {loss:.4f} | lr {lr:.2e}"
@@ -158,93 +267,57 @@ class RunHooks:
             warn(self._world, odd)
 
     def save(self, state: TrainState) -> None:
-        """Write a checkpoint and delete the ones that need not be kept."""
-        begin = time.monotonic()
+        """Begin to write a checkpoint; the steps go on meanwhile."""
         if self._log_file is not None:
             with self._tolerant("the figures"):
                 self._log_file.flush()
-        try:
-            path = checkpoint.save(
-                self._engine,
-                state,
-                self._plan.config.output,
-                facts=self._facts,
-                world=self._world,
-                control=self._control,
-            )
-        except OSError as error:
-            if self.stopped or state.step == self._plan.steps:
-                raise  # nothing comes after that could save it
-            warn(self._world, f"step {state.step} could not be saved: {error}; training goes on")
-            self._saved_at = time.monotonic()  # the next try after a whole period, if in minutes
-            return
-        if self._world.is_main:
-            with self._tolerant("old checkpoints"):
-                folder.prune(
-                    self._plan.config.output,
-                    keep_last=self._checkpoint.keep_last,
-                    keep_every=self._checkpoint.keep_every,
-                )
-        seconds = time.monotonic() - begin
-        say(self._world, f"saved {path} ({seconds:.1f} s)")
-        self._clock.exclude(seconds)
-        self._saved_at = time.monotonic()
+        self._clock.exclude(self._saver.begin(state))
+        self._step_at = time.monotonic()
 
-    def validate(self, state: TrainState) -> None:
-        """Score the held-out rows and continue the fixed prompts."""
-        plan = self._plan
-        begin = time.monotonic()
-        self._engine.eval()
-        scores = self._scores()
-        score = joined(list(scores.values()))
-        texts = self._samples()
-        say(
-            self._world,
-            f"validation at step {state.step} | loss {score.loss:.4f} | "
-            f"perplexity {score.perplexity:.1f} | {score.bits_per_character:.3f} bits/character",
-        )
-        figures: dict[str, float | None] = {
-            "loss": score.loss,
-            "perplexity": score.perplexity,
-            "bits_per_character": score.bits_per_character,
-        }
-        for name, part in scores.items() if len(plan.corpora) > 1 else ():
-            say(
-                self._world,
-                f"  {name} | loss {part.loss:.4f} | {part.bits_per_character:.3f} bits/character",
-            )
-            figures[f"loss/{name}"] = part.loss
-            figures[f"bits_per_character/{name}"] = part.bits_per_character
-        for prompt, text in texts.items():
-            say(self._world, f"  {prompt}{text}".replace("\n", "\n  "))
+    def finish(self, state: TrainState) -> None:
+        """Write what is not written yet: longer at the end of a run than when it was stopped.
+
+        Raises:
+            RunError: It could not be written.
+        """
         if self._log_file is not None:
             with self._tolerant("the figures"):
-                self._log_file.scalars(state.step, "validation", figures)
-                self._log_file.samples(state.step, texts)
-        self._validated_at = time.monotonic()
-        self._clock.exclude(self._validated_at - begin)
-
-    def _scores(self) -> dict[str, Score]:
-        """The score on the held-out text of each corpus, by its name."""
-        plan = self._plan
-        found = {}
-        sets = [(corpus, shards) for corpus in plan.held_out if (shards := corpus.held_out)]
-        limits = rows_each(self._validation.rows, [shards.rows for _, shards in sets])
-        for (corpus, shards), limit in zip(sets, limits, strict=True):
-            found[corpus.name] = evaluate(
-                self._engine,
-                validation_batches(
-                    shards,
-                    limit=limit,
-                    micro_batch=plan.config.train.micro_batch,
-                    pad_id=plan.tokenizer.pad_id,
-                    world=self._world,
-                ),
-                device=self._engine.device,
-                tokens=corpus.validation.tokens,
-                characters=corpus.validation.characters,
+                self._log_file.flush()
+        self._saver.complete()
+        if state.step == self._first_step:
+            return  # no step was taken
+        if self.stopped:
+            saved = self._saver.save_now(state, attempts=3, pause=2.0, give_up=lambda: False)
+        else:
+            saved = self._saver.save_now(
+                state,
+                attempts=60,
+                pause=10.0,
+                give_up=lambda: self._control.any(self._stop.asked())[0],
             )
-        return found
+        if not saved:
+            raise RunError(
+                Exit.NOT_SAVED,
+                f"step {state.step} could not be saved: {self._saver.failure}. Make room on the "
+                f"disk of {self._plan.config.output} and start again: the run continues from the "
+                "newest complete checkpoint there",
+            )
+
+    def validate(self, state: TrainState) -> None:
+        """Score the held-out rows and continue the fixed prompts, unless the run shall stop."""
+        begin = time.monotonic()
+        found = self._validator.look()
+        if found is None:
+            say(self._world, f"validation at step {state.step} is left out, for the run shall stop")
+            return
+        say(self._world, f"validation at step {state.step} | " + "\n".join(found.lines))
+        if self._log_file is not None:
+            with self._tolerant("the figures"):
+                figures = found.figures
+                self._log_file.scalars(state.step, "validation", figures, chain=state.chain)
+                self._log_file.samples(state.step, found.texts)
+        self._validated_at = self._step_at = time.monotonic()
+        self._clock.exclude(self._validated_at - begin)
 
     @contextlib.contextmanager
     def _tolerant(self, what: str) -> Iterator[None]:
@@ -258,19 +331,10 @@ class RunHooks:
 
     def close(self) -> None:
         """Close the files of the run."""
-        if self._log_file is not None:
-            self._log_file.close()
-
-    def _samples(self) -> dict[str, str]:
-        settings = self._validation
-        if not settings.sample_tokens or not settings.prompts:
-            return {}
-        writer = Writer(hidden_model(self._engine), self._facts.tokenizer)
-        sharded = self._engine.zero_optimization_stage() == 3
-        written = writer.samples(
-            settings.prompts, tokens=settings.sample_tokens, synced=sharded and self._world.size > 1
-        )
-        return dict(zip(settings.prompts, written, strict=True))
+        self._saver.close()
+        for file in (self._log_file, self._row_log):
+            if file is not None:
+                file.close()
 
 
 def first_loss_warning(loss: float, vocabulary: int) -> str | None:

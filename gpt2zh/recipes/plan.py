@@ -15,9 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
+
 from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
-from gpt2zh.config.cli import dump
+from gpt2zh.config.cli import dump, flatten, to_plain
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.manifest import TOKENIZER_DIR
@@ -27,6 +30,7 @@ from gpt2zh.dist.logs import warn
 from gpt2zh.dist.world import World
 from gpt2zh.model import cost
 from gpt2zh.recipes.corpora import Corpus, open_corpora
+from gpt2zh.recipes.skipping import read_rows
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 from gpt2zh.train import folder
 from gpt2zh.train.schedule import learning_rate
@@ -54,8 +58,15 @@ class Plan:
     """The training rows of all corpora, one after the other."""
     order: Mixture
     """The walk through them."""
+    skipped: np.ndarray
+    """Sorted row numbers that nothing is learnt from."""
     resume_from: Path | None
     """Checkpoint to continue from."""
+
+    @property
+    def stacks(self) -> Path:
+        """Where ranks that hang leave their Python stacks."""
+        return self.config.output / ".stacks"
 
     @property
     def training_rows(self) -> int:
@@ -79,6 +90,11 @@ class Plan:
         if train.steps is not None:
             return train.steps
         return max(1, math.ceil(train.epochs * self.training_rows / train.global_batch))
+
+    @property
+    def zero_stage(self) -> int:
+        """DeepSpeed's ZeRO stage."""
+        return deepspeed.zero_stage(self.resolved)
 
     @property
     def vocabulary(self) -> int:
@@ -180,8 +196,12 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
         where = corpora[0].choice.folder / TOKENIZER_DIR
         tokenizer = attempt(lambda: load_tokenizer(str(where)), faults)
         faults += _data_faults(config, corpora, tokenizer)
+    rows = sum(corpus.train.rows for corpus in corpora)
+    skipped = attempt(lambda: read_rows(config.skip_rows, rows=rows), faults) if rows else None
+    faults += _unknown_changes(options.allow_change)
     raise_all(faults, "this run cannot start")
     assert raw is not None and resolved is not None and tokenizer is not None
+    assert skipped is not None
     plan = Plan(
         config,
         options,
@@ -196,6 +216,7 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
             shares=[corpus.share for corpus in corpora],
             seed=config.seed,
         ),
+        skipped=skipped,
         resume_from=None,
     )
     resume_from = attempt(lambda: _resume_from(plan), faults)
@@ -252,14 +273,29 @@ def _resume_from(plan: Plan) -> Path | None:
     return chosen
 
 
+CHANGEABLE = ("data", "tokenizer", "seed", "global_batch", "model.dropout", "model.activation")
+"""What `--allow-change` takes: what else an identity holds decides the shape of the weights."""
+
+
+def _unknown_changes(names: Sequence[str]) -> list[str]:
+    return [
+        f"--allow-change {name}: it is none of {', '.join(CHANGEABLE)}; the rest of a model cannot "
+        "change, for its weights would not fit"
+        for name in names
+        if name not in CHANGEABLE
+    ]
+
+
 def _refuse_other_run(where: Path, plan: Plan) -> None:
     """Refuse to go on with what another run left in a run folder or checkpoint."""
+    allowed = plan.options.allow_change
     try:
         saved = json.loads((where / IDENTITY).read_text("utf-8"))
         differences = [
             f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
+            + (f" (--allow-change {name} goes on with it)" if name in CHANGEABLE else "")
             for name, value in plan.identity.items()
-            if saved.get(name) != value
+            if saved.get(name) != value and name not in allowed
         ]
     except (ValueError, AttributeError):
         differences = [f"{where / IDENTITY} cannot be read"]
@@ -271,6 +307,26 @@ def _refuse_other_run(where: Path, plan: Plan) -> None:
         ],
         f"{plan.config.output} holds another run",
     )
+
+
+def changed_settings(plan: Plan) -> list[str]:
+    """What else in the config differs from that of the checkpoint to continue from, for a reader.
+
+    These may be changed on purpose: learning rate, steps, micro-batch, precision and the like.
+    """
+    if plan.resume_from is None:
+        return []
+    try:
+        saved = dict(flatten(yaml.safe_load((plan.resume_from / CONFIG).read_text("utf-8"))))
+    except (OSError, ValueError, yaml.YAMLError, AttributeError):
+        return []
+    now = dict(flatten(to_plain(plan.config)))
+    elsewhere = ("output", "deepspeed_config", "verify_data", *plan.identity)
+    return [
+        f"{name} {saved[name]} -> {value}"
+        for name, value in now.items()
+        if name in saved and saved[name] != value and name not in elsewhere
+    ]
 
 
 def _output_faults(plan: Plan) -> list[str]:

@@ -13,78 +13,117 @@ from typing import Any
 import torch
 
 from gpt2zh import __version__
-from gpt2zh.config.errors import UserError
+from gpt2zh.config.errors import RunError, UserError
+from gpt2zh.config.exit_codes import Exit
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import training_steps
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.stop import StopRequest
+from gpt2zh.dist.watch import Watch
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
+from gpt2zh.recipes.failures import failures_told
 from gpt2zh.recipes.hooks import RunHooks
 from gpt2zh.recipes.plan import Plan
+from gpt2zh.recipes.saving import Saver
 from gpt2zh.train import checkpoint, folder, masters
-from gpt2zh.train.engine import build_engine, close, start_processes
+from gpt2zh.train.engine import (
+    build_engine,
+    close,
+    hidden_model,
+    open_store,
+    start_processes,
+)
+from gpt2zh.train.lock import RunLock
 from gpt2zh.train.loop import fit
 from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.telemetry import TENSORBOARD
 
 
-def run(plan: Plan, stop: StopRequest) -> None:
+def run(plan: Plan, stop: StopRequest, watch: Watch) -> Exit:
     """Start the process group, train as planned, and leave the group; all ranks call it.
 
     Args:
         plan: What to do, checked.
         stop: Already listening for signals.
+        watch: Told what is done; started and stopped here.
+
+    Returns:
+        DONE or STOPPED.
+
+    Raises:
+        UserError: Another run writes to the folder, or the ranks disagree on what to do.
+        RunError: The numbers were bad for too long, or the end could not be saved.
     """
-    lock = folder.hold(plan.config.output) if plan.world.is_main else None
-    device = start_processes(plan.world, tf32=plan.config.train.precision != "fp32")
-    train(plan, stop, device)
-    close()
-    if lock is not None:
-        lock.close()
+    output = plan.config.output
+    with failures_told(watch, plan):
+        lock = RunLock(output) if plan.world.is_main else None
+        device = start_processes(plan.world, tf32=plan.config.train.precision != "fp32")
+        watch.start(open_store())
+        try:
+            stopped = train(plan, stop, device, watch)
+        except RunError:  # on all ranks
+            watch.stop()
+            close()
+            raise
+        watch.stop()
+        close()
+        if lock is not None:
+            lock.release()
+    return Exit.STOPPED if stopped else Exit.DONE
 
 
-def train(plan: Plan, stop: StopRequest, device: torch.device) -> None:
-    """Train as planned in the process group that is there."""
+def train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
+    """Train as planned in the process group that is there.
+
+    Returns:
+        Whether it was stopped before the last step.
+    """
     config, world = plan.config, plan.world
     control = Control()
     _compare_ranks(plan, control)
     resume_from: Path | None = control.broadcast(plan.resume_from)
+    watch.mark("loading")
     engine, state = _start(plan, resume_from)
+    watch.mark("opening the run folder")
     if world.is_main:
         _open_run_folder(plan, state)
     control.barrier()
-    hooks = RunHooks(
+    saver = Saver(
         engine,
-        plan,
-        facts=checkpoint.RunFacts(plan.tokenizer, plan.texts()),
+        config.checkpoint,
+        config.output,
+        facts=checkpoint.RunFacts(hidden_model(engine), plan.tokenizer, plan.texts()),
+        world=world,
         control=control,
-        stop=stop,
-        first_step=state.step,
+        watch=watch,
     )
+    hooks = RunHooks(engine, plan, state, saver=saver, control=control, stop=stop, watch=watch)
     if resume_from is not None:
         say(world, f"continuing from {resume_from} at step {state.step}")
-    stop.has_work = True
     with contextlib.closing(_steps(plan, state, device)) as steps:
         fit(
             engine,
             steps,
             state,
             last_step=plan.steps,
-            rows_per_step=config.train.global_batch,
             tokens_per_row=config.model.context,
+            seed=config.seed,
+            rank=world.rank,
             learning_rate=plan.learning_rate,
+            watch=watch,
             hooks=hooks,
         )
     hooks.close()
     _farewell(plan, state, hooks.stopped)
+    return hooks.stopped
 
 
 def _start(plan: Plan, resume_from: Path | None) -> tuple[Any, TrainState]:
     """The engine around fresh weights or a checkpoint's, and how far it has come."""
-    config, world = plan.config, plan.world
+    config = plan.config
     model = new_model(config.model, plan.tokenizer, seed=config.seed)
     model.config.document_start_token_id = plan.document_start_id
     if resume_from is not None:
@@ -94,10 +133,9 @@ def _start(plan: Plan, resume_from: Path | None) -> tuple[Any, TrainState]:
     optimizer = build_optimizer(model, config.optimizer)
     engine = build_engine(SummedLoss(model), optimizer, plan.resolved)
     masters.materialise_moments(engine)
-    torch.manual_seed(config.seed + 1 + world.rank)  # dropout differs by rank; weights did not
     if resume_from is None:
         return engine, TrainState()
-    return engine, checkpoint.load_training(engine, resume_from, world)
+    return engine, checkpoint.load_training(engine, resume_from)
 
 
 def _steps(
@@ -107,9 +145,11 @@ def _steps(
         plan.rows,
         order=plan.order,
         start=state.rows,
+        first_step=state.step + 1,
         global_batch=plan.config.train.global_batch,
         micro_batch=plan.config.train.micro_batch,
         length_at=plan.length_at,
+        skipped=plan.skipped,
         pad_id=plan.tokenizer.pad_id,
         world=plan.world,
         device=device,
@@ -139,6 +179,7 @@ def _open_run_folder(plan: Plan, state: TrainState) -> None:
     environment |= {name: version(name) for name in names}
     environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
     (run / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
+    folder.sweep(run)
     for moved in folder.set_aside_newer(run, state.step):
         warn(plan.world, f"what lay beyond step {state.step} is kept as {moved}")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import io
 import os
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +15,9 @@ import torch.distributed as dist
 
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.dist.world import World
+
+# `dist.watch` ends ranks that hang; torch's own limits would do it first and without a reason.
+_PATIENCE = datetime.timedelta(hours=2)
 
 
 def start_processes(world: World, *, tf32: bool = False) -> torch.device:
@@ -38,12 +43,24 @@ def start_processes(world: World, *, tf32: bool = False) -> torch.device:
         os.environ["MASTER_PORT"] = str(_free_port())
     deepspeed = _deepspeed()
     with contextlib.redirect_stdout(io.StringIO()):
-        deepspeed.init_distributed()
+        deepspeed.init_distributed(timeout=_PATIENCE)
     if torch.cuda.is_available():
         torch.cuda.set_device(gpu)
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         return torch.device("cuda", gpu)
     return torch.device("cpu")
+
+
+def open_store() -> dist.TCPStore:
+    """A connection of our own to the key-value store by which the ranks found each other."""
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return dist.TCPStore(
+        address,
+        port,
+        is_master=False,
+        wait_for_workers=False,
+        timeout=datetime.timedelta(seconds=20),
+    )
 
 
 def build_engine(model: torch.nn.Module, optimizer: torch.optim.Optimizer, resolved: dict) -> Any:
@@ -56,6 +73,8 @@ def build_engine(model: torch.nn.Module, optimizer: torch.optim.Optimizer, resol
     """
     with contextlib.redirect_stdout(io.StringIO()):  # BF16_Optimizer prints its memory
         engine, *_ = _deepspeed().initialize(model=model, optimizer=optimizer, config=resolved)
+    if engine.fp16_enabled() and hasattr(_scaler(engine), "raise_error_at_min_scale"):
+        _scaler(engine).raise_error_at_min_scale = False  # bad numbers are judged by the loop
     return engine
 
 
@@ -82,34 +101,81 @@ def set_learning_rate(engine: Any, rate: float) -> None:
         group["lr"] = rate
 
 
-def gradient_norm(engine: Any, scale: float) -> torch.Tensor | None:
-    """The global norm of the gradients before clipping, if DeepSpeed measures it by itself.
+def loss_scale(engine: Any) -> float | None:
+    """The factor that keeps fp16 gradients from vanishing; None in the other precisions."""
+    return float(engine.optimizer.loss_scale) if engine.fp16_enabled() else None
 
-    It does not at stage 0 in fp32; there `plain_gradient_norm` must be asked before the step.
 
-    Args:
-        engine: The engine after a step.
-        scale: The loss scale of that step; at stage 0 DeepSpeed's norm still contains it.
+_SCALER_FIELDS = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
+
+
+def scaler_state(engine: Any) -> dict[str, float]:
+    """The state of fp16's dynamic loss scale by field; nothing in the other precisions."""
+    scaler = _scaler(engine) if engine.fp16_enabled() else None
+    return {f: getattr(scaler, f) for f in _SCALER_FIELDS if hasattr(scaler, f)}
+
+
+def set_scaler_state(engine: Any, values: dict[str, float]) -> None:
+    """Set what `scaler_state` has told."""
+    if engine.fp16_enabled():
+        for field, value in values.items():
+            if hasattr(_scaler(engine), field):
+                setattr(_scaler(engine), field, value)
+
+
+def _scaler(engine: Any) -> Any:
+    """Where DeepSpeed keeps the dynamic loss scale: by stage in one of two places."""
+    optimizer = engine.optimizer
+    return getattr(optimizer, "loss_scaler", None) or getattr(optimizer, "loss_scale_config", None)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the last micro-batch of a step did to the weights; the same on every rank."""
+
+    applied: bool
+    """Whether the weights changed: they do not if the gradients' norm is not finite."""
+    norm: torch.Tensor | None
+    """Global norm of the gradients before clipping, shape (); None if it was not measured."""
+    may_overflow: bool
+    """Whether fp16's loss scale can still be lowered, which makes overflow an ordinary thing."""
+
+
+def update(engine: Any) -> Update:
+    """End the last micro-batch of a step: update the weights unless a gradient is not finite.
+
+    DeepSpeed measures the norm over all ranks and then leaves the weights alone (zero/
+    stage_1_and_2.py, stage3.py, bf16_optimizer.py, fp16/unfused_optimizer.py, step). Only at stage
+    0 in fp32 nothing guards them, nor is a norm measured; there torch's fused AdamW is told to take
+    an empty step by `found_inf`, as torch's own loss scaling does.
     """
+    scale = loss_scale(engine)
+    norm = _plain_gradient_norm(engine)
+    if norm is not None:
+        # Every rank holds the same sums; asking all of them is for memory that has gone bad.
+        bad = (~norm.isfinite()).float()
+        dist.all_reduce(bad, op=dist.ReduceOp.MAX)
+        engine.basic_optimizer.found_inf = bad
+        engine.step()
+        return Update(not bad, norm, may_overflow=False)
+    before = engine.skipped_steps
+    engine.step()
     norm = engine.get_global_grad_norm()
-    if norm is None:
-        return None
-    if engine.zero_optimization():
-        scale = 1.0
-    return torch.as_tensor(norm, dtype=torch.float32) / scale
+    if norm is not None:
+        # At stage 0 DeepSpeed's norm still contains the loss scale.
+        factor = 1.0 if engine.zero_optimization() else scale or 1.0
+        norm = torch.as_tensor(norm, dtype=torch.float32) / factor
+    return Update(
+        engine.skipped_steps == before, norm, may_overflow=scale is not None and scale > 1
+    )
 
 
-def plain_gradient_norm(engine: Any) -> torch.Tensor | None:
+def _plain_gradient_norm(engine: Any) -> torch.Tensor | None:
     """The global norm of gradients that no wrapper of DeepSpeed holds, else None."""
     if engine.zero_optimization() or engine.fp16_enabled() or engine.bfloat16_enabled():
         return None
     gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients)
-
-
-def loss_scale(engine: Any) -> float | None:
-    """The factor that keeps fp16 gradients from vanishing; None in the other precisions."""
-    return float(engine.optimizer.loss_scale) if engine.fp16_enabled() else None
 
 
 def check_engine_options(resolved: dict[str, Any]) -> None:

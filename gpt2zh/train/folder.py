@@ -8,22 +8,22 @@ its manifest is there and every file has the size that it tells.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.checksum import file_sha256
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
-LOCK = ".lock"
+MINIMUM = 2
+"""Valid checkpoints that are never deleted."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -48,22 +48,36 @@ def faults(folder: Path, *, content: bool) -> list[str]:
         content: Also compare every sha256, which reads all files.
     """
     try:
-        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        text = (folder / MANIFEST).read_text("utf-8")
+        files = json.loads(text)["files"]
         expected = {str(k): (int(v["bytes"]), str(v["sha256"])) for k, v in files.items()}
+        intact = text == _manifest_text(files) or json.loads(text)["format"] == 1
     except OSError:
         return [f"{folder} has no {MANIFEST}"]
     except (ValueError, KeyError, TypeError, AttributeError):
+        intact = False
+    if not intact:
         return [f"{folder / MANIFEST} is damaged"]
     found = []
     for name, (size, digest) in expected.items():
         path = folder / name
-        if not path.is_file():
-            found.append(f"{path} is missing")
-        elif path.stat().st_size != size:
-            found.append(f"{path} has {path.stat().st_size} bytes, should have {size}")
-        elif content and file_sha256(path) != digest:
-            found.append(f"{path} was altered: its sha256 differs from the manifest's")
+        try:
+            if not path.is_file():
+                found.append(f"{path} is missing")
+            elif path.stat().st_size != size:
+                found.append(f"{path} has {path.stat().st_size} bytes, should have {size}")
+            elif content and file_sha256(path) != digest:
+                found.append(f"{path} was altered: its sha256 differs from the manifest's")
+        except OSError as error:  # a disk that cannot read it
+            found.append(f"{path} cannot be read: {error.strerror}")
     return found
+
+
+def _manifest_text(files: dict[str, Any]) -> str:
+    """The one text of a manifest: with its own digest, so that no changed bit goes unnoticed."""
+    listed = json.dumps(files, indent=1, sort_keys=True)
+    digest = hashlib.sha256(listed.encode()).hexdigest()
+    return json.dumps({"format": 2, "files": files, "sha256": digest}, indent=1, sort_keys=True)
 
 
 def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
@@ -136,7 +150,7 @@ def discard(temporary: Path) -> None:
 def commit(temporary: Path, final: Path, entries: dict[str, dict[str, Any]]) -> None:
     """Write the manifest last, bring it to disk and give the folder its name."""
     manifest = temporary / MANIFEST
-    manifest.write_text(json.dumps({"format": 1, "files": entries}, indent=1), "utf-8")
+    manifest.write_text(_manifest_text(entries), "utf-8")
     _sync(manifest)
     _sync(temporary)
     if final.exists():  # of a run that went another way from an older checkpoint
@@ -159,40 +173,37 @@ def _set_aside(folder: Path) -> Path:
     return folder.rename(target)
 
 
-def hold(run: Path) -> TextIO:
-    """Make the run folder ours while the returned file stays open, or until the process ends.
-
-    Raises:
-        UserError: Another process writes to it.
-    """
-    run.mkdir(parents=True, exist_ok=True)
-    lock = (run / LOCK).open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        owner = lock.read().strip() or "an unknown process"
-        lock.close()
-        raise UserError(
-            f"{run} is being written by {owner}; wait until it has ended, or use another --output"
-        ) from error
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {platform.node()}\n")
-    lock.flush()
-    return lock
-
-
 def prune(run: Path, *, keep_last: int, keep_every: int) -> None:
-    """Delete checkpoints but the newest `keep_last` complete ones and each multiple of a period."""
+    """Delete checkpoints but the newest `keep_last` complete ones and each multiple of a period.
+
+    At least two whose every byte is right stay, even if disks have ruined newer ones.
+    """
     complete = [(step, path) for step, path in checkpoints(run) if not faults(path, content=False)]
-    for step, folder in complete[:-keep_last]:
-        if not (keep_every and step % keep_every == 0):
-            # A name that no reader takes for a checkpoint, for deleting takes a while.
-            doomed = run / f".{folder.name}.deleting"
-            with contextlib.suppress(OSError):
-                folder.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
-    for left in run.glob(".checkpoint-*"):  # by a run that was killed while it wrote or deleted
+    doomed = [
+        path for step, path in complete[:-keep_last] if not (keep_every and step % keep_every == 0)
+    ]
+    if not doomed:
+        return
+    kept = [path for _, path in reversed(complete) if path not in doomed]
+    valid = 0
+    for path in [*kept, *reversed(doomed)]:
+        if valid == MINIMUM:
+            break
+        if not faults(path, content=True):
+            valid += 1
+            if path in doomed:
+                doomed.remove(path)
+    for path in doomed:
+        # A name that no reader takes for a checkpoint, for deleting takes a while.
+        dying = run / f".{path.name}.deleting"
+        with contextlib.suppress(OSError):
+            path.rename(dying)
+        shutil.rmtree(dying, ignore_errors=True)
+
+
+def sweep(run: Path) -> None:
+    """Delete what a killed run has left half written or half deleted."""
+    for left in run.glob(".checkpoint-*"):
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from gpt2zh.data.batch import Batch
+from gpt2zh.data.order import stream_seed
 from gpt2zh.dist.collectives import sum_over_ranks
+from gpt2zh.dist.watch import Watch
 from gpt2zh.train import engine as deepspeed_engine
 
 
@@ -17,40 +20,102 @@ from gpt2zh.train import engine as deepspeed_engine
 class StepResult:
     """What one step tells; the tensors stay on the device until somebody logs them."""
 
-    nats: torch.Tensor
-    """Summed loss of this rank's targets, shape ()."""
+    nats: tuple[torch.Tensor, ...]
+    """Summed loss of the targets of each of this rank's micro-batches, shape () each."""
     targets: torch.Tensor
     """Targets of all ranks, shape ()."""
     gradient_norm: torch.Tensor | None
     """Global norm before clipping, shape (); None if not measured."""
+    applied: bool
+    """Whether the weights were updated."""
+    refused: bool
+    """Whether the caller refused the loss."""
+    may_overflow: bool
+    """Whether fp16's loss scale can still be lowered, which makes overflow an ordinary thing."""
+
+    def loss(self) -> float:
+        """The loss of the step in nats per token over all ranks, which ask together."""
+        return mean_loss(self.nats, self.targets)
+
+    def fault(self) -> str | None:
+        """Why the weights were left as they were; all ranks ask together.
+
+        Returns:
+            `loss` or `gradient` for one that is not finite, `spike` for a loss that was refused;
+            None if fp16 overflowed and lowered its loss scale.
+        """
+        if self.refused:
+            return "spike"
+        if not math.isfinite(self.loss()):
+            return "loss"
+        return None if self.may_overflow else "gradient"
 
 
-def train_step(engine: Any, batches: Sequence[Batch], lr: float) -> StepResult:
+def train_step(
+    engine: Any,
+    batches: Sequence[Batch],
+    lr: float,
+    *,
+    seed: int,
+    watch: Watch,
+    leaving: Callable[[int], bool],
+    refused: Callable[[float], bool] | None,
+) -> StepResult | None:
     """Accumulate the gradients of `batches`, then update the weights once.
 
     Every loss is a sum that is divided by the targets of the whole step over all ranks, so the
     gradient does not depend on how the rows were cut into ranks and micro-batches.
 
+    A loss that is not finite makes every gradient not finite, and with them the norm over all
+    ranks: so all of them leave the weights alone, and nothing waits for the device to find out.
+
     Args:
         engine: The DeepSpeed engine around a `SummedLoss`.
         batches: This rank's micro-batches, as many as the engine accumulates.
         lr: Learning rate of this step.
+        seed: Of the random numbers of this step on this rank. They depend on nothing else, so a
+            step that is taken again, after a crash or on the spot, draws the same ones.
+        watch: Told of every micro-batch.
+        leaving: Asked before each micro-batch but the first, by its number from 0; all ranks
+            answer alike.
+        refused: Asked with the step's loss in nats per token before the weights are updated, if
+            losses can be refused; all ranks answer alike.
+
+    Returns:
+        The result; None if the step was left half done. The weights are as before it then, and
+        nothing but leaving may follow, for its gradients lie around.
     """
+    torch.manual_seed(seed)
     deepspeed_engine.set_learning_rate(engine, lr)
     count = float(sum(batch.targets for batch in batches))
     targets = sum_over_ranks(torch.full((), count, device=engine.device))
     # DeepSpeed averages the gradients over the ranks; the factor turns that into their sum.
     factor = engine.dp_world_size / targets.clamp(min=1)
-    nats = torch.zeros((), device=engine.device)
-    norm = None
-    scale = deepspeed_engine.loss_scale(engine) or 1.0
-    for number, batch in enumerate(batches, start=1):
+    nats: list[torch.Tensor] = []
+    spike = False
+    for number, batch in enumerate(batches):
+        if number and leaving(number):
+            return None
+        watch.mark(f"computing micro-batch {number + 1} of {len(batches)}")
         loss = engine(batch.input_ids, batch.labels)
-        deepspeed_engine.backward(engine, loss * factor)
-        if number == len(batches):
-            norm = deepspeed_engine.plain_gradient_norm(engine)
-        engine.step()
-        nats += loss.detach()
-    if norm is None:
-        norm = deepspeed_engine.gradient_norm(engine, scale)
-    return StepResult(nats, targets, norm)
+        nats.append(loss.detach())
+        last = number + 1 == len(batches)
+        if last and refused is not None:
+            spike = refused(mean_loss(nats, targets))
+        guard = torch.where(loss.detach().isfinite() & (not spike), 1.0, math.nan)
+        deepspeed_engine.backward(engine, loss * factor * guard)
+        if not last:
+            engine.step()
+    watch.mark("updating the weights")
+    update = deepspeed_engine.update(engine)
+    return StepResult(tuple(nats), targets, update.norm, update.applied, spike, update.may_overflow)
+
+
+def step_seed(seed: int, *, step: int, rank: int) -> int:
+    """The seed of the random numbers of one step on one rank."""
+    return stream_seed(stream_seed(seed, step), rank + 1)
+
+
+def mean_loss(nats: Sequence[torch.Tensor], targets: torch.Tensor) -> float:
+    """The loss of a step in nats per token over all ranks, which ask together."""
+    return (sum_over_ranks(torch.stack(list(nats)).sum()) / targets).item()

@@ -8,11 +8,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 METRICS = "metrics.jsonl"
+ROWS = "rows.u64"
 TENSORBOARD = "tensorboard"
 
 
@@ -30,21 +33,28 @@ class RunLog:
         self._metrics = path.open("a", encoding="utf-8", buffering=1)
         self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=resumed_at + 1)
 
-    def scalars(self, step: int, kind: str, values: dict[str, float | None]) -> None:
+    def scalars(self, step: int, kind: str, values: dict[str, float | None], *, chain: str) -> None:
         """Write numbers of one step; None values are left out.
 
         Args:
             step: Optimizer steps done.
             kind: `train` or `validation`; the group in TensorBoard.
             values: Figures by name.
+            chain: Hash chain of the rows up to here.
         """
         known = {name: value for name, value in values.items() if value is not None}
         # JSON has no infinity, which the gradient norm of a skipped fp16 step is.
         finite = {n: value if math.isfinite(value) else None for n, value in known.items()}
-        line = {"step": step, "kind": kind, **finite}
+        line = {"step": step, "kind": kind, **finite, "chain": chain}
         self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
         for name, value in known.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def event(self, step: int, kind: str, facts: dict[str, Any]) -> None:
+        """Write what happened in one step, at once to the disk."""
+        line = {"step": step, "kind": kind, **facts}
+        self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.flush()
 
     def samples(self, step: int, texts: dict[str, str]) -> None:
         """Write what the model makes of each fixed prompt."""
@@ -63,6 +73,34 @@ class RunLog:
         """Close the files."""
         self._metrics.close()
         self._board.close()
+
+
+class RowLog:
+    """The number of every row that was read, in order, as a file of 64-bit integers."""
+
+    def __init__(self, run: Path, *, rows: int) -> None:
+        """Open `rows.u64` of a run folder, cut to the rows that the weights have seen.
+
+        Args:
+            run: The run folder.
+            rows: Rows consumed before; those that the file lacks are written as the highest number.
+        """
+        path = run / ROWS
+        path.touch()
+        self._file = path.open("r+b")
+        known = min(rows, path.stat().st_size // 8)
+        self._file.truncate(known * 8)
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(np.full(rows - known, -1, "<i8").tobytes())
+
+    def write(self, numbers: np.ndarray) -> None:
+        """Add the rows of one more step, (global batch,)."""
+        self._file.write(numbers.astype("<i8").tobytes())
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Clock:

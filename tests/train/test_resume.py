@@ -77,7 +77,7 @@ def arguments(
 
 
 def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Weights, moments and random numbers of a checkpoint."""
+    """Weights and moments of a checkpoint."""
     found = {}
     for path in checkpoint.glob("*.safetensors"):
         found |= load_file(path)
@@ -127,7 +127,6 @@ def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(exact: Path, case:
     parts = tensors(exact / case / "parts" / f"checkpoint-{STEPS}")
     assert whole.keys() == parts.keys()
     assert any(name.startswith("exp_avg_sq.") for name in whole)
-    assert any(name.startswith("cpu.1") for name in whole)  # random numbers of rank 1
     different = [name for name in whole if not torch.equal(whole[name], parts[name])]
     assert not different
     assert losses(exact / case / "whole") == losses(exact / case / "parts")
@@ -166,7 +165,6 @@ def test_the_comparison_can_fail(exact: Path) -> None:
     assert not any(
         torch.equal(early[name], late[name]) for name in early if name.startswith("exp_avg.")
     )
-    assert not torch.equal(early["cpu.0"], late["cpu.0"])
 
 
 @pytest.mark.parametrize(("precision", "band"), [("fp32", 1e-6), ("bf16", 2e-3), ("fp16", 2e-3)])
@@ -252,5 +250,4 @@ def test_resume_on_other_ranks_restores_every_moment(elastic: Path) -> None:
     for name in ("one", "four"):
         found = tensors(elastic / name / f"checkpoint-{STEPS}")
         for key, value in expected.items():
-            if not key.startswith("cpu."):
-                assert (found[key] - value).norm() < 1e-3 * value.norm(), (name, key)
+            assert (found[key] - value).norm() < 1e-3 * value.norm(), (name, key)

@@ -12,6 +12,7 @@ from gpt2zh.config.cli import parse
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.dist.stop import StopRequest
+from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
 from gpt2zh.recipes.plan import make_plan
 
@@ -31,5 +32,6 @@ if __name__ == "__main__":
     device = start_processes(world)
     for argv in payload["cases"]:
         config, options = parse(PretrainConfig, LaunchOptions, argv=argv, prog="pretrain")
-        train(make_plan(config, options, world), StopRequest(), device)
+        watch = Watch(world, folder=config.output, hang_after=0)
+        train(make_plan(config, options, world), StopRequest(), device, watch)
     close()

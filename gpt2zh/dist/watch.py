@@ -1,0 +1,285 @@
+"""Where every rank stands, and what ends all of them when one dies or hangs.
+
+The main thread leaves a mark at each phase of its work. A thread beside it tells the marks to the
+other ranks through torch's key-value store and reads theirs. A rank that no longer tells anything
+is dead; one whose marks stand still hangs. Then all ranks end, and the message names the rank, its
+last phase and its Python stack. Collectives cannot do this: they wait for the very rank that will
+never come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import platform
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gpt2zh.config.exit_codes import Exit
+from gpt2zh.dist.world import World
+
+_LAST_WORDS = 5.0  # seconds that the other ranks wait for the one that prints
+
+
+class Store(Protocol):
+    """The part of torch.distributed.Store that is used here."""
+
+    def set(self, key: str, value: str) -> None:
+        """Set a key for all ranks."""
+
+    def get(self, key: str) -> bytes:
+        """The value of a key; waits until there is one."""
+
+    def check(self, keys: list[str]) -> bool:
+        """Whether all these keys are set."""
+
+
+@dataclass
+class Standing:
+    """What is known of one rank."""
+
+    phase: str = "starting"
+    step: int = 0
+    marks: int = 0
+    """Marks that its main thread has left; all ranks leave the same ones."""
+    signs: int = 0
+    """Signs of progress within a phase."""
+    host: str = ""
+    changed_at: float = 0.0
+    """Our clock when marks or signs last grew."""
+    heard_at: float = 0.0
+    """Our clock at its last sign of life."""
+    beats: int = -1
+    """Signs of life so far."""
+
+
+class Watch:
+    """The marks of this rank, and a thread that compares them with those of the others."""
+
+    beat = 1.0
+    """Seconds between two looks at the others."""
+    silence = 30.0
+    """Seconds without a sign of life after which a rank is dead; a long import can take some."""
+    short_silence = 6.0
+    """The same once a collective has failed, for then somebody is gone."""
+
+    def __init__(self, world: World, *, folder: Path, hang_after: float) -> None:
+        """Begin to take marks; nothing is compared before `start`.
+
+        Args:
+            world: This rank's place.
+            folder: Where stacks are written, on a disk that all ranks see.
+            hang_after: Seconds without any mark after which a rank hangs; 0 for never.
+        """
+        self.phase = "starting"
+        self.background = ""
+        """What the thread that writes checkpoints does."""
+        self.step = 0
+        self.marks = 0
+        self.signs = 0
+        self._world = world
+        self._stack_file = folder / f"stack-of-rank-{world.rank:05d}.txt"
+        self._hang_after = hang_after
+        self._store: Store | None = None
+        self._known = [Standing() for _ in range(world.size)]
+        self._main = threading.main_thread().ident
+        self._leaving = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._beats = 0
+        self._files: list[Any] = []
+
+    def mark(self, phase: str) -> None:
+        """Say what the main thread does from here on; every rank says the same, in one order."""
+        self.phase = phase
+        self.marks += 1
+
+    def note(self, what: str) -> None:
+        """Say what the thread that writes checkpoints does; a sign that it goes on."""
+        self.background = what
+        self.signs += 1
+
+    def start(self, store: Store) -> None:
+        """Tell the others and watch them until `stop`."""
+        self._store = store
+        now = time.monotonic()
+        for standing in self._known:
+            standing.changed_at = standing.heard_at = now
+        self._tell()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer; the others may now end in any order."""
+        self._leaving.set()
+        if self._thread is not None:
+            self._thread.join()
+            faulthandler.cancel_dump_traceback_later()
+        for file in self._files:
+            file.close()
+        with contextlib.suppress(OSError):
+            self._stack_file.unlink()
+            self._stack_file.parent.rmdir()
+
+    def told_by_others(self, *, wait: float) -> str | None:
+        """What happened to another rank, for one whose collective has failed.
+
+        Args:
+            wait: Seconds to find out.
+        """
+        if self._store is None or self._world.size == 1:
+            return None
+        begun = time.monotonic()
+        while time.monotonic() - begun < wait:
+            for rank in range(self._world.size):
+                if rank == self._world.rank:
+                    continue
+                if crash := self._ask(f"crash/{rank}"):
+                    return f"rank {rank} crashed: {crash}"
+                standing = self._known[rank]
+                silent = time.monotonic() - max(standing.heard_at, begun)
+                if silent > self.short_silence:
+                    return f"rank {rank}{_place(standing)} died {_doing(standing)}"
+            time.sleep(0.2)
+        return None
+
+    def tell_crash(self, error: BaseException) -> None:
+        """Let the other ranks know why this one will end."""
+        if self._store is not None:
+            text = f"{type(error).__name__}: {str(error)[:500]} (while {self.phase})"
+            with contextlib.suppress(RuntimeError):
+                self._store.set(f"crash/{self._world.rank}", text)
+
+    # The thread
+
+    def _run(self) -> None:
+        while not self._leaving.wait(self.beat):
+            try:
+                self._tell()
+                self._listen()
+            except RuntimeError:  # the store is on rank 0
+                self._end(Exit.LOST_RANK, [0], "died")
+            if self._leaving.is_set():
+                return
+            now = time.monotonic()
+            dead = [r for r, s in enumerate(self._known) if now - s.heard_at > self.silence]
+            if dead:
+                self._end(Exit.LOST_RANK, dead, "died")
+            still = [now - standing.changed_at for standing in self._known]
+            if self._hang_after and max(still) > self._hang_after:
+                least = min(standing.marks for standing in self._known)
+                behind = [r for r, s in enumerate(self._known) if s.marks == least]
+                self._end(Exit.HUNG, behind, "hangs")
+
+    def _tell(self) -> None:
+        self._beats += 1
+        told = {
+            "phase": self.phase,
+            "step": self.step,
+            "marks": self.marks,
+            "signs": self.signs,
+            "host": platform.node(),
+            "beats": self._beats,
+        }
+        assert self._store is not None
+        self._store.set(f"standing/{self._world.rank}", json.dumps(told))
+
+    def _listen(self) -> None:
+        now = time.monotonic()
+        for rank, standing in enumerate(self._known):
+            heard = self._ask(f"standing/{rank}")
+            if heard is None:
+                continue
+            told = json.loads(heard)
+            if told["beats"] != standing.beats:
+                standing.heard_at = now
+            if (told["marks"], told["signs"]) != (standing.marks, standing.signs):
+                standing.changed_at = now
+            for name, value in told.items():
+                setattr(standing, name, value)
+        mine = self._known[self._world.rank]
+        mine.heard_at = now
+        if self._hang_after:
+            # By a thread of C, which also sees a main thread that never gives up Python's lock.
+            left = max(1.0, self._hang_after - (now - mine.changed_at) - self.beat / 2)
+            self._dump_stack_in(left)
+
+    def _dump_stack_in(self, seconds: float) -> None:
+        if not self._files:
+            try:
+                self._stack_file.parent.mkdir(parents=True, exist_ok=True)
+                self._files.append(self._stack_file.open("w", encoding="utf-8"))
+            except OSError:
+                self._files.append(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        faulthandler.dump_traceback_later(seconds, file=self._files[0])
+
+    def _ask(self, key: str) -> str | None:
+        assert self._store is not None
+        return self._store.get(key).decode() if self._store.check([key]) else None
+
+    def _end(self, code: Exit, ranks: list[int], what: str) -> None:
+        """End this process; the lowest rank that is not to blame says why."""
+        if self._leaving.is_set():
+            return
+        others = [rank for rank in range(self._world.size) if rank not in ranks]
+        me = self._world.rank
+        if me in ranks:
+            with contextlib.suppress(RuntimeError):
+                assert self._store is not None
+                self._store.set(f"stack/{me}", self._stack())
+        if me == (others or ranks)[0]:
+            for rank in ranks:
+                self._say(rank, what)
+            with contextlib.suppress(RuntimeError):
+                assert self._store is not None
+                self._store.set("told", "")
+        else:
+            self._wait_for(lambda: self._ask("told") is not None)
+        faulthandler.cancel_dump_traceback_later()
+        if me == 0:
+            time.sleep(self.beat)  # the store ends with this process
+        os._exit(code)
+
+    def _say(self, rank: int, what: str) -> None:
+        standing = self._known[rank]
+        since = round(time.monotonic() - standing.changed_at)
+        lines = [
+            f"error: rank {rank}{_place(standing)} {what} {_doing(standing)}, where it has been "
+            f"for {since} s; all ranks end now. Start again to continue from the last checkpoint"
+        ]
+        stack = None
+        if what == "hangs":
+            self._wait_for(lambda: self._ask(f"stack/{rank}") is not None)
+            with contextlib.suppress(RuntimeError):
+                stack = self._ask(f"stack/{rank}")
+            if stack is None:
+                path = self._stack_file.with_name(f"stack-of-rank-{rank:05d}.txt")
+                with contextlib.suppress(OSError):
+                    stack = path.read_text("utf-8") or None
+            lines.append(stack or "It does not tell its stack: the process is stopped.")
+        print("\n".join(lines), file=sys.stderr, flush=True)
+
+    def _wait_for(self, holds: Callable[[], bool]) -> None:
+        begun = time.monotonic()
+        with contextlib.suppress(RuntimeError):
+            while not holds() and time.monotonic() - begun < _LAST_WORDS:
+                time.sleep(0.1)
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._main or 0)
+        return "".join(traceback.format_stack(frame)).rstrip() if frame else ""
+
+
+def _place(standing: Standing) -> str:
+    return f" on {standing.host}" if standing.host else ""
+
+
+def _doing(standing: Standing) -> str:
+    return f"while {standing.phase} (step {standing.step})"
