@@ -1,4 +1,4 @@
-"""Which files make up a folder of shards, and whether they are what was written."""
+"""Which files make up a folder of shards."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt2zh.config.errors import UserError
-from gpt2zh.data.checksum import file_sha256
 from gpt2zh.data.manifest import MANIFEST, FileEntry, Manifest, ShardEntry
 
 
@@ -28,40 +26,6 @@ def inventory(manifest: Manifest) -> list[Item]:
         *(Item("list of near-duplicate keys", unit.bands) for unit in manifest.units if unit.bands),
         *(Item("file", entry) for entry in manifest.extras),
     ]
-
-
-def check_size(folder: Path, item: Item) -> None:
-    """Compare a file's size on the disk with the manifest's.
-
-    Raises:
-        UserError: The file is missing, or shorter or longer than it was written.
-    """
-    path, said = folder / item.entry.file, item.entry.bytes
-    if not path.is_file():
-        raise UserError(f"{item.kind} {path} is missing; copy it here or prepare the shards again")
-    size = path.stat().st_size
-    if size != said:
-        state = "truncated" if size < said else "altered"
-        raise UserError(
-            f"{item.kind} {path} is {state}: it has {size} bytes, the manifest says {said}; copy "
-            "it anew or prepare the shards again"
-        )
-
-
-def check_content(folder: Path, item: Item) -> None:
-    """Compare a file's size and sha256 with the manifest's.
-
-    Raises:
-        UserError: They differ.
-    """
-    check_size(folder, item)
-    digest = file_sha256(folder / item.entry.file)
-    if digest != item.entry.sha256:
-        raise UserError(
-            f"{item.kind} {folder / item.entry.file} was altered: its sha256 is {digest[:16]}..., "
-            f"the manifest says {item.entry.sha256[:16]}...; copy it anew or prepare the shards "
-            "again"
-        )
 
 
 def strangers(folder: Path, manifest: Manifest) -> Iterator[str]:

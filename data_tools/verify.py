@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from data_tools.config import VerifyConfig
-from data_tools.inventory import Item, check_content, inventory, strangers
+from data_tools.inventory import Item, inventory, strangers
 from data_tools.ledger import ledger_faults
 from data_tools.progress import Progress
 from data_tools.signs import visible
 from gpt2zh.config.errors import attempt, raise_all
+from gpt2zh.data.checksum import check_content
 from gpt2zh.data.manifest import Manifest, read_manifest
 
 _READERS = 4  # files that are read at once, at most
@@ -55,7 +57,8 @@ def _content_faults(folder: Path, items: Sequence[Item]) -> list[str]:
         work = {}
         for number, item in enumerate(items):
             found = faults.setdefault(number, [])
-            work[pool.submit(attempt, lambda i=item: check_content(folder, i), found)] = item
+            check = partial(check_content, folder, item.entry, kind=item.kind)
+            work[pool.submit(attempt, check, found)] = item
         for future in as_completed(work):
             future.result()
             done += work[future].entry.bytes

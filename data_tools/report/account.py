@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_tools.config import PrepareConfig
-from data_tools.inventory import check_size, inventory
+from data_tools.inventory import inventory
 from data_tools.ledger import ledger_faults
 from data_tools.report.groups import Group, each, grouped, root_of, together
 from data_tools.report.lengths import Lengths, joined, read_lengths
 from gpt2zh.config.errors import attempt, raise_all
+from gpt2zh.data.checksum import check_size
 from gpt2zh.data.manifest import MANIFEST, Manifest, Source, read_manifest
 
 
@@ -110,7 +111,7 @@ def _checked(folder: Path) -> Manifest:
         for fault in ledger_faults(manifest)
     ]
     for item in inventory(manifest):
-        attempt(partial(check_size, folder, item), faults)
+        attempt(partial(check_size, folder, item.entry, kind=item.kind), faults)
     raise_all(faults, str(folder))
     return manifest
 

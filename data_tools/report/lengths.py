@@ -13,12 +13,10 @@ from math import isqrt
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_tools.report.groups import Group
 from gpt2zh.config.errors import UserError, raise_all
-from gpt2zh.data.arrow import numpy_column
+from gpt2zh.data.documents import read_columns
 from gpt2zh.data.manifest import KEPT, Count, Manifest
 
 _COLUMNS = ("source", "characters", "tokens", "validation")
@@ -120,23 +118,6 @@ def read_lengths(
     raise_all(_disagreements(manifest, sums), f"{folder}: tables of documents and manifest.json")
     whole = [joined(part) for part in parts]
     return whole[::2], whole[1::2]
-
-
-def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read columns of a table of documents, (documents,) each.
-
-    Raises:
-        UserError: It is missing or damaged.
-    """
-    try:
-        table = pq.ParquetFile(path).read(columns=list(names))
-        return {name: numpy_column(table[name]) for name in names}
-    except (pa.ArrowException, OSError, KeyError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise UserError(
-            f"table of documents {path} cannot be read ({type(error).__name__}: {first}); copy it "
-            "anew or prepare the shards again"
-        ) from error
 
 
 def _disagreements(manifest: Manifest, sums: np.ndarray) -> list[str]:

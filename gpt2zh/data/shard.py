@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import arrow_column
-from gpt2zh.data.checksum import file_sha256
+from gpt2zh.data.checksum import check_content, check_size, file_sha256
 from gpt2zh.data.manifest import FORMAT_VERSION, Manifest, ShardEntry, read_manifest
 from gpt2zh.data.rows import Rows, cut
 
@@ -152,7 +153,7 @@ class ShardSet:
             )
         shards = []
         for entry in manifest.splits[split].shards:
-            check_size(folder, entry)
+            check_size(folder, entry, kind="shard")
             shard = Shard(folder / entry.file)
             found = (shard.rows, shard.row_length, shard.tokenizer_hash)
             said = (entry.rows, manifest.row_length, manifest.tokenizer.hash)
@@ -207,7 +208,8 @@ class ShardSet:
         """
         entries = self.manifest.splits[self.split].shards
         with ThreadPoolExecutor(_READERS) as pool:  # hashing lets other threads run
-            list(pool.map(lambda entry: verify_shard(self.folder, entry), entries))
+            check = partial(check_content, self.folder, kind="shard")
+            list(pool.map(check, entries))
 
     def _blocks(self) -> list[np.ndarray]:
         if self.row_length == self.manifest.row_length:
@@ -223,39 +225,6 @@ class ShardSet:
                 pad_id=self.manifest.tokenizer.pad_id,
             )
         ]
-
-
-def check_size(folder: Path, entry: ShardEntry) -> None:
-    """Compare a shard's size on the disk with the manifest's.
-
-    Raises:
-        UserError: The file is missing, or shorter or longer than it was written.
-    """
-    path = folder / entry.file
-    if not path.is_file():
-        raise UserError(f"shard {path} is missing; copy it here or prepare the shards again")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        state = "truncated" if size < entry.bytes else "altered"
-        raise UserError(
-            f"shard {path} is {state}: it has {size} bytes, the manifest says {entry.bytes}; copy "
-            "it anew or prepare the shards again"
-        )
-
-
-def verify_shard(folder: Path, entry: ShardEntry) -> None:
-    """Compare a shard's size and sha256 with the manifest's.
-
-    Raises:
-        UserError: They differ.
-    """
-    check_size(folder, entry)
-    digest = file_sha256(folder / entry.file)
-    if digest != entry.sha256:
-        raise UserError(
-            f"shard {folder / entry.file} was altered: its sha256 is {digest[:16]}..., the "
-            f"manifest says {entry.sha256[:16]}...; copy it anew or prepare the shards again"
-        )
 
 
 def _describe(rows: int, row_length: int, tokenizer_hash: str) -> str:

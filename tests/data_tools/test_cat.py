@@ -2,104 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import random
 import re
 import shutil
-from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from verses import prepare_verses, texts_by_line, verses
 
-from data_tools.cat import find_row, parts_of
-from data_tools.config import PrepareConfig
-from data_tools.prepare.run import run as prepare
 from gpt2zh.data.manifest import read_manifest
 from gpt2zh.data.shard import ShardSet
-from gpt2zh.text.tokenizer import load_tokenizer
 
-from .conftest import TEXTS, Command
+from .conftest import Command
 
 HEAD = re.compile(r"^(\d+)-(\d+) +(\S+) line (\d+)$", re.MULTILINE)
 
 
-def verses(count: int, seed: int) -> list[str]:
-    rng = random.Random(seed)
-    return [f"{i}。" + rng.choice(TEXTS[:2]) * rng.randrange(1, 12) for i in range(count)]
-
-
-def write(path: Path, texts: list[str]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        writer.writerows([["id", "content"], *enumerate(texts)])
-
-
-def documents_of(path: Path) -> dict[int, str]:
-    """Return the documents of a CSV by the line in which their record begins."""
-    found = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        begin = 1
-        for record in reader:
-            found[begin] = record[1]
-            begin = reader.line_num + 1
-    return found
-
-
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of two files in several units, each with several shard files; one file appended."""
-    folder = tmp_path_factory.mktemp("cat")
-    write(folder / "in/one.csv", verses(60, 1))
-    write(folder / "in/two.csv", verses(50, 2))
-    config = PrepareConfig(
-        input=(str(folder / "in"),),
-        output=folder / "out",
-        row_length=16,
-        unit_bytes=3000,
-        shard_rows=10,
-        validation_fraction=0.2,
-        workers=1,
-    )
-    prepare(config)
-    write(folder / "in/z.csv", ["后来的文字。" * 9, *verses(20, 3)])
-    prepare(replace(config, append=True))
-    return folder / "out"
+    """Shards in several units, each with several shard files."""
+    return prepare_verses(tmp_path_factory.mktemp("cat"))
 
 
 @pytest.fixture
 def copy(shards: Path, tmp_path: Path) -> Path:
     """Return a copy of the shards that may be damaged."""
     return Path(shutil.copytree(shards, tmp_path / "copy"))
-
-
-@pytest.mark.parametrize("split", ["train", "validation"])
-def test_the_parts_of_all_rows_are_the_documents_at_the_places_named(
-    shards: Path, split: str
-) -> None:
-    manifest, tokenizer = read_manifest(shards), load_tokenizer(shards / "tokenizer")
-    rows = ShardSet.open(shards, split)
-    assert len({shard.unit for shard in rows.manifest.splits[split].shards}) > 3
-    pieces: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for row in range(rows.rows):
-        (ids,) = rows.gather(np.array([row]))
-        place = find_row(manifest, split, row)
-        for part in parts_of(shards, manifest, split, place, ids):
-            where = (part.path, part.line)
-            assert part.first == len(pieces[where])
-            assert part.first_row <= row <= part.last_row
-            assert (row == part.first_row) == (part.first == 0)
-            pieces[where] += ids[part.begin : part.end].tolist()
-            assert (row == part.last_row) == (len(pieces[where]) == part.tokens)
-    assert len(pieces) == manifest.splits[split].documents
-    for (path, line), ids in pieces.items():
-        assert ids[-1] == tokenizer.eos_id
-        assert tokenizer.decode(ids) == documents_of(Path(path))[line]
 
 
 def test_a_row_is_shown_with_places_and_what_goes_on(
@@ -121,7 +49,7 @@ def test_the_texts_shown_are_those_of_the_file(shards: Path, command: Command, c
     assert command("cat", shards, "--row", 0) == 0
     told = capsys.readouterr().out
     begin, end, path, line = HEAD.search(told).groups()  # type: ignore[union-attr]
-    text = documents_of(Path(path))[int(line)]
+    text = texts_by_line(Path(path))[int(line)]
     shown = told.split("\n| ", 1)[1].split("\n\n")[0].replace("\n| ", "\n").rstrip("\n")
     assert begin == "0" and int(end) <= 15 and text.startswith(shown.rstrip("\ufffd")) and shown
 
@@ -165,18 +93,6 @@ def test_a_row_of_zero_nlp_is_one_chunk_of_one_document(
     options = ("--row-length", 16, "--packing", "zero_nlp", "--tokenizer", bert_tokenizer)
     options += ("--validation-fraction", 0.2, "--workers", 1, "--shard-rows", 10)
     assert command("prepare", "--input", path, "--output", out, *options) == 0
-    manifest, tokenizer = read_manifest(out), load_tokenizer(out / "tokenizer")
-    documents = documents_of(path)
-    for split in ("train", "validation"):
-        rows = ShardSet.open(out, split)
-        for row in range(rows.rows):
-            (ids,) = rows.gather(np.array([row]))
-            (part,) = parts_of(out, manifest, split, find_row(manifest, split, row), ids)
-            whole = tokenizer.encode(documents[part.line])
-            assert (part.begin, part.end, part.tokens) == (1, 15, len(whole))
-            assert ids[1:15].tolist() == whole[part.first : part.first + 14]
-            assert part.first == 14 * (row - part.first_row)
-            assert part.last_row - part.first_row + 1 == len(whole) // 14
     capsys.readouterr()
     assert command("cat", out, "--row", 0) == 0
     told = capsys.readouterr().out
@@ -215,23 +131,6 @@ def test_a_damaged_table_is_refused(copy: Path, command: Command, capsys) -> Non
     path.unlink()
     assert command("cat", copy, "--row", 0) == 2
     assert f"table of documents {path} is missing" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("column", "fault"), [("tokens", "does not fit the rows"), ("source", "names source")]
-)
-def test_a_table_that_does_not_fit_the_row_is_refused(
-    copy: Path, command: Command, capsys, monkeypatch: pytest.MonkeyPatch, column: str, fault: str
-) -> None:
-    path = copy / "documents-00000.parquet"
-    table = pq.read_table(path)
-    values = table[column].to_numpy().copy()
-    values += 1 if column == "tokens" else 99
-    place = table.schema.get_field_index(column)
-    pq.write_table(table.set_column(place, column, pa.array(values)), path)
-    monkeypatch.setattr("data_tools.cat.check_size", lambda folder, item: None)
-    assert command("cat", copy, "--row", 0) == 2
-    assert fault in capsys.readouterr().err
 
 
 def test_a_truncated_shard_is_refused(copy: Path, command: Command, capsys) -> None:

@@ -1,0 +1,35 @@
+"""What disks do to a checkpoint: truncation, a flipped bit, an empty file, a file that is gone."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from gpt2zh.train import folder
+
+KINDS = ("truncated", "bit flipped", "emptied", "deleted")
+
+
+def damage_newest(run: Path, rng: random.Random) -> str | None:
+    """Damage one file of the newest checkpoint, if an older one is there to fall back to.
+
+    Returns:
+        What was done to which file; None if nothing was.
+    """
+    complete = [path for _, path in folder.checkpoints(run) if not folder.faults(path, content=True)]
+    if len(complete) < 2:
+        return None
+    path = rng.choice(sorted(complete[-1].iterdir()))
+    kind = rng.choice(KINDS)
+    if kind == "truncated":
+        content = path.read_bytes()
+        path.write_bytes(content[: rng.randrange(max(1, len(content)))])
+    elif kind == "bit flipped":
+        content = bytearray(path.read_bytes())
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+    elif kind == "emptied":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+    return f"{path.parent.name}/{path.name} {kind}"

@@ -1,0 +1,136 @@
+"""One fault in one process: it strikes when the watch of that process takes a certain mark.
+
+The marks (`gpt2zh.dist.watch`) lie in every phase of a run, so a fault can strike in each of them:
+loading, computing, updating, agreeing, copying, writing, validating, writing samples. What strikes
+is the real thing: signals, a main thread that sleeps for ever, numbers that are not finite, a limit
+of the kernel on the size of files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gpt2zh.dist.watch import Watch
+from gpt2zh.dist.world import World
+
+MAIN = {
+    "kill -9": 6,
+    "SIGTERM": 2,
+    "SIGINT": 1,
+    "SIGUSR1": 1,
+    "hang": 1,
+    "loss is NaN": 2,
+    "gradient is infinite": 2,
+    "disk full": 2,
+}
+"""Faults of the main thread, and how often each is chosen."""
+WRITER = {"kill -9": 4, "hang": 1}
+"""Faults of the thread that writes checkpoints."""
+_FULL_FOR = 30  # marks and notes until the disk has room again
+_FULL_AT = 100_000  # bytes; tensors are longer, logs are not
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to which process, and when."""
+
+    kind: str
+    rank: int
+    in_writer: bool
+    """Whether it strikes the thread that writes checkpoints."""
+    at: int
+    """Number of the mark, or of the note of the writing thread, at which it strikes."""
+
+    @classmethod
+    def draw(cls, rng: random.Random, *, ranks: int, marks: int, notes: int) -> Fault:
+        """Draw a fault.
+
+        Args:
+            rng: Random numbers.
+            ranks: Processes to choose from.
+            marks: Highest mark at which one of the main thread strikes.
+            notes: Highest note at which one of the writing thread strikes.
+        """
+        in_writer = rng.random() < 0.3
+        kinds = WRITER if in_writer else MAIN
+        (kind,) = rng.choices(list(kinds), weights=list(kinds.values()))
+        at = rng.randint(1, notes if in_writer else marks)
+        return cls(kind, rng.randrange(ranks), in_writer, at)
+
+
+class FaultyWatch(Watch):
+    """A watch that looks often, and in which a fault strikes."""
+
+    beat = 0.1
+    silence = 4.0
+    short_silence = 0.8
+
+    def __init__(
+        self, world: World, *, folder: Path, hang_after: float, fault: Fault | None, told: Path
+    ) -> None:
+        """Take what shall happen.
+
+        Args:
+            world: This rank's place.
+            folder: Of the stacks.
+            hang_after: Seconds.
+            fault: Strikes if it is this rank's.
+            told: Gets a line of JSON when it strikes.
+        """
+        super().__init__(world, folder=folder, hang_after=hang_after)
+        self._fault = fault if fault is not None and fault.rank == world.rank else None
+        self._told = told
+        self._notes = 0
+        self._full_until: int | None = None
+        self.poison: str | None = None
+        """What the next training loss of this process shall be."""
+
+    def mark(self, phase: str) -> None:
+        """Take the mark, then strike if it is time."""
+        super().mark(phase)
+        self._meet(in_writer=False, at=self.marks, phase=phase)
+
+    def note(self, what: str) -> None:
+        """Take the note, then strike if it is time."""
+        super().note(what)
+        self._notes += 1
+        self._meet(in_writer=True, at=self._notes, phase=what)
+
+    def _meet(self, *, in_writer: bool, at: int, phase: str) -> None:
+        if self._full_until is not None and self.marks + self._notes >= self._full_until:
+            _limit_files(None)
+            self._full_until = None
+        fault = self._fault
+        if fault is not None and fault.in_writer == in_writer and fault.at == at:
+            self._fault = None
+            self._strike(fault, phase)
+
+    def _strike(self, fault: Fault, phase: str) -> None:
+        line = json.dumps(asdict(fault) | {"phase": phase, "step": self.step}) + "\n"
+        with self._told.open("a", encoding="utf-8") as file:
+            file.write(line)
+        if fault.kind == "kill -9":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault.kind.startswith("SIG"):
+            os.kill(os.getpid(), signal.Signals[fault.kind])
+        elif fault.kind == "hang":
+            while True:
+                time.sleep(1)
+        elif fault.kind == "disk full":
+            _limit_files(_FULL_AT)
+            self._full_until = self.marks + self._notes + _FULL_FOR
+        else:
+            self.poison = fault.kind
+
+
+def _limit_files(size: int | None) -> None:
+    """Let the kernel refuse to write files beyond a size; None for no limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
