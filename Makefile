@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test torture check format clean
 
 help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
 	@echo "make test     run the whole test suite"
+	@echo "make torture  strike tiny runs with N seeded faults (N=300 SEED=1), compare their ends"
 	@echo "make check    formatting, lint, types and import layers"
 	@echo "make install  only make .venv"
 	@echo "make clean    delete what make demo wrote"
@@ -28,6 +29,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+torture: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=benchmarks $(BIN)/python -m torture \
+		--faults $(or $(N),300) --seed $(or $(SEED),1) $(TORTURE_ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

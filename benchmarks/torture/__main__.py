@@ -1,4 +1,4 @@
-"""Torture: N seeded faults in tiny training runs, each of which must end as if nothing had happened.
+"""Torture: N seeded faults in tiny training runs, all of which must end as if there were none.
 
     make torture N=1000 [SEED=1]
     PYTHONPATH=benchmarks python -m torture --faults 1000 --seed 1
@@ -29,15 +29,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from data_tools.config import PrepareConfig
+from data_tools.prepare.run import run as prepare
+from gpt2zh.config.exit_codes import Exit
 from torture import outside
 from torture.compare import differences
 from torture.damage import damage_newest
 from torture.faults import Fault
 from torture.ranks import SABOTAGES, Ended, start
-
-from data_tools.config import PrepareConfig
-from data_tools.prepare.run import run as prepare
-from gpt2zh.config.exit_codes import Exit
 
 ROOT = Path(__file__).parents[2]
 RANKS = 2
@@ -192,9 +192,7 @@ def undisturbed(case: Case, shards: Path, work: Path) -> Path:
     return run
 
 
-def launch(
-    case: Case, shards: Path, run: Path, fault: Fault | None, sabotage: str | None
-) -> Ended:
+def launch(case: Case, shards: Path, run: Path, fault: Fault | None, sabotage: str | None) -> Ended:
     """Start the ranks once."""
     return start(
         case.arguments(shards, run),
@@ -229,7 +227,7 @@ def disturbed(
             if done.left:
                 count.failures.append(f"run {count.runs}: {done.left} processes are left")
                 return False
-            if done.finished:
+            if done.finished and (run / f"checkpoint-{STEPS}").is_dir():
                 return True
         else:
             fault = Fault.draw(rng, ranks=RANKS, marks=70, notes=30)

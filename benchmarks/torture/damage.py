@@ -16,7 +16,9 @@ def damage_newest(run: Path, rng: random.Random) -> str | None:
     Returns:
         What was done to which file; None if nothing was.
     """
-    complete = [path for _, path in folder.checkpoints(run) if not folder.faults(path, content=True)]
+    complete = [
+        path for _, path in folder.checkpoints(run) if not folder.faults(path, content=True)
+    ]
     if len(complete) < 2:
         return None
     path = rng.choice(sorted(complete[-1].iterdir()))

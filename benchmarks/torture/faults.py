@@ -47,6 +47,10 @@ class Fault:
     """Whether it strikes the thread that writes checkpoints."""
     at: int
     """Number of the mark, or of the note of the writing thread, at which it strikes."""
+    phase: str = ""
+    """Only marks of phases that begin like this are counted."""
+    steps: int = 0
+    """For so many steps the numbers stay bad; with 0 only once, and the step is good again."""
 
     @classmethod
     def draw(cls, rng: random.Random, *, ranks: int, marks: int, notes: int) -> Fault:
@@ -88,27 +92,38 @@ class FaultyWatch(Watch):
         self._fault = fault if fault is not None and fault.rank == world.rank else None
         self._told = told
         self._notes = 0
+        self._met = 0
         self._full_until: int | None = None
-        self.poison: str | None = None
-        """What the next training loss of this process shall be."""
+        self._poison: str | None = None
+        self._poisoned_steps = range(0)
 
     def mark(self, phase: str) -> None:
         """Take the mark, then strike if it is time."""
         super().mark(phase)
-        self._meet(in_writer=False, at=self.marks, phase=phase)
+        self._meet(in_writer=False, phase=phase)
 
     def note(self, what: str) -> None:
         """Take the note, then strike if it is time."""
         super().note(what)
         self._notes += 1
-        self._meet(in_writer=True, at=self._notes, phase=what)
+        self._meet(in_writer=True, phase=what)
 
-    def _meet(self, *, in_writer: bool, at: int, phase: str) -> None:
+    def poison(self) -> str | None:
+        """What the next training loss of this process shall be, if not itself."""
+        if self.step in self._poisoned_steps:
+            return self._poison
+        once, self._poison = self._poison, None
+        return None if self._poisoned_steps else once
+
+    def _meet(self, *, in_writer: bool, phase: str) -> None:
         if self._full_until is not None and self.marks + self._notes >= self._full_until:
             _limit_files(None)
             self._full_until = None
         fault = self._fault
-        if fault is not None and fault.in_writer == in_writer and fault.at == at:
+        if fault is None or fault.in_writer != in_writer or not phase.startswith(fault.phase):
+            return
+        self._met += 1
+        if self._met == fault.at:
             self._fault = None
             self._strike(fault, phase)
 
@@ -123,14 +138,24 @@ class FaultyWatch(Watch):
         elif fault.kind == "hang":
             while True:
                 time.sleep(1)
+        elif fault.kind == "no memory":
+            _limit_memory(1 << 20)
         elif fault.kind == "disk full":
             _limit_files(_FULL_AT)
             self._full_until = self.marks + self._notes + _FULL_FOR
         else:
-            self.poison = fault.kind
+            self._poison = fault.kind
+            self._poisoned_steps = range(self.step, self.step + fault.steps)
 
 
 def _limit_files(size: int | None) -> None:
     """Let the kernel refuse to write files beyond a size; None for no limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+
+
+def _limit_memory(more: int) -> None:
+    """Let the kernel refuse this process more memory than it has and some bytes."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    size = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))

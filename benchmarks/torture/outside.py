@@ -25,7 +25,7 @@ class Disturbed:
     fault: str
     """What was done."""
     finished: bool
-    """Whether the run was done all the same."""
+    """Whether the command says so: it also does when its helper process was killed."""
     left: list[str]
     """Processes that were still there when all should have ended."""
 
@@ -68,7 +68,7 @@ def start(argv: Sequence[str], rng: random.Random, ranks: int, log: Path) -> Dis
     left = [" ".join(one.cmdline()[:4]) for one in alive]
     for one in alive:
         _send(one, signal.SIGKILL)
-    return Disturbed(kind if alive or process.poll() else "too late", process.wait() == 0, left)
+    return Disturbed(kind, process.wait() == 0, left)
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

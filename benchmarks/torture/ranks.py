@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -13,14 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.update(DS_ACCELERATOR="cpu", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
-
-from gpt2zh.dist.logs import quiet_libraries
-
-quiet_libraries()
-
 import torch
-from torture.faults import Fault, FaultyWatch
 
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import RunError, UserError
@@ -32,7 +26,9 @@ from gpt2zh.dist.world import World
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.recipes import pretrain
 from gpt2zh.recipes.plan import make_plan
-from gpt2zh.train import engine, folder, masters, snapshot, step
+from gpt2zh.train import engine, folder, loop, masters, snapshot
+from gpt2zh.train.step import step_seed
+from torture.faults import Fault, FaultyWatch
 
 engine._deepspeed()  # imported once, for all forks
 
@@ -114,6 +110,7 @@ def _become(rank: int, ranks: int, port: int, log: Path) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
 
 
 def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path) -> int:
@@ -149,12 +146,13 @@ def _poison_losses(watch: FaultyWatch) -> None:
 
     def poisoned(self: SummedLoss, *inputs: torch.Tensor) -> torch.Tensor:
         loss = forward(self, *inputs)
-        kind = watch.poison
-        if kind is None or not torch.is_grad_enabled():
+        kind = watch.poison() if torch.is_grad_enabled() else None
+        if kind is None:
             return loss
-        watch.poison = None
         if kind == "loss is NaN":
             return loss * math.nan
+        if kind == "loss is high":
+            return loss * 5
         loss.register_hook(lambda gradient: gradient * math.inf)
         return loss
 
@@ -168,13 +166,14 @@ def break_code(name: str) -> None:
     """Break a promise on purpose: whatever compares the results must notice.
 
     Args:
-        name: `random numbers`: a step draws whatever comes, as if their state had not been saved;
+        name: `random numbers`: they begin anew in every start, as if their state was not restored;
             `prefetched rows`: the rows read ahead count as consumed; `moments`: half of the
             optimizer's state is not restored; `trust in files`: a checkpoint is written under its
             final name and taken for whole.
     """
     if name == "random numbers":
-        step.torch.manual_seed = lambda seed: None
+        steps = itertools.count(1)
+        loop.step_seed = lambda seed, step, rank: step_seed(seed, step=next(steps), rank=rank)
     elif name == "prefetched rows":
         take = snapshot.take
 

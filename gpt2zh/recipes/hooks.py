@@ -218,6 +218,12 @@ class RunHooks:
             "with a lower optimizer.lr, or with --resume and an older checkpoint",
         )
 
+    def counted(self, due: Due) -> None:
+        """Write the row numbers, if they shall be written."""
+        if self._row_log is not None:
+            with self._tolerant("the row numbers"):
+                self._row_log.write(due.numbers)
+
     def log(self, state: TrainState, result: StepResult) -> None:
         """Write the loss of this step and the speed since the last line."""
         loss = result.loss()  # waits for the GPU: once per line, not per step
@@ -309,6 +315,8 @@ class RunHooks:
         found = self._validator.look()
         if found is None:
             say(self._world, f"validation at step {state.step} is left out, for the run shall stop")
+            if state.step < self._plan.steps:
+                self._stopping(state.step, asked=True)
             return
         say(self._world, f"validation at step {state.step} | " + "\n".join(found.lines))
         if self._log_file is not None:

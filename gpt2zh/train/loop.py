@@ -35,6 +35,9 @@ class Hooks(Protocol):
     All ranks call every hook at the same steps, so a hook may use collectives.
     """
 
+    stopped: bool
+    """Whether all ranks have agreed to leave before the last step."""
+
     def leaving(self, micro_batch: int) -> bool:
         """Whether to leave a step half done, before this micro-batch of it."""
         ...
@@ -61,6 +64,10 @@ class Hooks(Protocol):
         Raises:
             Exception: There were too many of them.
         """
+        ...
+
+    def counted(self, due: Due) -> None:
+        """Note the rows of a step that was counted."""
         ...
 
     def log(self, state: TrainState, result: StepResult) -> None:
@@ -128,22 +135,12 @@ def fit(
                 refused=hooks.refused(),
             )
 
-        scale = scaler_state(engine)
-        result = take()
-        if result is None:
+        taken = _take_well(take, engine, state, batches, hooks)
+        if taken is None:
             break
-        due = hooks.agree(step, batches, result)
-        if not due.applied and result.fault():
-            set_scaler_state(engine, scale)  # fp16 took it for an overflow
-            again = take()
-            if again is None:
-                break
-            due = hooks.agree(step, batches, again)
-            if not due.applied:
-                set_scaler_state(engine, scale)
-            hooks.bad_numbers(state, batches, result, again)
-            result = again
+        due, result = taken
         state.advance(due.numbers, tokens=len(due.numbers) * tokens_per_row)
+        hooks.counted(due)
         if due.log:
             hooks.log(state, result)
         if due.save:
@@ -151,6 +148,32 @@ def fit(
         if due.validate:
             hooks.validate(state)
             engine.train()
-        if due.stop:
+        if due.stop or hooks.stopped:
             break
     hooks.finish(state)
+
+
+def _take_well(
+    take: Callable[[], StepResult | None],
+    engine: Any,
+    state: TrainState,
+    batches: Sequence[Batch],
+    hooks: Hooks,
+) -> tuple[Due, StepResult] | None:
+    """Take a step, and once more if its numbers were bad; None if it was left half done."""
+    step, scale = state.step + 1, scaler_state(engine)
+    first = take()
+    if first is None:
+        return None
+    due = hooks.agree(step, batches, first)
+    if due.applied or not first.fault():
+        return due, first
+    set_scaler_state(engine, scale)  # fp16 took it for an overflow
+    again = take()
+    if again is None:
+        return None
+    due = hooks.agree(step, batches, again)
+    if not due.applied:
+        set_scaler_state(engine, scale)
+    hooks.bad_numbers(state, batches, first, again)
+    return due, again
