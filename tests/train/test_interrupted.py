@@ -21,7 +21,7 @@ PHASES = {
     "writing samples": 1,
     "copying the state": 1,
     "waiting for the disk": 1,
-    "agreeing on": 1,
+    "agreeing on": 2,
     "waiting for rows": 2,
 }
 """Beginnings of phases, and which of their marks in a start gets the signal."""
