@@ -133,7 +133,8 @@ def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path)
         print(f"error: {error}", file=sys.stderr, flush=True)
         return Exit.REFUSED
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        if world.is_main:
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return error.code
     finally:
         sys.stdout.flush()
@@ -150,7 +151,7 @@ def _poison_losses(watch: FaultyWatch) -> None:
         if kind is None:
             return loss
         if kind == "loss is NaN":
-            return loss * math.nan
+            return loss + math.nan  # its gradient is finite: only the loss can tell
         if kind == "loss is high":
             return loss * 5
         loss.register_hook(lambda gradient: gradient * math.inf)

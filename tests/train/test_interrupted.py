@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_runs import arguments, go
 from torture.compare import differences
 from torture.faults import Fault
-from torture.ranks import Ended, start
 
 from gpt2zh.config.exit_codes import Exit
 
@@ -27,57 +27,15 @@ PHASES = {
 """Beginnings of phases, and which of their marks in a start gets the signal."""
 
 
-def arguments(shards: Path, run: Path, zero: dict, *more: str) -> list[str]:
-    """The command line of a tiny run in several epochs, with dropout."""
-    run.parent.mkdir(parents=True, exist_ok=True)
-    ds = run.parent / f"{run.name}.json"
-    ds.write_text(json.dumps({"zero_optimization": zero}))
-    options = {
-        "data": shards,
-        "output": run,
-        "deepspeed-config": ds,
-        "model.layers": 1,
-        "model.heads": 2,
-        "model.width": 32,
-        "model.context": 32,
-        "model.dropout": 0.1,
-        "train.steps": STEPS,
-        "train.global_batch": 8,
-        "train.micro_batch": 2,
-        "optimizer.lr": 0.01,
-        "optimizer.warmup_steps": 4,
-        "log.every": 1,
-        "log.rows": "true",
-        "validation.every": "3steps",
-        "validation.sample_tokens": 3,
-        "checkpoint.every": "3steps",
-        "guard.hang_after": "20s",
-    }
-    return [*(f"--{name}={value}" for name, value in options.items()), *more]
-
-
-def go(argv: list[str], run: Path, fault: Fault | None = None) -> Ended:
-    """Start two ranks and wait until they have ended."""
-    return start(
-        argv,
-        ranks=2,
-        fault=fault,
-        sabotage=None,
-        log=run.with_suffix(".log"),
-        told=run.with_suffix(".told"),
-        patience=90.0,
-    )
-
-
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_a_signal_in_any_phase_costs_nothing(tmp_path: Path, tiny_shards: Path, stage: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     zero = {"stage": stage}
-    assert go(arguments(tiny_shards, whole, zero), whole).codes == [Exit.DONE] * 2
+    assert go(arguments(tiny_shards, whole, zero, steps=STEPS), whole).codes == [Exit.DONE] * 2
     for number, (phase, at) in enumerate(PHASES.items()):
         name = ("SIGTERM", "SIGUSR1", "SIGINT")[number % 3]
         fault = Fault(name, rank=number % 2, in_writer=False, at=at, phase=phase)
-        ended = go(arguments(tiny_shards, parts, zero), parts, fault)
+        ended = go(arguments(tiny_shards, parts, zero, steps=STEPS), parts, fault)
         log = parts.with_suffix(".log").read_text("utf-8")
         told = parts.with_suffix(".told")
         assert told.exists(), f"no mark '{phase}'\n{log[-2000:]}"
@@ -89,7 +47,7 @@ def test_a_signal_in_any_phase_costs_nothing(tmp_path: Path, tiny_shards: Path, 
         saving = phase in ("copying the state", "waiting for the disk")
         assert step - 1 <= newest <= step + saving, phase
         told.unlink()
-    assert go(arguments(tiny_shards, parts, zero), parts).codes == [Exit.DONE] * 2
+    assert go(arguments(tiny_shards, parts, zero, steps=STEPS), parts).codes == [Exit.DONE] * 2
     assert differences(whole, parts, steps=STEPS) == []
 
 
@@ -98,7 +56,7 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(
 ) -> None:
     run = tmp_path / "run"
     fault = Fault("SIGTERM", rank=1, in_writer=False, at=1, phase="loading")
-    ended = go(arguments(tiny_shards, run, {"stage": 1}), run, fault)
+    ended = go(arguments(tiny_shards, run, {"stage": 1}, steps=STEPS), run, fault)
     assert ended.codes == [Exit.LOST_RANK, 143] and ended.apart < 15
     assert not list(run.glob("checkpoint-*"))
     assert "rank 1" in run.with_suffix(".log").read_text("utf-8")
