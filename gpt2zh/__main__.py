@@ -8,6 +8,7 @@ from gpt2zh.config.cli import Verb, run_verbs
 from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.recipes.generate_config import GenerateConfig
+from gpt2zh.recipes.verify_config import VerifyCheckpointConfig, VerifyResumeConfig
 
 VERBS = (
     Verb(
@@ -16,6 +17,20 @@ VERBS = (
         run="gpt2zh.recipes.generate:run",
         summary="continue prompts with a trained model",
         positional="model",
+    ),
+    Verb(
+        name="verify checkpoint",
+        config=VerifyCheckpointConfig,
+        run="gpt2zh.recipes.verify_checkpoint:run",
+        summary="read every byte of a checkpoint, or of all those of a run, and judge it",
+        positional="folder",
+    ),
+    Verb(
+        name="verify resume",
+        config=VerifyResumeConfig,
+        run="gpt2zh.recipes.verify_resume:run",
+        summary="train from one checkpoint of a run to the next again, and compare every bit",
+        positional="run",
     ),
 )
 

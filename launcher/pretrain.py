@@ -1,52 +1,8 @@
 """Pretrain: deepspeed launcher/pretrain.py --config FILE --data SHARDS --output RUN [...]."""
 
-import platform
 import sys
-import time
 
-from gpt2zh.config.cli import parse
-from gpt2zh.config.errors import RunError, UserError
-from gpt2zh.config.exit_codes import Exit
-from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.dist.logs import quiet_libraries
-from gpt2zh.dist.stop import StopRequest
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
-from gpt2zh.recipes.announce import announce
-from gpt2zh.recipes.plan import make_plan
-
-
-def main() -> int:
-    """Check everything first, and only then take the GPUs; torch is imported in between."""
-    world = World.detect()
-    stop = StopRequest()
-    stop.install()
-    quiet_libraries()
-    try:
-        config, options = parse(
-            PretrainConfig, LaunchOptions, prog="deepspeed launcher/pretrain.py"
-        )
-        plan = make_plan(config, options, world)
-        announce(plan)
-        from gpt2zh.recipes.pretrain import run
-        from gpt2zh.train.engine import check_engine_options
-
-        check_engine_options(plan.resolved)
-        if options.dry_run:
-            return Exit.DONE
-        hang_after = config.guard.hang_after.seconds
-        return run(plan, stop, Watch(world, folder=plan.stacks, hang_after=hang_after))
-    except UserError as error:
-        who = "" if world.is_main else f" on rank {world.rank} ({platform.node()})"
-        if not world.is_main:
-            time.sleep(3)  # when rank 0 found the same, this process is ended meanwhile
-        print(f"error{who}: {error}", file=sys.stderr, flush=True)
-        return Exit.REFUSED
-    except RunError as error:  # all ranks know of it
-        if world.is_main:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        return error.code
-
+from gpt2zh.recipes.launch import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -66,8 +66,13 @@ def config_faults(config: PretrainConfig) -> list[str]:
         )
     if config.guard.hang_after.steps:
         found.append(f"guard.hang_after is {config.guard.hang_after}; it is a time, such as 10min")
-    if found:
-        return found
+    return found or _contradictions(config)
+
+
+def _contradictions(config: PretrainConfig) -> list[str]:
+    """What does not fit together among numbers that are fine by themselves."""
+    model, train, optimizer = config.model, config.train, config.optimizer
+    found = []
     if model.width % model.heads:
         found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
     found += [

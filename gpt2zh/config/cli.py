@@ -39,7 +39,7 @@ class Verb:
     """One act of a command: what it reads and what it runs."""
 
     name: str
-    """What the user types."""
+    """What the user types: one word, or two of which several verbs share the first."""
     config: type | tuple[type, ...]
     """Dataclass of its options, or several whose options stand side by side."""
     run: str
@@ -55,19 +55,13 @@ def run_verbs(
 ) -> int:
     """Run the verb that `argv` names and return the exit code: 0 done, 1 failed, 2 bad input."""
     given = list(sys.argv[1:] if argv is None else argv)
-    table = {verb.name: verb for verb in verbs}
-    overview = f"usage: {prog} <verb> [options]\n\n{description}\n\nverbs:\n" + "\n".join(
-        f"  {verb.name:<16} {verb.summary}" for verb in verbs
-    )
-    overview += f"\n\n`{prog} <verb> --help` explains every option."
-    if not given or given[0] in ("-h", "--help"):
-        print(overview, file=sys.stdout if given else sys.stderr)
+    firsts = {verb.name.split()[0] for verb in verbs if " " in verb.name}
+    wants_help = [word for word in given[:2] if word not in firsts][:1] in (["-h"], ["--help"])
+    if not given or wants_help:
+        print(_overview(prog, description, verbs), file=sys.stdout if given else sys.stderr)
         return 0 if given else 2
-    verb = table.get(given[0])
     try:
-        if verb is None:
-            raise UserError(f"unknown verb '{given[0]}'{_nearest(given[0], table)}")
-        rest = given[1:]
+        verb, rest = _pick(given, verbs)
         if verb.positional and rest and not rest[0].startswith("-"):
             rest = [f"--{verb.positional}", *rest]
         schemas = verb.config if isinstance(verb.config, tuple) else (verb.config,)
@@ -85,6 +79,28 @@ def run_verbs(
     except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _overview(prog: str, description: str, verbs: Sequence[Verb]) -> str:
+    width = max(16, *(len(verb.name) for verb in verbs))
+    listed = "\n".join(f"  {verb.name:<{width}} {verb.summary}" for verb in verbs)
+    return (
+        f"usage: {prog} <verb> [options]\n\n{description}\n\nverbs:\n{listed}\n\n"
+        f"`{prog} <verb> --help` explains every option."
+    )
+
+
+def _pick(given: Sequence[str], verbs: Sequence[Verb]) -> tuple[Verb, list[str]]:
+    """The verb that a command line begins with, and what follows it."""
+    table = {verb.name: verb for verb in verbs}
+    alike = [name for name in table if name.split()[0] == given[0]]
+    for words in (2, 1):
+        name = " ".join(given[:words])
+        if name in table:
+            return table[name], list(given[words:])
+    if alike:
+        raise UserError(f"'{' '.join(given[:2])}' is no verb; known: {', '.join(alike)}")
+    raise UserError(f"unknown verb '{given[0]}'{_nearest(given[0], table)}")
 
 
 def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple[Any, ...]:

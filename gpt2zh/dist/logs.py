@@ -18,7 +18,9 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for category in (FutureWarning, UserWarning, DeprecationWarning):
-        warnings.filterwarnings("ignore", category=category, module=r"(torch|deepspeed|transformers)")
+        warnings.filterwarnings(
+            "ignore", category=category, module=r"(torch|deepspeed|transformers)"
+        )
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -16,7 +16,6 @@ from types import FrameType
 from gpt2zh.config.exit_codes import by_signal
 
 
-
 class StopRequest:
     """What asked this process to stop, if anything did."""
 

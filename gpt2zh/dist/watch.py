@@ -92,7 +92,9 @@ class Watch:
         self._known = [Standing() for _ in range(world.size)]
         self._main = threading.main_thread().ident
         self._leaving = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looked = 0.0
+        """Our clock at the last look at the others."""
+        self._threads: list[threading.Thread] = []
         self._beats = 0
         self._files: list[Any] = []
 
@@ -109,18 +111,18 @@ class Watch:
     def start(self, store: Store) -> None:
         """Tell the others and watch them until `stop`."""
         self._store = store
-        now = time.monotonic()
-        for standing in self._known:
-            standing.changed_at = standing.heard_at = now
+        self._begin_anew()
         self._tell()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._thread.start()
+        for work in (self._run, self._guard):
+            self._threads.append(threading.Thread(target=work, name="watch", daemon=True))
+            self._threads[-1].start()
 
     def stop(self) -> None:
         """Watch no longer; the others may now end in any order."""
         self._leaving.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join(_LAST_WORDS)  # the store may not answer
+        if self._threads:
             faulthandler.cancel_dump_traceback_later()
         for file in self._files:
             file.close()
@@ -141,9 +143,14 @@ class Watch:
             for rank in range(self._world.size):
                 if rank == self._world.rank:
                     continue
-                if crash := self._ask(f"crash/{rank}"):
-                    return f"rank {rank} crashed: {crash}"
                 standing = self._known[rank]
+                try:
+                    crash = self._ask(f"crash/{rank}")
+                except RuntimeError:  # the store is on rank 0
+                    first = self._known[0]
+                    return f"rank 0{_place(first)} died {_doing(first)}"
+                if crash:
+                    return f"rank {rank} crashed: {crash}"
                 silent = time.monotonic() - max(standing.heard_at, begun)
                 if silent > self.short_silence:
                     return f"rank {rank}{_place(standing)} died {_doing(standing)}"
@@ -157,10 +164,32 @@ class Watch:
             with contextlib.suppress(RuntimeError):
                 self._store.set(f"crash/{self._world.rank}", text)
 
-    # The thread
+    # The threads
+
+    def _begin_anew(self) -> None:
+        """Take every rank for alive and moving now."""
+        now = self._looked = time.monotonic()
+        for standing in self._known:
+            standing.changed_at = standing.heard_at = now
+
+    def _leaves(self) -> bool:
+        """Wait for the next look; whether there will be none."""
+        begun = time.monotonic()
+        leaves = self._leaving.wait(self.beat)
+        if time.monotonic() - begun > self.silence / 2:
+            self._begin_anew()  # this process was stopped, perhaps with the others: Ctrl-Z and `fg`
+        return leaves
+
+    def _guard(self) -> None:
+        """End this process when the store stays silent: its calls can wait for ever."""
+        while not self._leaves():
+            if time.monotonic() - self._looked > self.silence:
+                self._print(0, "died")
+                os._exit(Exit.LOST_RANK)
 
     def _run(self) -> None:
-        while not self._leaving.wait(self.beat):
+        while not self._leaves():
+            now = time.monotonic()  # the store may answer late, and then with news that are old
             try:
                 self._tell()
                 self._listen()
@@ -168,15 +197,18 @@ class Watch:
                 self._end(Exit.LOST_RANK, [0], "died")
             if self._leaving.is_set():
                 return
-            now = time.monotonic()
-            dead = [r for r, s in enumerate(self._known) if now - s.heard_at > self.silence]
-            if dead:
+            self._looked = time.monotonic()
+            silent = {rank: now - s.heard_at for rank, s in enumerate(self._known)}
+            if max(silent.values()) > self.silence:
+                dead = [rank for rank, seconds in silent.items() if seconds > self.silence / 2]
                 self._end(Exit.LOST_RANK, dead, "died")
-            still = [now - standing.changed_at for standing in self._known]
-            if self._hang_after and max(still) > self._hang_after:
+            # A rank may wait for long, as long as another one goes on: writes a checkpoint, say.
+            still = min(now - standing.changed_at for standing in self._known)
+            if self._hang_after and still > self._hang_after:
                 least = min(standing.marks for standing in self._known)
                 behind = [r for r, s in enumerate(self._known) if s.marks == least]
-                self._end(Exit.HUNG, behind, "hangs")
+                alone = len(behind) < len(self._known)
+                self._end(Exit.HUNG, behind, "hangs" if alone else "stands still like all others")
 
     def _tell(self) -> None:
         self._beats += 1
@@ -209,7 +241,8 @@ class Watch:
         if self._hang_after:
             # By a thread of C, which also sees a main thread that never gives up Python's lock.
             left = max(1.0, self._hang_after - (now - mine.changed_at) - self.beat / 2)
-            self._dump_stack_in(left)
+            # Nor can we tell anything meanwhile: soon the others will take us for dead.
+            self._dump_stack_in(min(left, self.silence - 2 * self.beat))
 
     def _dump_stack_in(self, seconds: float) -> None:
         if not self._files:
@@ -228,6 +261,7 @@ class Watch:
         """End this process; the lowest rank that is not to blame says why."""
         if self._leaving.is_set():
             return
+        self._looked = time.monotonic() + 3 * _LAST_WORDS  # the guard shall wait for that
         others = [rank for rank in range(self._world.size) if rank not in ranks]
         me = self._world.rank
         if me in ranks:
@@ -248,23 +282,31 @@ class Watch:
         os._exit(code)
 
     def _say(self, rank: int, what: str) -> None:
-        standing = self._known[rank]
-        since = round(time.monotonic() - standing.changed_at)
-        lines = [
-            f"error: rank {rank}{_place(standing)} {what} {_doing(standing)}, where it has been "
-            f"for {since} s; all ranks end now. Start again to continue from the last checkpoint"
-        ]
         stack = None
-        if what == "hangs":
+        if what != "died":
             self._wait_for(lambda: self._ask(f"stack/{rank}") is not None)
             with contextlib.suppress(RuntimeError):
                 stack = self._ask(f"stack/{rank}")
-            if stack is None:
-                path = self._stack_file.with_name(f"stack-of-rank-{rank:05d}.txt")
-                with contextlib.suppress(OSError):
-                    stack = path.read_text("utf-8") or None
-            lines.append(stack or "It does not tell its stack: the process is stopped.")
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        if stack is None:
+            path = self._stack_file.with_name(f"stack-of-rank-{rank:05d}.txt")
+            with contextlib.suppress(OSError):
+                stack = path.read_text("utf-8").rstrip() or None
+        self._print(rank, what)
+        print(
+            stack or "It does not tell its stack: the process is stopped or gone.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _print(self, rank: int, what: str) -> None:
+        standing = self._known[rank]
+        since = round(time.monotonic() - standing.changed_at)
+        print(
+            f"error: rank {rank}{_place(standing)} {what} {_doing(standing)}, where it has been "
+            f"for {since} s; all ranks end now. Start again to continue from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _wait_for(self, holds: Callable[[], bool]) -> None:
         begun = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
@@ -51,3 +53,14 @@ def generation_config(tokenizer: TextTokenizer) -> GenerationConfig:
         pad_token_id=tokenizer.pad_id,
         suppress_tokens=[tokenizer.pad_id, tokenizer.bos_id, *padding],
     )
+
+
+def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter of the model that a Hugging Face folder's config tells, by name.
+
+    Raises:
+        OSError: The config is missing or is no JSON.
+    """
+    with torch.device("meta"):  # nothing is allocated
+        built = GPT2LMHeadModel(GPT2Config.from_pretrained(folder, local_files_only=True))
+    return {name: tuple(parameter.shape) for name, parameter in built.named_parameters()}

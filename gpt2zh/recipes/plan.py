@@ -39,6 +39,7 @@ CONFIG = "config.yaml"
 DEEPSPEED = "deepspeed.json"
 RAW_DEEPSPEED = "deepspeed_config.json"
 IDENTITY = "identity.json"
+ENVIRONMENT = "environment.json"
 
 
 @dataclass(frozen=True)

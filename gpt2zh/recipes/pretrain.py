@@ -25,7 +25,7 @@ from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.recipes.failures import failures_told
 from gpt2zh.recipes.hooks import RunHooks
-from gpt2zh.recipes.plan import Plan
+from gpt2zh.recipes.plan import ENVIRONMENT, Plan
 from gpt2zh.recipes.saving import Saver
 from gpt2zh.train import checkpoint, folder, masters
 from gpt2zh.train.engine import (
@@ -117,6 +117,8 @@ def train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> 
             hooks=hooks,
         )
     hooks.close()
+    watch.mark("waiting for the other ranks")
+    control.barrier()  # rank 0 may have old checkpoints to delete, and who leaves falls silent
     _farewell(plan, state, hooks.stopped)
     return hooks.stopped
 
@@ -178,10 +180,18 @@ def _open_run_folder(plan: Plan, state: TrainState) -> None:
     environment = {"gpt2zh": __version__, "python": platform.python_version()}
     environment |= {name: version(name) for name in names}
     environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
-    (run / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
+    environment |= {"device": _device_name(), "threads": str(torch.get_num_threads())}
+    (run / ENVIRONMENT).write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
     folder.sweep(run)
     for moved in folder.set_aside_newer(run, state.step):
         warn(plan.world, f"what lay beyond step {state.step} is kept as {moved}")
+
+
+def _device_name() -> str:
+    """What this rank computes on, as far as the last bits of its sums may depend on it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _farewell(plan: Plan, state: TrainState, stopped: bool) -> None:

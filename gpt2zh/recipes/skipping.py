@@ -27,13 +27,17 @@ def read_rows(texts: Sequence[str], *, rows: int) -> np.ndarray:
     chosen: set[int] = set()
     for text in (part.strip() for given in texts for part in given.split(",")):
         match = _RANGE.fullmatch(text)
+        named: Sequence[int]
         if match:
             first, last = int(match[1]), int(match[2] or match[1])
-            named: Sequence[int] = range(first, last + 1)
+            if last < first:
+                raise UserError(f"skip_rows: {text} ends before it begins; write {last}-{first}")
+            named = range(first, last + 1)
         else:
             named = _of_file(Path(text))
-        if len(named) and max(named) >= rows:
-            raise UserError(f"skip_rows: {text} names row {max(named)}, but the last is {rows - 1}")
+            last = max(named, default=0)
+        if last >= rows:
+            raise UserError(f"skip_rows: {text} names row {last}, but the last is {rows - 1}")
         chosen |= set(named)
     return np.array(sorted(chosen), np.int64)
 

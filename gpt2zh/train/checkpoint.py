@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from gpt2zh.dist.world import World
@@ -28,9 +27,8 @@ from gpt2zh.train import masters
 from gpt2zh.train.engine import set_scaler_state
 from gpt2zh.train.snapshot import Snapshot
 from gpt2zh.train.state import TrainState
+from gpt2zh.train.stored import WEIGHTS, open_tensors
 from gpt2zh.train.tensors import write_tensors
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -103,15 +101,10 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
 def load_training(engine: Any, folder: Path) -> TrainState:
     """Set moments, fp32 weights and loss scale, and return the progress."""
     described = files.read_state(folder)
-    stores = [
-        safe_open(path, "pt")
-        for path in (folder / WEIGHTS, *sorted(folder.glob("optimizer-*.safetensors")))
-    ]
-    home = {key: store for store in stores for key in store.keys()}  # noqa: SIM118
+    stored = open_tensors(folder)
 
     def read(kind: str, name: str) -> torch.Tensor:
-        key = name if kind == "weight" else f"{kind}.{name}"
-        return home[key].get_tensor(key)
+        return stored[name if kind == "weight" else f"{kind}.{name}"].read()
 
     masters.restore(engine, read, described["updates"])
     set_scaler_state(engine, described["loss_scale"])

@@ -40,6 +40,17 @@ def checkpoints(run: Path) -> list[tuple[int, Path]]:
     return sorted((int(match.group(1)), entry) for match, entry in found if match)
 
 
+def step_of(folder: Path) -> int | None:
+    """The step that the name of a checkpoint's folder tells; None if it has another name."""
+    match = _NAME.fullmatch(folder.resolve().name)
+    return int(match.group(1)) if match else None
+
+
+def listed(folder: Path) -> set[str]:
+    """The files of a complete checkpoint, as its manifest names them."""
+    return set(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
+
+
 def faults(folder: Path, *, content: bool) -> list[str]:
     """What is wrong with a checkpoint; nothing if it is complete.
 

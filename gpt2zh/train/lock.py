@@ -43,13 +43,15 @@ class RunLock:
         run.mkdir(parents=True, exist_ok=True)
         path = run / LOCK
         self._file = path.open("a+", encoding="utf-8")
+        has_locks = True
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            has_locks = error.errno not in _NO_LOCKS
+            if has_locks:
                 self._refuse(run, error)
         owner = self._owner()
-        if owner.get("host") not in (None, platform.node()):
+        if owner and not (has_locks and owner.get("host") == platform.node()):
             print(f"{run} was left by {_named(owner)}: is it still alive?", flush=True)
             if _still_touched(path):
                 self._refuse(run, None)

@@ -87,16 +87,18 @@ class RowLog:
         """
         path = run / ROWS
         path.touch()
-        self._file = path.open("r+b")
+        self._file = path.open("r+b", buffering=0)
         known = min(rows, path.stat().st_size // 8)
         self._file.truncate(known * 8)
         self._file.seek(0, os.SEEK_END)
         self._file.write(np.full(rows - known, -1, "<i8").tobytes())
+        self._rows = rows
 
     def write(self, numbers: np.ndarray) -> None:
-        """Add the rows of one more step, (global batch,)."""
+        """Add the rows of one more step, (global batch,); those that could not be are a hole."""
+        self._file.seek(8 * self._rows)
+        self._rows += len(numbers)
         self._file.write(numbers.astype("<i8").tobytes())
-        self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,116 @@
+"""The tensors in the files of a checkpoint: found by name, read one by one, judged, compared.
+
+One file holds the weights; the moments lie in as many as there were ranks. So a tensor is looked
+for by its name, whichever file has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from gpt2zh.train.masters import MOMENTS
+
+WEIGHTS = "model.safetensors"
+OPTIMIZER = "optimizer-*.safetensors"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor in an open file, which stays readable when the file is deleted."""
+
+    name: str
+    path: Path
+    _file: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, from the file's header."""
+        return tuple(self._file.get_slice(self.name).get_shape())
+
+    def read(self) -> torch.Tensor:
+        """The tensor, on the CPU."""
+        return self._file.get_tensor(self.name)
+
+
+def open_tensors(folder: Path) -> dict[str, Stored]:
+    """Every weight by its parameter's name and every moment as `<moment>.<parameter name>`.
+
+    Raises:
+        OSError: A file cannot be read.
+        SafetensorError: A file is damaged.
+    """
+    found = {}
+    for path in (folder / WEIGHTS, *sorted(folder.glob(OPTIMIZER))):
+        file = safe_open(path, "pt")
+        for name in file.keys():  # noqa: SIM118
+            found[name] = Stored(name, path, file)
+    return found
+
+
+def tensor_faults(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+    """Yield what is wrong with the tensors of a checkpoint, each fault with its file.
+
+    Args:
+        folder: The checkpoint.
+        shapes: Of the model's parameters, by name.
+    """
+    try:
+        stored = open_tensors(folder)
+    except (OSError, SafetensorError) as error:
+        yield f"the tensors of {folder} cannot be read: {error}"
+        return
+    expected = dict(shapes)
+    for kind in MOMENTS:
+        expected |= {f"{kind}.{name}": shape for name, shape in shapes.items()}
+    for name in sorted(expected.keys() - stored.keys()):
+        where = WEIGHTS if name in shapes else OPTIMIZER
+        yield f"{folder / where} lacks {name}"
+    for name in sorted(stored.keys() - expected.keys()):
+        yield f"{stored[name].path} holds {name}, which the model has not"
+    for name in sorted(expected.keys() & stored.keys()):
+        tensor = stored[name]
+        try:
+            yield from (
+                f"{tensor.path}: {name} {fault}" for fault in _faults(tensor, expected[name])
+            )
+        except (OSError, SafetensorError) as error:
+            yield f"{tensor.path}: {name} cannot be read: {error}"
+
+
+def _faults(tensor: Stored, shape: tuple[int, ...]) -> Iterator[str]:
+    if tensor.shape != shape:
+        yield f"has the shape {list(tensor.shape)}, the model's is {list(shape)}"
+    value = tensor.read()
+    if value.dtype != torch.float32:
+        yield f"is {value.dtype}, not fp32"
+    bad = int((~value.isfinite()).sum())
+    if bad:
+        yield f"has {bad:,} of {value.numel():,} numbers that are not finite"
+
+
+def difference(first: torch.Tensor, other: torch.Tensor) -> float | None:
+    """How far apart two tensors are; None if they are equal in every bit.
+
+    Returns:
+        The largest difference as a share of the largest number of the first one. Infinity if they
+        cannot be compared, 0 if the bits differ but the numbers do not.
+    """
+    if first.shape != other.shape or first.dtype != other.dtype:
+        return math.inf
+    if torch.equal(_bits(first), _bits(other)):
+        return None
+    gap = (first.double() - other.double()).abs().max().item()
+    if not math.isfinite(gap):
+        return math.inf
+    return gap / max(first.abs().max().item(), 1e-45) if gap else 0.0
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
