@@ -8,6 +8,7 @@ of the kernel on the size of files.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -29,6 +30,7 @@ MAIN = {
     "loss is NaN": 2,
     "gradient is infinite": 2,
     "disk full": 2,
+    "no permission": 1,
 }
 """Faults of the main thread, and how often each is chosen."""
 WRITER = {"kill -9": 4, "hang": 1}
@@ -118,6 +120,7 @@ class FaultyWatch(Watch):
     def _meet(self, *, in_writer: bool, phase: str) -> None:
         if self._full_until is not None and self.marks + self._notes >= self._full_until:
             _limit_files(None)
+            _forbid_writing(self._told.with_suffix(""), forbid=False)
             self._full_until = None
         fault = self._fault
         if fault is None or fault.in_writer != in_writer or not phase.startswith(fault.phase):
@@ -139,10 +142,15 @@ class FaultyWatch(Watch):
             while True:
                 time.sleep(1)
         elif fault.kind == "no memory":
-            _limit_memory(1 << 20)
-        elif fault.kind == "disk full":
-            _limit_files(_FULL_AT)
+            _limit_memory(1 << 16)
+        elif fault.kind in ("disk full", "no permission"):
+            if fault.kind == "disk full":
+                _limit_files(_FULL_AT)
+            else:
+                _forbid_writing(self._told.with_suffix(""), forbid=True)
             self._full_until = self.marks + self._notes + _FULL_FOR
+        elif fault.kind == "disk fills":
+            _fill(self._told.with_suffix("") / "ballast")
         else:
             self._poison = fault.kind
             self._poisoned_steps = range(self.step, self.step + fault.steps)
@@ -152,6 +160,21 @@ def _limit_files(size: int | None) -> None:
     """Let the kernel refuse to write files beyond a size; None for no limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+
+
+def _forbid_writing(folder: Path, *, forbid: bool) -> None:
+    """Take the right to write to a folder from this process, or give it back."""
+    if os.getuid() == 0:
+        os.seteuid(65534 if forbid else 0)
+    elif folder.is_dir():
+        folder.chmod(0o555 if forbid else 0o755)
+
+
+def _fill(path: Path) -> None:
+    """Write a file until the disk is full."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 def _limit_memory(more: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ class RunLog:
         path = run / METRICS
         _keep_until(path, resumed_at)
         self._metrics = path.open("a", encoding="utf-8", buffering=1)
-        self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=resumed_at + 1)
+        self._folder = str(run / TENSORBOARD)
+        self._board: SummaryWriter | None = SummaryWriter(self._folder, purge_step=resumed_at + 1)
 
     def scalars(self, step: int, kind: str, values: dict[str, float | None], *, chain: str) -> None:
         """Write numbers of one step; None values are left out.
@@ -47,8 +50,9 @@ class RunLog:
         finite = {n: value if math.isfinite(value) else None for n, value in known.items()}
         line = {"step": step, "kind": kind, **finite, "chain": chain}
         self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
-        for name, value in known.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        with self._on_board() as board:
+            for name, value in known.items():
+                board.add_scalar(f"{kind}/{name}", value, step)
 
     def event(self, step: int, kind: str, facts: dict[str, Any]) -> None:
         """Write what happened in one step, at once to the disk."""
@@ -60,19 +64,34 @@ class RunLog:
         """Write what the model makes of each fixed prompt."""
         line = {"step": step, "kind": "samples", "texts": texts}
         self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
-        for prompt, text in texts.items():
-            self._board.add_text(f"samples/{prompt}", f"**{prompt}**{text}", step)
+        with self._on_board() as board:
+            for prompt, text in texts.items():
+                board.add_text(f"samples/{prompt}", f"**{prompt}**{text}", step)
 
     def flush(self) -> None:
         """Bring everything to disk, so that a killed run has lost no figures."""
         self._metrics.flush()
         os.fsync(self._metrics.fileno())
-        self._board.flush()
+        with self._on_board() as board:
+            board.flush()
 
     def close(self) -> None:
-        """Close the files."""
-        self._metrics.close()
-        self._board.close()
+        """Close the files; what a full disk does not take is lost."""
+        with contextlib.suppress(OSError):
+            self._metrics.close()
+        with contextlib.suppress(OSError), self._on_board() as board:
+            board.close()
+
+    @contextlib.contextmanager
+    def _on_board(self) -> Iterator[SummaryWriter]:
+        """TensorBoard's writer; a new one after an error, for that ends its thread for good."""
+        if self._board is None:
+            self._board = SummaryWriter(self._folder)
+        try:
+            yield self._board
+        except OSError:
+            self._board = None
+            raise
 
 
 class RowLog:

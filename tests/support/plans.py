@@ -1,0 +1,83 @@
+"""Plans of tiny runs, made or refused, and folders as such runs leave them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gpt2zh.config.cli import parse
+from gpt2zh.config.errors import UserError
+from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.dist.world import World
+from gpt2zh.recipes.plan import Plan, make_plan
+from gpt2zh.train import folder
+
+ROOT = Path(__file__).parents[2]
+
+
+def arguments(data: Path, output: Path, **more: object) -> list[str]:
+    """The command line of a tiny run; `model__width=4` becomes `--model.width=4`."""
+    options = {
+        "data": data,
+        "output": output,
+        "deepspeed_config": ROOT / "ds_configs" / "zero1.json",
+        "model__layers": 2,
+        "model__heads": 2,
+        "model__width": 30,
+        "model__context": 32,
+        "train__global_batch": 8,
+        "train__micro_batch": 2,
+        **more,
+    }
+    return [f"--{name.replace('__', '.')}={value}" for name, value in options.items()]
+
+
+def plan_of(data: Path, output: Path, world: World = World(), **more: object) -> Plan:  # noqa: B008
+    argv = arguments(data, output, **more)
+    return make_plan(*parse(PretrainConfig, LaunchOptions, argv=argv, prog="pretrain"), world)
+
+
+def refused(data: Path, output: Path, world: World = World(), **more: object) -> str:  # noqa: B008
+    """The message for a run that cannot start; nothing may be written meanwhile."""
+    around = output if output.exists() else output.parent
+    before = snapshot(around)
+    with pytest.raises(UserError) as caught:
+        plan_of(data, output, world, **more)
+    assert snapshot(around) == before
+    return str(caught.value)
+
+
+def snapshot(root: Path) -> dict[str, bytes | None]:
+    """Every path below a folder of ours with its bytes."""
+    if not str(root).startswith("/tmp") or not root.is_dir():
+        return {}
+    return {str(p): p.read_bytes() if p.is_file() else None for p in root.rglob("*")}
+
+
+def save_checkpoint(plan: Plan, step: int) -> Path:
+    """A complete checkpoint folder of this run, as far as a plan reads it."""
+    target = plan.config.output
+    temporary = folder.begin(target, step)
+    state = {"progress": {"step": step}}
+    (temporary / folder.STATE).write_text(json.dumps(state), "utf-8")
+    for name, text in plan.texts().items():
+        (temporary / name).write_text(text, "utf-8")
+    (temporary / "model.safetensors").write_bytes(b"weights" * 9)
+    entries = folder.describe(temporary.iterdir())
+    folder.commit(temporary, folder.checkpoint_path(target, step), entries)
+    for name, text in plan.texts().items():
+        (target / name).write_text(text, "utf-8")
+    return folder.checkpoint_path(target, step)
+
+
+def altered(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def first(shards: Path, split: str = "train") -> Path:
+    table = json.loads((shards / "manifest.json").read_text("utf-8"))
+    return shards / table["splits"][split]["shards"][0]["file"]
