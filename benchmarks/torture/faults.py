@@ -30,7 +30,6 @@ MAIN = {
     "loss is NaN": 2,
     "gradient is infinite": 2,
     "disk full": 2,
-    "no permission": 1,
 }
 """Faults of the main thread, and how often each is chosen."""
 WRITER = {"kill -9": 4, "hang": 1}

@@ -38,6 +38,9 @@ class Store(Protocol):
     def get(self, key: str) -> bytes:
         """The value of a key; waits until there is one."""
 
+    def multi_get(self, keys: list[str]) -> list[bytes]:
+        """The values of keys, in one question; waits until there are all."""
+
     def check(self, keys: list[str]) -> bool:
         """Whether all these keys are set."""
 
@@ -96,6 +99,7 @@ class Watch:
         """Our clock at the last look at the others."""
         self._threads: list[threading.Thread] = []
         self._beats = 0
+        self._all_there = False
         self._files: list[Any] = []
 
     def mark(self, phase: str) -> None:
@@ -225,8 +229,7 @@ class Watch:
 
     def _listen(self) -> None:
         now = time.monotonic()
-        for rank, standing in enumerate(self._known):
-            heard = self._ask(f"standing/{rank}")
+        for standing, heard in zip(self._known, self._heard(), strict=True):
             if heard is None:
                 continue
             told = json.loads(heard)
@@ -243,6 +246,15 @@ class Watch:
             left = max(1.0, self._hang_after - (now - mine.changed_at) - self.beat / 2)
             # Nor can we tell anything meanwhile: soon the others will take us for dead.
             self._dump_stack_in(min(left, self.silence - 2 * self.beat))
+
+    def _heard(self) -> list[str | None]:
+        """What each rank has told last: in one question, once all of them have told something."""
+        assert self._store is not None
+        keys = [f"standing/{rank}" for rank in range(self._world.size)]
+        self._all_there = self._all_there or self._store.check(keys)
+        if self._all_there:
+            return [value.decode() for value in self._store.multi_get(keys)]
+        return [self._ask(key) for key in keys]
 
     def _dump_stack_in(self, seconds: float) -> None:
         if not self._files:

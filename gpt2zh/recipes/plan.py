@@ -62,7 +62,9 @@ class Plan:
     skipped: np.ndarray
     """Sorted row numbers that nothing is learnt from."""
     resume_from: Path | None
-    """Checkpoint to continue from."""
+    """Checkpoint to continue from; known to rank 0 alone, which tells the others."""
+    done: tuple[int, int] = (0, 0)
+    """Steps and rows in it; the same."""
 
     @property
     def stacks(self) -> Path:
@@ -90,7 +92,12 @@ class Plan:
         train = self.config.train
         if train.steps is not None:
             return train.steps
-        return max(1, math.ceil(train.epochs * self.training_rows / train.global_batch))
+        steps, rows = self.done
+        all_rows = train.epochs * self.training_rows
+        if rows == steps * train.global_batch:
+            return max(1, math.ceil(all_rows / train.global_batch))
+        # Done with another global batch. Not for all: the last bit may decide over a step.
+        return steps + max(0, math.ceil((all_rows - rows) / train.global_batch))
 
     @property
     def zero_stage(self) -> int:
@@ -222,6 +229,9 @@ def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> P
     )
     resume_from = attempt(lambda: _resume_from(plan), faults)
     plan = dataclasses.replace(plan, resume_from=resume_from)
+    if resume_from is not None and world.is_main:
+        progress = folder.read_state(resume_from)["progress"]
+        plan = dataclasses.replace(plan, done=(progress["step"], progress["rows"]))
     if world.is_main and not faults:
         faults += attempt(lambda: _output_faults(plan), faults) or []
     raise_all(faults, "the output folder")

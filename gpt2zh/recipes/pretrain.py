@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import platform
 from collections.abc import Generator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,9 +84,10 @@ def train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> 
     config, world = plan.config, plan.world
     control = Control()
     _compare_ranks(plan, control)
-    resume_from: Path | None = control.broadcast(plan.resume_from)
+    resume_from, done = control.broadcast((plan.resume_from, plan.done))
+    plan = dataclasses.replace(plan, resume_from=resume_from, done=done)
     watch.mark("loading")
-    engine, state = _start(plan, resume_from)
+    engine, state = _start(plan)
     watch.mark("opening the run folder")
     if world.is_main:
         _open_run_folder(plan, state)
@@ -123,9 +124,9 @@ def train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> 
     return hooks.stopped
 
 
-def _start(plan: Plan, resume_from: Path | None) -> tuple[Any, TrainState]:
+def _start(plan: Plan) -> tuple[Any, TrainState]:
     """The engine around fresh weights or a checkpoint's, and how far it has come."""
-    config = plan.config
+    config, resume_from = plan.config, plan.resume_from
     model = new_model(config.model, plan.tokenizer, seed=config.seed)
     model.config.document_start_token_id = plan.document_start_id
     if resume_from is not None:
