@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gpt2zh.config.exit_codes import Exit, by_signal
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.ranks
@@ -32,7 +35,7 @@ def story(readme: str) -> list[str]:
     return [line.split("  #")[0].strip() for line in lines if line.strip() and line[0] != "#"]
 
 
-def run(command: list[str], folder: Path) -> str:
+def run(command: list[str], folder: Path, *, code: int = 0) -> str:
     """Run a command of the README in `folder` and return what it printed."""
     env = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -41,12 +44,28 @@ def run(command: list[str], folder: Path) -> str:
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == code, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def exit_codes(readme: str) -> set[int]:
+    """The exit codes of the table that has them: rows that begin with `| 75 |` and the like."""
+    text = (ROOT / readme).read_text("utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    first_cells = [re.findall(r"^\| *`?(\d+)`? *\|", table, flags=re.MULTILINE) for table in tables]
+    (found,) = [cells for cells in first_cells if str(int(Exit.STOPPED)) in cells]
+    assert len(found) == len(set(found))
+    return {int(cell) for cell in found}
 
 
 def test_both_readmes_tell_the_same_story() -> None:
     assert story("README.md") == story("README.zh.md")
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_the_readme_lists_every_exit_code(readme: str) -> None:
+    signals = {by_signal(number) for number in signal.Signals}
+    assert exit_codes(readme) - signals == {code.value for code in Exit}
 
 
 def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
@@ -60,7 +79,8 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
 
     assert pretrain[0] == "deepspeed"
     ranks = [pretrain[0], "--num_accelerators=2", f"--master_port={20000 + os.getpid() % 20000}"]
-    printed = run([*ranks, *pretrain[1:], *PRETRAIN, "--stop-after=3steps"], tmp_path)
+    stopping = [*ranks, *pretrain[1:], *PRETRAIN, "--stop-after=3steps"]
+    printed = run(stopping, tmp_path, code=Exit.STOPPED)
     assert "stopped at step 3 of 6" in printed
     printed = run([*ranks, *pretrain[1:], *PRETRAIN], tmp_path)  # the same command again
     assert "continuing from runs/small/checkpoint-3 at step 3" in printed

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import collections
 import csv
+import ctypes
 import json
 import os
 import random
@@ -44,7 +45,8 @@ RANKS = 2
 STEPS = 14
 HANG_AFTER = 6.0
 PATIENCE = 60.0  # seconds for one start
-_STARTED_AT = time.time()
+_HELPERS: list[psutil.Process] = []  # of the preparation of the data
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 APART = 12.0  # seconds in which all ranks must have followed the first one
 
 
@@ -130,6 +132,8 @@ def main() -> int:
 def torture(options: argparse.Namespace, work: Path, begun: float) -> Count:
     """Run until enough faults have struck."""
     shards = make_shards(work)
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # orphans become our children
+    _HELPERS.extend(psutil.Process().children())
     rng = random.Random(options.seed)
     cases = [Case(stage, a) for a in (True, False) for stage in range(4)]
     references: dict[Case, Path] = {}
@@ -257,7 +261,7 @@ def unexpected(ended: Ended, fault: Fault | None) -> str | None:
         return f"ranks {ended.stuck} had to be killed after {PATIENCE:.0f} s ({ended})"
     if ended.apart > APART:
         return f"the ranks ended {ended.apart:.1f} s apart"
-    if orphans := [one for one in psutil.process_iter(["ppid"]) if _is_orphan(one)]:
+    if orphans := [one for one in psutil.Process().children() if one not in _HELPERS]:
         return f"there are orphans: {orphans}"
     codes, kind = ended.codes, fault.kind if fault else "none"
     if kind == "kill -9":
@@ -276,15 +280,6 @@ def unexpected(ended: Ended, fault: Fault | None) -> str | None:
     else:
         fine = not any(codes)
     return None if fine else f"exit codes {codes} after {kind}"
-
-
-def _is_orphan(process: psutil.Process) -> bool:
-    if process.info["ppid"] != 1:
-        return False
-    try:
-        return process.create_time() > _STARTED_AT and "torture" in " ".join(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return False
 
 
 def keep(run: Path) -> Path:

@@ -94,6 +94,9 @@ def start(
                     stuck.append(rank)
                     os.kill(child, signal.SIGKILL)
         time.sleep(0.01)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))  # which somebody who still listened would refuse
     return Ended([codes[rank] for rank in range(ranks)], last - first, stuck)
 
 

@@ -83,7 +83,9 @@ class RunHooks:
         self._look_every = 1  # micro-batches
         self._loss: float | None = None  # of the step under way, where spikes are looked for
         self._before_streak: TrainState | None = None
-        self._validator = Validator(engine, plan, control=control, stop=stop, watch=watch)
+        self._validator = Validator(
+            engine, plan, control=control, shall_stop=self._shall_stop, watch=watch
+        )
         self.stopped = False
 
     @property
@@ -98,20 +100,23 @@ class RunHooks:
         seconds = time.monotonic() - self._started
         return self._plan.options.stop_after.over(step=done_here, seconds=seconds)
 
+    def _shall_stop(self) -> bool:
+        """Whether this rank knows a reason to leave."""
+        return self._stop.asked() or self._is_over_time(self._state.step - self._first_step)
+
     def leaving(self, micro_batch: int) -> bool:
         """Ask about once a second; clocks and signals differ between ranks, the answer must not."""
         if micro_batch % self._look_every:
             return False
         self._watch.mark("asking whether to leave the step")
-        over = self._is_over_time(self._state.step - self._first_step)
-        asked, limited = self._control.any(self._stop.asked(), over)
-        if asked or limited:
-            self._stopping(self._state.step, asked)
+        if self._control.any(self._shall_stop())[0]:
+            self._stopping(self._state.step)
         return self.stopped
 
-    def _stopping(self, step: int, asked: bool) -> None:
+    def _stopping(self, step: int) -> None:
         self.stopped = True
-        why = self._stop.reason or ("another rank was asked to" if asked else "stop-after")
+        limit = self._is_over_time(step - self._first_step)
+        why = self._stop.reason or ("stop-after" if limit else "another rank was asked to")
         say(self._world, f"stopping at step {step} ({why})")
 
     def refused(self) -> Callable[[float], bool] | None:
@@ -159,7 +164,7 @@ class RunHooks:
             self._learnt()
         last = step == self._plan.steps
         if (asked or limited) and not last:
-            self._stopping(step, asked)
+            self._stopping(step)
         log = step % self._log.every == 0 or step == 1
         return Due(
             applied=bool(applied[0]),
@@ -316,7 +321,7 @@ class RunHooks:
         if found is None:
             say(self._world, f"validation at step {state.step} is left out, for the run shall stop")
             if state.step < self._plan.steps:
-                self._stopping(state.step, asked=True)
+                self._stopping(state.step)
             return
         say(self._world, f"validation at step {state.step} | " + "\n".join(found.lines))
         if self._log_file is not None:

@@ -21,7 +21,7 @@ import yaml
 from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.cli import dump, flatten, to_plain
-from gpt2zh.config.errors import attempt, raise_all
+from gpt2zh.config.errors import UserError, attempt, raise_all
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.manifest import TOKENIZER_DIR
 from gpt2zh.data.mixture import CYCLE, Mixture
@@ -281,7 +281,18 @@ def _resume_from(plan: Plan) -> Path | None:
         chosen = None  # rank 0 tells
     if chosen is not None and plan.world.is_main:
         _refuse_other_run(chosen, plan)
+        _refuse_other_vocabulary(chosen, plan)
     return chosen
+
+
+def _refuse_other_vocabulary(chosen: Path, plan: Plan) -> None:
+    """Refuse a tokenizer that was allowed to change but does not fit the embedding."""
+    there = json.loads((chosen / "config.json").read_text("utf-8"))["vocab_size"]
+    if there != plan.vocabulary:
+        raise UserError(
+            f"{chosen} has an embedding for {there:,} tokens, the tokenizer of the data needs one "
+            f"for {plan.vocabulary:,}; prepare the data with --tokenizer {chosen}"
+        )
 
 
 CHANGEABLE = ("data", "tokenizer", "seed", "global_batch", "model.dropout", "model.activation")

@@ -57,9 +57,9 @@ def run(plan: Plan, stop: StopRequest, watch: Watch) -> Exit:
         UserError: Another run writes to the folder, or the ranks disagree on what to do.
         RunError: The numbers were bad for too long, or the end could not be saved.
     """
-    output = plan.config.output
-    with failures_told(watch, plan):
-        lock = RunLock(output) if plan.world.is_main else None
+    with failures_told(watch, plan), contextlib.ExitStack() as held:
+        if plan.world.is_main:
+            held.callback(RunLock(plan.config.output).release)
         device = start_processes(plan.world, tf32=plan.config.train.precision != "fp32")
         watch.start(open_store())
         try:
@@ -70,8 +70,6 @@ def run(plan: Plan, stop: StopRequest, watch: Watch) -> Exit:
             raise
         watch.stop()
         close()
-        if lock is not None:
-            lock.release()
     return Exit.STOPPED if stopped else Exit.DONE
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import validation_batches
 from gpt2zh.dist.collectives import Control
-from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.watch import Watch
 from gpt2zh.evaluation.perplexity import Score, evaluate, joined
 from gpt2zh.generation.writer import Writer
@@ -34,7 +33,13 @@ class Validator:
     """Measures the model of an engine as a plan says."""
 
     def __init__(
-        self, engine: Any, plan: Plan, *, control: Control, stop: StopRequest, watch: Watch
+        self,
+        engine: Any,
+        plan: Plan,
+        *,
+        control: Control,
+        shall_stop: Callable[[], bool],
+        watch: Watch,
     ) -> None:
         """Take what is measured, and what tells to leave.
 
@@ -42,13 +47,13 @@ class Validator:
             engine: The DeepSpeed engine.
             plan: What this run does.
             control: For agreeing with the other ranks.
-            stop: Whether this process was asked to stop.
+            shall_stop: Whether this rank knows a reason to leave.
             watch: Told what is done.
         """
         self._engine = engine
         self._plan = plan
         self._control = control
-        self._stop = stop
+        self._shall_stop = shall_stop
         self._watch = watch
 
     def look(self) -> Validation | None:
@@ -79,7 +84,7 @@ class Validator:
         return Validation(lines, figures, texts)
 
     def _asked(self) -> bool:
-        return self._control.any(self._stop.asked())[0]
+        return self._control.any(self._shall_stop())[0]
 
     def _scores(self) -> dict[str, Score] | None:
         """The score on the held-out text of each corpus, by its name; None if we shall stop."""
@@ -128,6 +133,6 @@ class Validator:
             settings.prompts,
             tokens=settings.sample_tokens,
             synced=sharded and self._plan.world.size > 1,
-            stop=self._stop.asked,
+            stop=self._shall_stop,
         )
         return dict(zip(settings.prompts, written, strict=True))

@@ -176,7 +176,10 @@ def _keep_until(path: Path, step: int) -> None:
         if record is not None and record <= step:
             kept.append(line + "\n")
     temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), "utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write("".join(kept))
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave neither the old nor the new figures
     temporary.replace(path)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +44,19 @@ def steps_of(
     count: int = 5,
     micro: int = 2,
     length_at: Callable[[int], int] | None = None,
+    skipped: Sequence[int] = (),
 ) -> list[list[Batch]]:
-    """The first steps of one rank at a global batch of 12 rows."""
+    """The first steps of one rank at a global batch of 12 rows; all before `start` are done."""
     with contextlib.closing(
         training_steps(
             source,
             order=Mixture([source.rows], shares=[1], seed=3),
             start=start,
+            first_step=start // 12 + 1,
             global_batch=12,
             micro_batch=micro,
             length_at=length_at or (lambda step: source.row_length),
+            skipped=np.array(skipped, np.int64),
             pad_id=PAD,
             world=world,
             device=CPU,
@@ -76,6 +79,8 @@ def test_batches_hold_the_rows_of_the_order(ranks: int, micro: int) -> None:
             assert numbers(step) == rank_share(walk, rank=rank, ranks=ranks).tolist()
             assert [len(batch.input_ids) for batch in step] == [micro] * (12 // ranks // micro)
             assert {b.input_ids.dtype for b in step} == {torch.int64}
+            assert np.concatenate([b.numbers for b in step]).tolist() == numbers(step)
+            assert {b.numbers.dtype for b in step} == {np.dtype(np.int64)}
 
 
 def test_batches_of_real_shards_equal_their_rows(tiny_shards: Path) -> None:
@@ -113,11 +118,61 @@ def test_shorter_sequences_are_the_same_tokens_of_the_same_rows(ranks: int, done
                 assert other.input_ids.shape == (2 * 4 // length, length)
                 assert torch.equal(one.input_ids.flatten(), other.input_ids.flatten())
                 assert other.targets == 2 * 4 // length * (length - 1)
+                assert other.numbers.tolist() == one.numbers.tolist()
+
+
+def test_lengths_follow_the_number_of_the_step_and_not_the_rows_before() -> None:
+    """A global batch that was changed on the way: 60 rows are 5 steps here, and were 9 there."""
+    with contextlib.closing(
+        training_steps(
+            Rows(29),
+            order=Mixture([29], shares=[1], seed=3),
+            start=60,
+            first_step=10,
+            global_batch=12,
+            micro_batch=12,
+            length_at=lambda step: {10: 2, 11: 4}[step],
+            skipped=np.array([], np.int64),
+            pad_id=PAD,
+            world=World(),
+            device=CPU,
+        )
+    ) as steps:
+        found = [next(steps)[0].input_ids.shape for _ in range(2)]
+    assert found == [(24, 2), (12, 4)]
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_skipped_rows_are_read_as_padding_and_stay_in_the_order(ranks: int) -> None:
+    source = Rows(29)
+    skipped = [0, 7, 28]
+    before = source.table.copy()
+    for rank in range(ranks):
+        whole = steps_of(source, World(rank, ranks))
+        found = steps_of(source, World(rank, ranks), skipped=skipped)
+        for one, other in zip(itertools.chain(*whole), itertools.chain(*found), strict=True):
+            assert other.numbers.tolist() == one.numbers.tolist()
+            left_out = np.isin(one.numbers, skipped)
+            assert (other.input_ids[left_out] == PAD).all()
+            assert (other.labels[left_out] == IGNORED).all()
+            assert torch.equal(other.input_ids[~left_out], one.input_ids[~left_out])
+            assert other.targets == one.targets - 3 * int(left_out.sum())
+    assert (source.table == before).all()
+
+
+def test_skipped_rows_of_real_shards_can_be_padded(tiny_shards: Path) -> None:
+    """Their rows lie in a file that is mapped and may not be written."""
+    shards = ShardSet.open(tiny_shards)
+    (first,) = steps_of(shards, World(), count=1, micro=12)
+    (row,) = first[0].numbers[:1].tolist()
+    (found,) = steps_of(shards, World(), count=1, micro=12, skipped=[row])
+    assert found[0].input_ids[0].tolist() == [PAD] * shards.row_length
+    assert torch.equal(found[0].input_ids[1:], first[0].input_ids[1:])
 
 
 def test_padding_has_no_loss_and_the_first_place_predicts_from_nothing() -> None:
     rows = np.array([[5, 6, 7, PAD], [5, PAD, PAD, PAD], [5, 6, 7, 8]], np.uint16)
-    batch = Batch.from_rows(rows, pad_id=PAD)
+    batch = Batch.from_rows(rows, pad_id=PAD, numbers=np.arange(3))
     assert batch.labels.tolist() == [
         [5, 6, 7, IGNORED],
         [5, IGNORED, IGNORED, IGNORED],
@@ -144,6 +199,7 @@ def test_validation_covers_each_row_once_in_equal_counts(ranks: int, rows: int, 
             counted = (batch.labels[:, 1:] != IGNORED).sum(1)
             assert batch.targets == int(counted.sum())
             assert 1 <= len(batch.input_ids) <= 2
+            assert len(batch.numbers) == int((counted > 0).sum())
             seen += [int(row[0]) - 1 for row, n in zip(batch.input_ids, counted, strict=True) if n]
     assert len(set(batches)) == 1
     wanted = min(rows, limit or rows)

@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gpt2zh.config.exit_codes import Exit
+
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = [
     pytest.mark.gpu,
@@ -18,15 +20,15 @@ pytestmark = [
 ]
 
 
-def pretrain(shards: Path, output: Path, *more: str) -> None:
-    """Train 20 steps of a tiny model on one GPU."""
+def pretrain(shards: Path, output: Path, *more: str, code: Exit = Exit.DONE) -> None:
+    """Train 20 steps of a tiny model on one GPU, which ends with an exit code."""
     command = [
         *(sys.executable, "launcher/pretrain.py", "--config=configs/gpt2-tiny.yaml"),
         *(f"--data={shards}", f"--output={output}", "--model.context=32", "--train.steps=20"),
         *("--log.every=1", "--optimizer.warmup-steps=5", *more),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
 
 
 def losses(run: Path) -> list[float]:
@@ -42,7 +44,7 @@ def test_a_resumed_run_equals_the_undisturbed_one(
 ) -> None:
     options = (f"--train.precision={precision}", f"--deepspeed-config=ds_configs/zero{stage}.json")
     pretrain(tiny_shards, tmp_path / "whole", *options)
-    pretrain(tiny_shards, tmp_path / "parts", *options, "--stop-after=9steps")
+    pretrain(tiny_shards, tmp_path / "parts", *options, "--stop-after=9steps", code=Exit.STOPPED)
     pretrain(tiny_shards, tmp_path / "parts", *options)
     assert losses(tmp_path / "whole")[-1] < losses(tmp_path / "whole")[0] - 1
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
@@ -60,3 +62,14 @@ def test_the_offload_profiles_train(tiny_shards: Path, tmp_path: Path, json_file
         f"--deepspeed-config=ds_configs/{json_file}.json",
     )
     assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0] - 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_verify_resume_finds_a_run_exact(tiny_shards: Path, tmp_path: Path, precision: str) -> None:
+    """With dropout, and checkpoints that were written beside the steps from page-locked memory."""
+    options = (f"--train.precision={precision}", "--model.dropout=0.1", "--checkpoint.every=5steps")
+    pretrain(tiny_shards, tmp_path / "run", *options)
+    for verb in ("checkpoint", "resume"):
+        command = [sys.executable, "-m", "gpt2zh", "verify", verb, str(tmp_path / "run")]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr

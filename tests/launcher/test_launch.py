@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import torch
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.ranks
+STOPPED = 75
 
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -78,7 +80,7 @@ def checkpoints(run_folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
-    """A run to step 30 that kept checkpoints 10, 20 and 30 of 5, 10, ... 30."""
+    """A run to step 30 that kept checkpoints 10, 20, 25 and 30 of 5, 10, ... 30."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     done = run(
         command(
@@ -86,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Pat
             folder,
             "--train.steps=30",
             "--checkpoint.every=5steps",
-            "--checkpoint.keep-last=1",
+            "--checkpoint.keep-last=2",
             "--checkpoint.keep-every=10",
             "--validation.every=15steps",
             "--log.every=10",
@@ -101,11 +103,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Pat
 def test_a_user_sees_our_lines_and_not_the_libraries(finished: Path) -> None:
     lines = (finished.parent / "output.txt").read_text().splitlines()
     known = (
-        "run ", "model ", "data ", "batch ", "steps ", "engine ", "step ", "saved ", "validation ",
-        "  ", "done: ", "checkpoint ", "curves ", "write ",
+        "run ", "model ", "data ", "batch ", "steps ", "engine ", "memory ", "step ", "saved ",
+        "validation ", "  ", "done: ", "checkpoint ", "curves ", "write ",
     )  # fmt: skip
     assert [line for line in lines if line and not line.startswith(known)] == []
+    assert sum(line.startswith("memory ") for line in lines) == 1
     assert sum(line.startswith("step ") for line in lines) == 4  # 1, 10, 20, 30
+
+
+def test_every_save_tells_how_long_it_took_and_how_long_the_training_stood_still(
+    finished: Path,
+) -> None:
+    lines = (finished.parent / "output.txt").read_text().splitlines()
+    form = r"saved (\S+) \((\d+\.\d) s, of which training stood still (\d+\.\d\d) s\)"
+    saved = [re.fullmatch(form, line) for line in lines if line.startswith("saved ")]
+    assert all(saved)
+    steps = range(5, 35, 5)
+    assert [match[1] for match in saved] == [f"{finished}/checkpoint-{step}" for step in steps]
+    assert all(float(match[3]) <= float(match[2]) + 0.05 for match in saved)
 
 
 def test_the_model_learns(finished: Path) -> None:
@@ -119,7 +134,7 @@ def test_the_model_learns(finished: Path) -> None:
 
 
 def test_only_the_wanted_checkpoints_are_kept(finished: Path) -> None:
-    assert checkpoints(finished) == ["checkpoint-10", "checkpoint-20", "checkpoint-30"]
+    assert checkpoints(finished) == [f"checkpoint-{step}" for step in (10, 20, 25, 30)]
 
 
 def test_a_checkpoint_is_a_hugging_face_folder(finished: Path, tiny_shards: Path) -> None:
@@ -176,12 +191,13 @@ def test_resume_of_a_named_checkpoint_sets_later_ones_aside(
             "--train.steps=30",
         )
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == STOPPED, done.stderr
     assert f"continuing from {folder}/checkpoint-10 at step 10" in done.stdout
     assert checkpoints(folder) == [
         "checkpoint-10",
         "checkpoint-15",
         "superseded-checkpoint-20",
+        "superseded-checkpoint-25",
         "superseded-checkpoint-30",
     ]
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").open()]
@@ -192,7 +208,7 @@ def test_a_run_saves_by_the_clock_and_stops_by_it(tiny_shards: Path, tmp_path: P
     folder = tmp_path / "run"
     clock = ("--checkpoint.every=1s", "--checkpoint.keep-last=2", "--stop-after=5s")
     done = run(command(tiny_shards, folder, "--train.steps=1000000", *clock))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == STOPPED, done.stderr
     assert "(stop-after)" in done.stdout
     assert 3 <= done.stdout.count("\nsaved ") <= 6  # after each second but the last, and at the end
     assert len(checkpoints(folder)) == 2
@@ -264,4 +280,4 @@ def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path
     (name,) = checkpoints(folder)
     wait_for(lambda: not living(session=process.pid))
     done = run(command(tiny_shards, folder, "--train.steps=1000000", "--stop-after=1steps"))
-    assert f"continues from {folder / name}" in done.stdout
+    assert f"continues from {folder / name}" in done.stdout and done.returncode == STOPPED

@@ -60,10 +60,12 @@ def save_checkpoint(plan: Plan, step: int) -> Path:
     """A complete checkpoint folder of this run, as far as a plan reads it."""
     target = plan.config.output
     temporary = folder.begin(target, step)
-    state = {"progress": {"step": step}}
+    batch = plan.config.train.global_batch
+    state = {"progress": {"step": step, "rows": batch * step}}
     (temporary / folder.STATE).write_text(json.dumps(state), "utf-8")
     for name, text in plan.texts().items():
         (temporary / name).write_text(text, "utf-8")
+    (temporary / "config.json").write_text(json.dumps({"vocab_size": plan.vocabulary}), "utf-8")
     (temporary / "model.safetensors").write_bytes(b"weights" * 9)
     entries = folder.describe(temporary.iterdir())
     folder.commit(temporary, folder.checkpoint_path(target, step), entries)

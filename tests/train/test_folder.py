@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from gpt2zh.train import folder
 
 
 def make(run: Path, step: int) -> Path:
-    """A complete checkpoint of two small files, written as `checkpoint.save` does."""
+    """A complete checkpoint of two small files, written as `recipes.saving` does."""
     temporary = folder.begin(run, step)
     (temporary / "model.safetensors").write_bytes(bytes(range(100)))
     (temporary / folder.STATE).write_text(json.dumps({"step": step}), "utf-8")
@@ -126,25 +124,6 @@ def test_a_run_with_nothing_but_damaged_checkpoints_does_not_begin_anew(tmp_path
     assert "use another --output" in message
 
 
-def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from gpt2zh.train import folder; "
-        "lock = folder.hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "run")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert other.stdout.readline().strip() == "held"
-    with pytest.raises(UserError, match=f"written by process {other.pid} on"):
-        folder.hold(tmp_path / "run")
-    other.kill()  # not even a killed process leaves a lock behind
-    other.communicate()
-    folder.hold(tmp_path / "run").close()
-
-
 @damages
 def test_an_incomplete_one_is_refused_with_those_that_would_do(
     tmp_path: Path, damage: Callable[[Path], None], told: str
@@ -166,10 +145,10 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keep_last", "keep_every", "left"),
     [
-        (1, 0, [60]),
         (2, 0, [50, 60]),
+        (3, 0, [40, 50, 60]),
         (2, 20, [20, 40, 50, 60]),
-        (1, 30, [30, 60]),
+        (2, 30, [30, 50, 60]),
         (9, 0, [10, 20, 30, 40, 50, 60]),
     ],
 )
@@ -183,13 +162,54 @@ def test_prune_keeps_the_newest_and_the_multiples(
 
 
 def test_an_incomplete_one_never_counts_as_kept(tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4):
+    for step in (1, 2, 3, 4, 5):
         make(tmp_path, step)
-    cut(tmp_path / "checkpoint-4")
-    (tmp_path / "checkpoint-3" / "manifest.json").unlink()
-    folder.prune(tmp_path, keep_last=1, keep_every=0)
-    assert folder.newest_complete(tmp_path)[0] == tmp_path / "checkpoint-2"
+    cut(tmp_path / "checkpoint-5")
+    (tmp_path / "checkpoint-4" / "manifest.json").unlink()
+    folder.prune(tmp_path, keep_last=2, keep_every=0)
+    assert folder.newest_complete(tmp_path)[0] == tmp_path / "checkpoint-3"
+    assert (tmp_path / "checkpoint-2").exists()
     assert not (tmp_path / "checkpoint-1").exists()
+
+
+@pytest.mark.parametrize(
+    ("ruined", "left"),
+    [
+        ([], [5, 6]),
+        ([6], [4, 5, 6]),
+        ([5], [4, 5, 6]),
+        ([5, 6], [3, 4, 5, 6]),
+        ([4, 6], [3, 5, 6]),
+        ([3, 4, 5, 6], [1, 2, 5, 6]),
+        ([1, 2, 3, 4, 5, 6], [5, 6]),
+    ],
+)
+def test_prune_leaves_two_whose_every_byte_is_right(
+    tmp_path: Path, ruined: list[int], left: list[int]
+) -> None:
+    """A disk may ruin what had been written well; sizes do not tell."""
+    for step in range(1, 7):
+        make(tmp_path, step)
+    for step in ruined:
+        flip_byte(tmp_path / f"checkpoint-{step}")
+    folder.prune(tmp_path, keep_last=2, keep_every=0)
+    assert names(tmp_path) == [f"checkpoint-{step}" for step in left]
+
+
+def test_multiples_that_are_kept_for_good_count_among_the_two(tmp_path: Path) -> None:
+    for step in range(1, 7):
+        make(tmp_path, step)
+    for step in (5, 6):
+        flip_byte(tmp_path / f"checkpoint-{step}")
+    folder.prune(tmp_path, keep_last=2, keep_every=2)
+    assert names(tmp_path) == [f"checkpoint-{step}" for step in (2, 4, 5, 6)]
+
+
+def test_as_few_as_there_are_stay(tmp_path: Path) -> None:
+    folder.prune(tmp_path, keep_last=2, keep_every=0)
+    make(tmp_path, 1)
+    folder.prune(tmp_path, keep_last=2, keep_every=0)
+    assert names(tmp_path) == ["checkpoint-1"]
 
 
 def test_a_checkpoint_of_the_same_step_is_set_aside_and_not_lost(tmp_path: Path) -> None:
@@ -208,8 +228,20 @@ def test_what_a_killed_run_left_of_other_steps_does_not_stay_for_ever(tmp_path: 
     (folder.begin(tmp_path, 6) / "half").write_text("x")
     (tmp_path / ".checkpoint-3.deleting").mkdir()
     make(tmp_path, 7)
+    folder.set_aside_newer(tmp_path, 6)
+    make(tmp_path, 5)
+    folder.sweep(tmp_path)
+    assert names(tmp_path) == ["checkpoint-5", "superseded-checkpoint-7"]
+    folder.sweep(tmp_path / "missing")
+
+
+def test_what_is_being_written_survives_pruning(tmp_path: Path) -> None:
+    """Old checkpoints are deleted beside the training, when the next may have begun."""
+    for step in (1, 2, 3):
+        make(tmp_path, step)
+    (folder.begin(tmp_path, 4) / "half").write_text("x")
     folder.prune(tmp_path, keep_last=2, keep_every=0)
-    assert names(tmp_path) == ["checkpoint-7"]
+    assert names(tmp_path) == [".checkpoint-4.writing", "checkpoint-2", "checkpoint-3"]
 
 
 def test_newer_ones_are_set_aside_and_none_is_lost(tmp_path: Path) -> None:
