@@ -33,6 +33,10 @@ from torture.faults import Fault, FaultyWatch
 engine._deepspeed()  # imported once, for all forks
 
 
+FOLLOW = 20.0
+"""Seconds in which the other ranks must have followed the first one that ended."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How the ranks of one start ended."""
@@ -64,7 +68,7 @@ def start(
         sabotage: A way in which the code is broken, see `break_code`.
         log: Gets what they print.
         told: Gets a line when the fault strikes.
-        patience: Seconds after which they are killed.
+        patience: Seconds after which they are killed; `FOLLOW` after the end of the first one.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -88,7 +92,8 @@ def start(
                     last = time.monotonic()
                     first = first or last
                     codes[rank] = os.waitstatus_to_exitcode(status)
-        if time.monotonic() - begun > patience:
+        now = time.monotonic()
+        if now - begun > patience or (first and now - first > FOLLOW):
             for child, rank in processes.items():
                 if rank not in codes and rank not in stuck:
                     stuck.append(rank)
