@@ -20,7 +20,7 @@ from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
-from gpt2zh.train import checkpoint, folder, snapshot
+from gpt2zh.train import checkpoint, folder, masters, snapshot
 from gpt2zh.train.state import TrainState
 
 FIRST_RETRY = 10.0
@@ -73,6 +73,7 @@ class Saver:
         self._control = control
         self._watch = watch
         self._buffers = snapshot.Buffers()
+        self._pieces = masters.layout(engine, control)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: _Writing | None = None
         self._pruning: Future[None] | None = None
@@ -112,7 +113,7 @@ class Saver:
             self._failed(state.step, error)
             return time.monotonic() - begun
         self._watch.mark("copying the state")
-        taken = snapshot.take(self._engine, state, self._world, self._buffers)
+        taken = snapshot.take(self._engine, state, self._world, self._buffers, self._pieces)
         files = self._thread.submit(
             checkpoint.write,
             taken,

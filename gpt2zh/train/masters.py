@@ -2,33 +2,32 @@
 
 DeepSpeed spreads them over ranks in ways that differ by stage, precision and offload. Here they
 are whole tensors again, one parameter at a time: so a checkpoint depends neither on the stage nor
-on the number of ranks. The public `safe_get_full_*` and `safe_set_*` of DeepSpeed do it where
-ZeRO runs; at stage 0 torch's AdamW holds whole tensors itself.
+on the number of ranks. At stage 0 torch's AdamW holds whole tensors itself; at 1 and 2 DeepSpeed
+tells which pieces a rank holds; at 3 its `safe_get_full_*` gather them.
 
-All ranks call these functions together: they gather.
+All ranks call these functions together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.nn import functional as F
 
+from gpt2zh.dist.collectives import Control
+from gpt2zh.dist.world import World
 from gpt2zh.train.engine import hidden_model
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
+Layout = dict[str, list[tuple[int, int, int]]]
+"""By parameter name, the pieces that ranks hold: rank, first element, elements."""
 
-@dataclass(frozen=True)
-class Master:
-    """One parameter at full precision; all tensors fp32 and of the parameter's shape."""
-
-    name: str
-    weight: torch.Tensor
-    moments: dict[str, torch.Tensor]
+Keep = Callable[[str, torch.Size, int, torch.Tensor], None]
+"""Takes a key, the shape of its tensor, the first element of a piece, and the piece, flat."""
 
 
 def materialise_moments(engine: Any) -> None:
@@ -49,22 +48,101 @@ def materialise_moments(engine: Any) -> None:
         link()
 
 
-def collect(engine: Any) -> Iterator[Master]:
-    """Yield every parameter at full precision, on every rank, in the model's order."""
+def layout(engine: Any, control: Control) -> Layout | None:
+    """Which rank holds which piece of a parameter at full precision, at stages 1 and 2.
+
+    DeepSpeed cuts the row of all parameters into equal parts, so that nearly all of them lie on one
+    rank. None at the other stages.
+    """
+    if engine.zero_optimization_stage() not in (1, 2):
+        return None
+    mine = {}
+    for name, parameter in hidden_model(engine).named_parameters():
+        if parameter._hp_mapping is not None:
+            address = parameter._hp_mapping.lp_fragment_address
+            mine[name] = (int(address.start), int(address.numel))
+    pieces: Layout = {}
+    for rank, theirs in enumerate(control.gather(mine)):
+        for name, (start, count) in theirs.items():
+            pieces.setdefault(name, []).append((rank, start, count))
+    return pieces
+
+
+def collect(engine: Any, pieces: Layout | None, world: World, keep: Keep) -> None:
+    """Bring all weights to rank 0 and the moments of each parameter to one rank, in fp32.
+
+    Nothing else travels: where the pieces are known, the moments of a parameter go to the rank that
+    holds most of it, which is nearly always all of it. At stage 3 every rank gathers every tensor.
+
+    Args:
+        engine: The engine, between two steps.
+        pieces: Of `layout`.
+        world: This rank's place.
+        keep: Called with `weight.<name>`, `exp_avg.<name>` and `exp_avg_sq.<name>` for all pieces
+            of what this rank shall have.
+    """
+    whole = _whole_masters(engine)
+    loads = [0] * world.size
+    loads[0] = sum(_numel(p) for p in hidden_model(engine).parameters())  # it has the weights
+    for name, parameter in hidden_model(engine).named_parameters():
+        if pieces is not None:
+            owner = max(pieces[name], key=lambda piece: piece[2])[0]
+        else:
+            owner = loads.index(min(loads))
+            loads[owner] += 2 * _numel(parameter)
+        for kind in ("weight", *MOMENTS):
+            target = 0 if kind == "weight" else owner
+            key = f"{kind}.{name}"
+            if pieces is not None:
+                _send_pieces(parameter, kind, pieces[name], target, world, key, keep)
+                continue
+            tensor = _whole(engine, whole, name, parameter, kind)
+            if target == world.rank:
+                keep(key, tensor.shape, 0, tensor.detach().float().flatten())
+
+
+def _send_pieces(
+    parameter: Any,
+    kind: str,
+    pieces: list[tuple[int, int, int]],
+    target: int,
+    world: World,
+    key: str,
+    keep: Keep,
+) -> None:
+    """Let the ranks that hold pieces of a tensor send them to one rank, which keeps them."""
+    for rank, start, count in pieces:
+        if world.rank not in (rank, target):
+            continue
+        if world.rank == rank:
+            piece = parameter._hp_mapping.get_hp_fragment(None if kind == "weight" else kind)
+            piece = piece.detach().float()
+        if rank != target:
+            device = parameter.device  # an offloaded optimizer's pieces are not where NCCL is
+            if world.rank == rank:
+                dist.send(piece.to(device).contiguous(), dst=target)
+                continue
+            piece = torch.empty(count, dtype=torch.float32, device=device)
+            dist.recv(piece, src=rank)
+        keep(key, parameter.shape, start, piece)
+
+
+def _whole(
+    engine: Any, masters: dict[str, torch.Tensor] | None, name: str, parameter: Any, kind: str
+) -> torch.Tensor:
+    """A tensor that every rank holds, at stage 0, or gathers, at stage 3."""
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-    whole = _whole_masters(engine)
-    for name, parameter in hidden_model(engine).named_parameters():
-        if whole is not None:
-            master = whole[name]
-            state = engine.basic_optimizer.state[master]
-            yield Master(name, master.detach(), {key: state[key] for key in MOMENTS})
-        else:
-            yield Master(
-                name,
-                safe_get_full_fp32_param(parameter).float(),
-                {k: safe_get_full_optimizer_state(parameter, k).float() for k in MOMENTS},
-            )
+    if masters is not None:
+        tensor = masters[name]
+        return tensor if kind == "weight" else engine.basic_optimizer.state[tensor][kind]
+    if kind == "weight":
+        return safe_get_full_fp32_param(parameter)
+    return safe_get_full_optimizer_state(parameter, kind)
+
+
+def _numel(parameter: Any) -> int:
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def restore(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int) -> None:

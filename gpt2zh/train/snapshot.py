@@ -13,7 +13,7 @@ import torch
 
 from gpt2zh.dist.world import World
 from gpt2zh.train import masters
-from gpt2zh.train.engine import hidden_model, scaler_state
+from gpt2zh.train.engine import scaler_state
 from gpt2zh.train.state import TrainState
 
 
@@ -23,16 +23,26 @@ class Buffers:
 
     _tensors: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    def copy(self, key: str, tensor: torch.Tensor) -> torch.Tensor:
-        """Copy a tensor of any device to the buffer of this key, and return that.
+    def keep(self, key: str, shape: torch.Size, start: int, piece: torch.Tensor) -> None:
+        """Copy a piece of a tensor of any device to its place in the buffer of this key.
 
         From a GPU the copy may still be under way; `settle` waits.
+
+        Args:
+            key: Name of the tensor.
+            shape: Of the whole tensor.
+            start: First element of the piece.
+            piece: Flat, fp32.
         """
         buffer = self._tensors.get(key)
         if buffer is None:
-            buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+            buffer = torch.empty(shape, dtype=torch.float32, pin_memory=piece.is_cuda)
             self._tensors[key] = buffer
-        return buffer.copy_(tensor.detach(), non_blocking=True)
+        buffer.view(-1)[start : start + len(piece)].copy_(piece, non_blocking=True)
+
+    def all(self) -> dict[str, torch.Tensor]:
+        """What was kept, by key."""
+        return dict(self._tensors)
 
     def settle(self) -> None:
         """Wait until all copies have arrived."""
@@ -53,31 +63,30 @@ class Snapshot:
     """The trainer state as JSON will hold it."""
 
 
-def take(engine: Any, state: TrainState, world: World, buffers: Buffers) -> Snapshot:
+def take(
+    engine: Any,
+    state: TrainState,
+    world: World,
+    buffers: Buffers,
+    pieces: masters.Layout | None,
+) -> Snapshot:
     """Copy weights, moments and progress; all ranks together.
-
-    Every rank gets whole tensors one by one and keeps those that it will write.
 
     Args:
         engine: The DeepSpeed engine, between two steps.
         state: Progress.
         world: This rank's place.
         buffers: Of the run; an older snapshot in them is gone.
+        pieces: Of `masters.layout`.
     """
-    weights: dict[str, torch.Tensor] = {}
-    moments: dict[str, torch.Tensor] = {}
-    loads = [0] * world.size
-    loads[0] = sum(_numel(p) for p in hidden_model(engine).parameters())  # it writes the weights
-    for master in masters.collect(engine):
-        owner = loads.index(min(loads))
-        loads[owner] += 2 * master.weight.numel()
-        if world.is_main:
-            weights[master.name] = buffers.copy(f"weight.{master.name}", master.weight)
-        if owner == world.rank:
-            for kind, value in master.moments.items():
-                key = f"{kind}.{master.name}"
-                moments[key] = buffers.copy(key, value)
+    masters.collect(engine, pieces, world, buffers.keep)
     buffers.settle()
+    weights, moments = {}, {}
+    for key, tensor in buffers.all().items():
+        if key.startswith("weight."):
+            weights[key.removeprefix("weight.")] = tensor
+        else:
+            moments[key] = tensor
     described = {
         "format": 2,
         "progress": asdict(state),
@@ -87,7 +96,3 @@ def take(engine: Any, state: TrainState, world: World, buffers: Buffers) -> Snap
         "zero_stage": engine.zero_optimization_stage(),
     }
     return Snapshot(state.step, weights, moments, described)
-
-
-def _numel(parameter: Any) -> int:
-    return int(getattr(parameter, "ds_numel", parameter.numel()))
