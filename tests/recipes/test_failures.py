@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import arguments, go
-from torture.faults import Fault
+from ranks import WORKERS
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.recipes.failures import is_out_of_memory
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.ranks
@@ -18,12 +23,16 @@ def test_out_of_memory_says_which_knob_to_turn_and_what_was_estimated(
     tmp_path: Path, tiny_shards: Path
 ) -> None:
     run = tmp_path / "run"
-    phase = "computing micro-batch"
-    fault = Fault("no memory", rank=1, in_writer=False, at=1, phase=phase)
-    more = ("--model.width=256", "--model.layers=4", "--train.micro_batch=4")
-    ended = go(arguments(tiny_shards, run, {"stage": 1}, *more, steps=3), run, fault)
+    done = subprocess.run(
+        [sys.executable, str(WORKERS / "out_of_memory.py"), str(tiny_shards), str(run)],
+        env=os.environ | {"PYTHONPATH": f"{WORKERS.parent / 'support'}:{ROOT / 'benchmarks'}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
     text = run.with_suffix(".log").read_text("utf-8")
-    assert ended.codes == [Exit.LOST_RANK, Exit.OUT_OF_MEMORY], text[-3000:]
+    assert json.loads(done.stdout) == [Exit.LOST_RANK, Exit.OUT_OF_MEMORY], text[-3000:]
     assert "error: rank 1 ran out of memory while computing micro-batch 1" in text
     assert "--train.micro_batch 2" in text and "--train.activation_checkpointing true" in text
     assert "it was estimated before: about " in text

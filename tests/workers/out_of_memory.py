@@ -1,0 +1,18 @@
+"""Start two ranks, one of which gets no more memory, and print their exit codes.
+
+A process of its own: one that has run other tests has freed memory that the kernel cannot refuse.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tiny_runs import arguments, go
+from torture.faults import Fault
+
+if __name__ == "__main__":
+    shards, run = Path(sys.argv[1]), Path(sys.argv[2])
+    fault = Fault("no memory", rank=1, in_writer=False, at=1, phase="computing micro-batch")
+    more = ("--model.width=256", "--model.layers=4", "--train.micro_batch=4")
+    ended = go(arguments(shards, run, {"stage": 1}, *more, steps=3), run, fault)
+    print(json.dumps(ended.codes))
