@@ -261,7 +261,7 @@ def unexpected(ended: Ended, fault: Fault | None) -> str | None:
         return f"ranks {ended.stuck} had to be killed after {PATIENCE:.0f} s ({ended})"
     if ended.apart > APART:
         return f"the ranks ended {ended.apart:.1f} s apart"
-    if orphans := [one for one in psutil.Process().children() if one not in _HELPERS]:
+    if orphans := _orphans():
         return f"there are orphans: {orphans}"
     codes, kind = ended.codes, fault.kind if fault else "none"
     if kind == "kill -9":
@@ -280,6 +280,19 @@ def unexpected(ended: Ended, fault: Fault | None) -> str | None:
     else:
         fine = not any(codes)
     return None if fine else f"exit codes {codes} after {kind}"
+
+
+def _orphans() -> list[psutil.Process]:
+    """Processes that outlived the start they belong to; those that have ended are buried."""
+    left = []
+    for process in psutil.Process().children():
+        if process in _HELPERS:
+            continue
+        if process.status() == psutil.STATUS_ZOMBIE:
+            os.waitpid(process.pid, os.WNOHANG)
+        else:
+            left.append(process)
+    return left
 
 
 def keep(run: Path) -> Path:
