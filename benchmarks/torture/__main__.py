@@ -34,7 +34,7 @@ import psutil
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
 from gpt2zh.config.exit_codes import Exit
-from torture import outside
+from torture import outside, tiny
 from torture.compare import differences
 from torture.damage import damage_newest
 from torture.faults import Fault
@@ -77,32 +77,15 @@ class Case:
 
     def arguments(self, shards: Path, run: Path) -> list[str]:
         """The command line of launcher/pretrain.py."""
-        ds = run.parent / f"zero{self.stage}.json"
-        ds.write_text(json.dumps({"zero_optimization": {"stage": self.stage}}))
-        options = {
-            "data": shards,
-            "output": run,
-            "deepspeed-config": ds,
-            "model.layers": 1,
-            "model.heads": 2,
-            "model.width": 32,
-            "model.context": 32,
-            "model.dropout": 0.1,
-            "train.steps": STEPS,
-            "train.global_batch": 8,
-            "train.micro_batch": 2,
-            "optimizer.lr": 0.01,
-            "optimizer.warmup_steps": 4,
-            "log.every": 1,
-            "log.rows": "true",
-            "validation.every": "5steps",
-            "validation.sample_tokens": 3,
-            "checkpoint.every": "3steps",
-            "checkpoint.keep_last": 3,
-            "checkpoint.asynchronous": str(self.asynchronous).lower(),
-            "guard.hang_after": f"{HANG_AFTER}s",
-        }
-        return [f"--{name}={value}" for name, value in options.items()]
+        return tiny.arguments(
+            shards,
+            run,
+            {"stage": self.stage},
+            "--validation.every=5steps",
+            f"--checkpoint.asynchronous={str(self.asynchronous).lower()}",
+            f"--guard.hang_after={HANG_AFTER}s",
+            steps=STEPS,
+        )
 
 
 def main() -> int:

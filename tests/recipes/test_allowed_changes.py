@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_runs import arguments, go
+from tiny_runs import go
+from torture.tiny import arguments
 
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_runs import arguments, go
+from tiny_runs import go
 from torture.faults import FaultyWatch
+from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.recipes.hooks import RunHooks

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import arguments, go
+from tiny_runs import go
 from torture.compare import differences
 from torture.faults import Fault
+from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_runs import arguments, go
+from tiny_runs import go
 from torture.faults import Fault
+from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.train import folder

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_runs import arguments, go
+from tiny_runs import go
 from torture.compare import differences
 from torture.faults import Fault
+from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
 

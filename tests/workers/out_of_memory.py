@@ -7,8 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from tiny_runs import arguments, go
+from tiny_runs import go
 from torture.faults import Fault
+from torture.tiny import arguments
 
 if __name__ == "__main__":
     shards, run = Path(sys.argv[1]), Path(sys.argv[2])
