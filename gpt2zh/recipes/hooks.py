@@ -197,7 +197,7 @@ class RunHooks:
         state.incidents = [*state.incidents, bad.ledger][-_MOST_INCIDENTS:]
         if self._log_file is not None:
             with self._tolerant("bad steps"):
-                self._log_file.event(bad.step, "bad_step", bad.ledger)
+                self._log_file.event(bad.step, "bad_step", bad.ledger, chain=state.chain)
                 path = bad_steps.write(bad, self._plan)
                 warn(
                     self._world,
@@ -328,7 +328,7 @@ class RunHooks:
             with self._tolerant("the figures"):
                 figures = found.figures
                 self._log_file.scalars(state.step, "validation", figures, chain=state.chain)
-                self._log_file.samples(state.step, found.texts)
+                self._log_file.samples(state.step, found.texts, chain=state.chain)
         self._validated_at = self._step_at = time.monotonic()
         self._clock.exclude(self._validated_at - begin)
 

@@ -54,15 +54,15 @@ class RunLog:
             for name, value in known.items():
                 board.add_scalar(f"{kind}/{name}", value, step)
 
-    def event(self, step: int, kind: str, facts: dict[str, Any]) -> None:
-        """Write what happened in one step, at once to the disk."""
-        line = {"step": step, "kind": kind, **facts}
+    def event(self, step: int, kind: str, facts: dict[str, Any], *, chain: str) -> None:
+        """Write what happened in one step and the chain of its rows, at once to the disk."""
+        line = {"step": step, "kind": kind, **facts, "chain": chain}
         self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.flush()
 
-    def samples(self, step: int, texts: dict[str, str]) -> None:
-        """Write what the model makes of each fixed prompt."""
-        line = {"step": step, "kind": "samples", "texts": texts}
+    def samples(self, step: int, texts: dict[str, str], *, chain: str) -> None:
+        """Write what the model makes of each fixed prompt after the rows of a chain."""
+        line = {"step": step, "kind": "samples", "texts": texts, "chain": chain}
         self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
         with self._on_board() as board:
             for prompt, text in texts.items():

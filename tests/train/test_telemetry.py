@@ -99,9 +99,10 @@ def test_an_event_stands_in_the_file_at_once_and_goes_when_its_step_is_trained_a
     tmp_path: Path,
 ) -> None:
     log = RunLog(tmp_path, resumed_at=0)
-    log.event(3, "bad_step", {"fault": "loss", "rows": [4, 7], "why": "坏"})
+    log.event(3, "bad_step", {"fault": "loss", "rows": [4, 7], "why": "坏"}, chain="00")
     (line,) = records(tmp_path)  # before the log is flushed or closed
-    assert line == {"step": 3, "kind": "bad_step", "fault": "loss", "rows": [4, 7], "why": "坏"}
+    facts = {"fault": "loss", "rows": [4, 7], "why": "坏"}
+    assert line == {"step": 3, "kind": "bad_step", **facts, "chain": "00"}
     log.close()
     RunLog(tmp_path, resumed_at=3).close()
     assert len(records(tmp_path)) == 1
@@ -125,10 +126,11 @@ def test_a_line_of_another_shape_does_not_stop_a_resume(tmp_path: Path) -> None:
 )
 def test_samples_survive_a_resume_as_they_were_written(tmp_path: Path, text: str) -> None:
     log = RunLog(tmp_path, resumed_at=0)
-    log.samples(2, {"提示": text})
+    log.samples(2, {"提示": text}, chain="00")
     log.close()
     write(tmp_path, range(3, 4), resumed_at=2)
-    assert records(tmp_path)[0] == {"step": 2, "kind": "samples", "texts": {"提示": text}}
+    expected = {"step": 2, "kind": "samples", "texts": {"提示": text}, "chain": "00"}
+    assert records(tmp_path)[0] == expected
     (event,) = board(tmp_path).Tensors("samples/提示/text_summary")
     assert event.step == 2
     assert event.tensor_proto.string_val[0].decode() == f"**提示**{text}"
