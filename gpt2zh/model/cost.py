@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
 
@@ -62,53 +61,16 @@ def checkpoint_bytes(model: ModelConfig, vocabulary: int) -> int:
     return 12 * parameters(model, vocabulary)
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that one rank needs to train, roughly."""
+def chunk_tokens(tokens: int) -> int:
+    """How many tokens of a micro-batch have logits at one time.
 
-    states: int
-    """Weights, gradients and the optimizer's state."""
-    activations: int
-    """What the backward pass needs of one micro-batch, logits included."""
-
-
-def training_memory(
-    model: ModelConfig,
-    vocabulary: int,
-    *,
-    micro_batch: int,
-    half: bool,
-    zero_stage: int,
-    ranks: int,
-    recompute: bool,
-) -> Memory:
-    """Estimate the memory of a rank without offload, the allocator and DeepSpeed's buckets.
-
-    The states are those of the ZeRO paper (arXiv 1910.02054, section 3.1). Activations are 34
-    bytes of half precision per token, layer and unit of width (arXiv 2205.05198, equation 1,
-    without the matrix that flash attention never makes), twice as much in fp32.
+    The products of a chunk of 4,096 tokens fill a card; a sixteenth of a large micro-batch keeps
+    the number of chunks, and with it of kernels, small.
 
     Args:
-        model: The shape.
-        vocabulary: Rows of the embedding, padded.
-        micro_batch: Rows of a forward pass.
-        half: bf16 or fp16 rather than fp32.
-        zero_stage: DeepSpeed's stage.
-        ranks: Processes.
-        recompute: Activation checkpointing.
+        tokens: Tokens of the micro-batch.
     """
-    count = parameters(model, vocabulary)
-    low = 2 if half else 4
-    split = [ranks if zero_stage >= stage else 1 for stage in (3, 2, 1)]
-    masters = 4 if half or zero_stage else 0
-    states = count * low / split[0] + count * low / split[1] + count * (8 + masters) / split[2]
-    tokens = micro_batch * model.context
-    per_layer = 17 * low * model.width
-    layers = per_layer + 2 * low * model.layers * model.width
-    if not recompute:
-        layers = per_layer * model.layers
-    logits = vocabulary * (low + 8)
-    return Memory(int(states), int(tokens * (layers + logits)))
+    return min(tokens, max(4096, -(-tokens // 16)))
 
 
 def peak_flops(device_name: str) -> float | None:
