@@ -18,7 +18,7 @@ def config_faults(config: PretrainConfig) -> list[str]:
         "model.heads": model.heads,
         "model.width": model.width,
         "train.global_batch": train.global_batch,
-        "train.micro_batch": train.micro_batch,
+        "train.micro_batch": 1 if train.micro_batch == "auto" else train.micro_batch,
         "guard.bad_steps": config.guard.bad_steps,
         "log.every": config.log.every,
         "model.context": model.context - 1,
@@ -48,6 +48,7 @@ def config_faults(config: PretrainConfig) -> list[str]:
         "model.dropout": model.dropout,
         "optimizer.beta1": optimizer.beta1,
         "optimizer.beta2": optimizer.beta2,
+        "optimizer.momentum": optimizer.momentum,
     }
     found += [
         f"{name} is {value}; it must be at least 0 and below 1"

@@ -62,7 +62,7 @@ def checkpoint_faults(folder: Path) -> Iterator[str]:
     except (OSError, ValueError) as error:
         yield f"{folder / 'config.json'} is no model's: {error}"
         return
-    yield from tensor_faults(folder, shapes)
+    yield from tensor_faults(folder, shapes, optimizer=state.get("optimizer", "adamw"))
 
 
 def describe(folder: Path, faults: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Checkpoints: one folder that is a Hugging Face model and the whole state of the run at once.
 
     config.json generation_config.json model.safetensors tokenizer.json ...   the model, fp32
-    optimizer-00000-of-00002.safetensors ...    AdamW's moments by parameter name
+    optimizer-00000-of-00002.safetensors ...    the optimizer's moments by parameter name
     trainer_state.json config.yaml deepspeed.json identity.json ... manifest.json
 
 Nothing depends on the ZeRO stage or the number of ranks (see `masters`), and there are no random

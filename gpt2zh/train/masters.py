@@ -1,8 +1,8 @@
-"""The fp32 weights and AdamW's moments by parameter name, whatever ZeRO stage holds them.
+"""The fp32 weights and the optimizer's moments by parameter name, whatever ZeRO stage holds them.
 
 DeepSpeed spreads them over ranks in ways that differ by stage, precision and offload. Here they
 are whole tensors again, one parameter at a time: so a checkpoint depends neither on the stage nor
-on the number of ranks. At stage 0 torch's AdamW holds whole tensors itself; at 1 and 2 DeepSpeed
+on the number of ranks. At stage 0 the optimizer holds whole tensors itself; at 1 and 2 DeepSpeed
 tells which pieces a rank holds; at 3 its `safe_get_full_*` gather them.
 
 All ranks call these functions together.
@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.world import World
 from gpt2zh.train.engine import hidden_model
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from gpt2zh.train.muon import Muon, Piece, matrices_in
+from gpt2zh.train.optimizer import MOMENTS, kind_of, moments_of
 
 Layout = dict[str, list[tuple[int, int, int]]]
 """By parameter name, the pieces that ranks hold: rank, first element, elements."""
@@ -31,21 +31,53 @@ Keep = Callable[[str, torch.Size, int, torch.Tensor], None]
 
 
 def materialise_moments(engine: Any) -> None:
-    """Give AdamW its state before the first step: moments 0, no updates counted.
+    """Give the optimizer its state before the first step: moments 0, no updates counted.
 
     torch makes it at the first step only, too late for setting it. DeepSpeed's wrapper of stage
     0 in half precision has taken an empty step by now, and its count would shift the bias
     correction by one.
     """
-    adamw = engine.basic_optimizer
+    optimizer = engine.basic_optimizer
+    groups = optimizer.param_groups
+    turned = {id(p) for group in groups if group.get("matrices") for p in group["params"]}
     for tensor in _updated_tensors(engine):
-        adamw.state[tensor] = {
-            "step": torch.zeros((), dtype=torch.float32, device=tensor.device),
-            **{key: torch.zeros_like(tensor) for key in MOMENTS},
-        }
+        # Muon's momentum is scaled anew at each step, so it needs no count to correct it.
+        keys = MOMENTS[:1] if id(tensor) in turned else MOMENTS
+        state = {key: torch.zeros_like(tensor) for key in keys}
+        if id(tensor) not in turned:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=tensor.device)
+        optimizer.state[tensor] = state
     link = getattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state", None)
     if link is not None:  # stages 1 and 2 map parameters to slices of these tensors
         link()
+    if isinstance(optimizer, Muon) and engine.zero_optimization_stage() in (1, 2):
+        _tell_pieces(engine, optimizer)
+
+
+def _tell_pieces(engine: Any, optimizer: Muon) -> None:
+    """Tell Muon what stages 1 and 2 have put into its flat tensors."""
+    parameters = [(matrices_in(name), p) for name, p in hidden_model(engine).named_parameters()]
+    addresses = [p._hp_mapping and p._hp_mapping.lp_fragment_address for _, p in parameters]
+    parts = [
+        a is not None and a.numel < p.numel()
+        for a, (_, p) in zip(addresses, parameters, strict=True)
+    ]
+    is_cut = torch.tensor(parts, dtype=torch.int32, device=engine.device)
+    dist.all_reduce(is_cut, op=dist.ReduceOp.MAX)
+    for group in optimizer.param_groups:
+        if not group.get("matrices"):
+            continue
+        pieces, shared = [], 0
+        for (matrices, p), address, cut in zip(parameters, addresses, is_cut.tolist(), strict=True):
+            if matrices != group["matrices"]:
+                continue
+            if address is not None:
+                start = p._hp_mapping.hp_fragment_address.start
+                where = shared if cut else None
+                pieces.append(Piece(p.shape, start, address.start, address.numel, where))
+            shared += cut * p.numel()
+        (flat,) = group["params"]
+        optimizer.cut(flat, pieces, shared)
 
 
 def layout(engine: Any, control: Control) -> Layout | None:
@@ -81,16 +113,18 @@ def collect(engine: Any, pieces: Layout | None, world: World, keep: Keep) -> Non
         keep: Called with `weight.<name>`, `exp_avg.<name>` and `exp_avg_sq.<name>` for all pieces
             of what this rank shall have.
     """
+    optimizer = kind_of(engine.basic_optimizer)
     whole = _whole_masters(engine)
     loads = [0] * world.size
     loads[0] = sum(_numel(p) for p in hidden_model(engine).parameters())  # it has the weights
     for name, parameter in hidden_model(engine).named_parameters():
+        moments = moments_of(optimizer, name)
         if pieces is not None:
             owner = max(pieces[name], key=lambda piece: piece[2])[0]
         else:
             owner = loads.index(min(loads))
-            loads[owner] += 2 * _numel(parameter)
-        for kind in ("weight", *MOMENTS):
+            loads[owner] += len(moments) * _numel(parameter)
+        for kind in ("weight", *moments):
             target = 0 if kind == "weight" else owner
             key = f"{kind}.{name}"
             if pieces is not None:
@@ -146,7 +180,7 @@ def _numel(parameter: Any) -> int:
 
 
 def restore(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int) -> None:
-    """Set fp32 weights, moments and AdamW's count of updates.
+    """Set fp32 weights, moments and the count of updates.
 
     The model must have held the same weights when the engine was built: then the low-precision
     copies, which this does not touch, are their roundings already.
@@ -154,12 +188,13 @@ def restore(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int)
     Args:
         engine: A fresh engine after `materialise_moments`.
         read: Gives the tensor of ("weight" or a moment, parameter name), fp32, any device.
-        updates: Updates that AdamW has made.
+        updates: Updates that the optimizer has made.
     """
+    kind = kind_of(engine.basic_optimizer)
     whole = _whole_masters(engine)
     with torch.no_grad():
         for name, parameter in hidden_model(engine).named_parameters():
-            for key in ("weight", *MOMENTS):
+            for key in ("weight", *moments_of(kind, name)):
                 value = read(key, name)
                 if whole is None:
                     _set_sharded(engine, parameter, key, value)
@@ -167,24 +202,29 @@ def restore(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int)
                     whole[name].copy_(value)
                 else:
                     engine.basic_optimizer.state[whole[name]][key].copy_(value)
-    for state in engine.basic_optimizer.state.values():
-        state["step"].fill_(updates)
+    for count in _counts(engine):
+        count.fill_(updates)
 
 
 def updates_made(engine: Any) -> int:
-    """How often AdamW has changed the weights; fewer than the steps if fp16 skipped some."""
-    return int(engine.basic_optimizer.state[next(iter(_updated_tensors(engine)))]["step"].item())
+    """How often the weights have changed; fewer than the steps if fp16 skipped some."""
+    return int(_counts(engine)[0].item())
+
+
+def _counts(engine: Any) -> list[torch.Tensor]:
+    """Where AdamW counts its updates, which always has some parameters."""
+    return [state["step"] for state in engine.basic_optimizer.state.values() if "step" in state]
 
 
 def _updated_tensors(engine: Any) -> list[torch.Tensor]:
-    """The tensors that torch's AdamW updates on this rank: whole or flat slices, by stage."""
+    """The tensors that the optimizer updates on this rank: whole or flat slices, by stage."""
     if engine.zero_optimization_stage() == 3:  # it lends them to param_groups one by one
         return list(engine.optimizer.fp32_partitioned_groups_flat)
     return [p for group in engine.basic_optimizer.param_groups for p in group["params"]]
 
 
 def _whole_masters(engine: Any) -> dict[str, torch.Tensor] | None:
-    """At stage 0 the tensor that AdamW updates for each parameter name; None where ZeRO runs."""
+    """At stage 0 the tensor that is updated for each parameter name; None where ZeRO runs."""
     if engine.zero_optimization():
         return None
     names = {id(p): name for name, p in hidden_model(engine).named_parameters()}

@@ -14,6 +14,7 @@ import torch
 from gpt2zh.dist.world import World
 from gpt2zh.train import masters
 from gpt2zh.train.engine import scaler_state
+from gpt2zh.train.optimizer import kind_of
 from gpt2zh.train.state import TrainState
 
 
@@ -58,7 +59,7 @@ class Snapshot:
     weights: dict[str, torch.Tensor]
     """All fp32 weights by parameter name, on rank 0; nothing on the others."""
     moments: dict[str, torch.Tensor]
-    """This rank's share of AdamW's moments as `<moment>.<parameter name>`, fp32."""
+    """This rank's share of the optimizer's moments as `<moment>.<parameter name>`, fp32."""
     described: dict[str, Any]
     """The trainer state as JSON will hold it."""
 
@@ -89,6 +90,7 @@ def take(
             moments[key] = tensor
     described = {
         "format": 2,
+        "optimizer": kind_of(engine.basic_optimizer),
         "progress": asdict(state),
         "updates": masters.updates_made(engine),
         "loss_scale": scaler_state(engine),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from gpt2zh.train.masters import MOMENTS
+from gpt2zh.train.optimizer import moments_of
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer-*.safetensors"
@@ -54,12 +54,15 @@ def open_tensors(folder: Path) -> dict[str, Stored]:
     return found
 
 
-def tensor_faults(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+def tensor_faults(
+    folder: Path, shapes: Mapping[str, tuple[int, ...]], *, optimizer: str
+) -> Iterator[str]:
     """Yield what is wrong with the tensors of a checkpoint, each fault with its file.
 
     Args:
         folder: The checkpoint.
         shapes: Of the model's parameters, by name.
+        optimizer: The `optimizer.kind` of its run.
     """
     try:
         stored = open_tensors(folder)
@@ -67,8 +70,8 @@ def tensor_faults(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Iterat
         yield f"the tensors of {folder} cannot be read: {error}"
         return
     expected = dict(shapes)
-    for kind in MOMENTS:
-        expected |= {f"{kind}.{name}": shape for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        expected |= {f"{kind}.{name}": shape for kind in moments_of(optimizer, name)}
     for name in sorted(expected.keys() - stored.keys()):
         where = WEIGHTS if name in shapes else OPTIMIZER
         yield f"{folder / where} lacks {name}"

@@ -13,6 +13,7 @@ from gpt2zh.config.schema import (
     GuardConfig,
     LogConfig,
     ModelConfig,
+    OptimizerConfig,
     PretrainConfig,
 )
 
@@ -76,3 +77,10 @@ def test_all_faults_are_told_at_once() -> None:
 def test_what_does_not_fit_together_is_told_too() -> None:
     (told,) = faults_of(model=ModelConfig(width=30, heads=4))
     assert told == "model.width 30 is no multiple of model.heads 4"
+
+
+@pytest.mark.parametrize("momentum", [1.0, -0.1, float("nan")])
+def test_a_momentum_forgets_something(momentum: float) -> None:
+    (told,) = faults_of(optimizer=OptimizerConfig(momentum=momentum))
+    assert told == f"optimizer.momentum is {momentum}; it must be at least 0 and below 1"
+    assert faults_of(optimizer=OptimizerConfig(momentum=0.0)) == []

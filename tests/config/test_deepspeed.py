@@ -232,3 +232,47 @@ def test_a_file_that_is_no_json_object(
         deepspeed.read(path)
     assert str(path) in str(caught.value)
     assert not [part for part in told if part not in str(caught.value)], caught.value
+
+
+MUON = OptimizerConfig(kind="muon")
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+@pytest.mark.parametrize("section", [None, {"type": "Muon", "params": {"lr": "auto"}}])
+def test_muon_takes_the_stages_that_leave_matrices_whole_or_nearly(
+    stage: int, section: dict[str, Any] | None
+) -> None:
+    raw = {"zero_optimization": {"stage": stage}, "optimizer": section}
+    found = deepspeed.resolve(raw, TrainConfig(precision="bf16"), MUON, 2)
+    assert deepspeed.zero_stage(found) == stage and "optimizer" not in found
+
+
+@pytest.mark.parametrize(
+    ("zero", "told"),
+    [
+        ({"stage": 3}, "needs zero_optimization.stage 0, 1 or 2, the JSON has 3"),
+        ({"stage": 1, "offload_optimizer": {"device": "cpu"}}, "remove zero_optimization.offlo"),
+    ],
+)
+def test_muon_refuses_what_keeps_it_from_whole_matrices_or_the_device(
+    zero: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UserError, match=r"optimizer\.kind muon") as caught:
+        deepspeed.resolve({"zero_optimization": zero}, TrainConfig(), MUON, 2)
+    assert told in str(caught.value) and str(caught.value).endswith("optimizer.kind adamw")
+    assert deepspeed.resolve({"zero_optimization": zero}, TrainConfig(), OPTIMIZER, 2)
+
+
+def test_the_optimizer_of_the_json_is_that_of_the_config() -> None:
+    section = {"type": "AdamW", "params": {"lr": "auto"}}
+    with pytest.raises(UserError, match=r"'AdamW'.*the optimizer is Muon \(optimizer\.kind\)"):
+        deepspeed.resolve({"optimizer": section}, TrainConfig(), MUON, 1)
+    with pytest.raises(UserError, match=r"'Muon'.*the optimizer is AdamW \(optimizer\.kind\)"):
+        deepspeed.resolve({"optimizer": section | {"type": "Muon"}}, TrainConfig(), OPTIMIZER, 1)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_an_order_of_parameters_that_deepspeed_does_not_tell_is_refused(stage: int) -> None:
+    zero = {"stage": stage, "round_robin_gradients": True}
+    assert "round_robin_gradients" in refused({"zero_optimization": zero})
+    assert resolve({"zero_optimization": zero | {"round_robin_gradients": False}})
