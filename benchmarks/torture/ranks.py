@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import os
@@ -25,7 +26,7 @@ from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.world import World
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.recipes import pretrain
-from gpt2zh.recipes.plan import make_plan
+from gpt2zh.recipes.planning import make_plan
 from gpt2zh.train import engine, folder, loop, masters, snapshot
 from gpt2zh.train.step import step_seed
 from torture.faults import Fault, FaultyWatch
@@ -107,6 +108,7 @@ def start(
 
 def _become(rank: int, ranks: int, port: int, log: Path) -> None:
     """Make this fork a process as a launcher would have started it."""
+    gc.freeze()  # collections would touch, and so copy, every object of the parent
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),

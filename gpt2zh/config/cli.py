@@ -148,9 +148,17 @@ def _parser(schemas: Sequence[type], prog: str) -> ArgumentParser:
     parser.add_argument("--config", action="config", help="YAML file with any part of the options.")
     for schema in schemas:
         parser.add_class_arguments(schema)
+    unused = tuple(
+        f"{field.name}."
+        for schema in schemas
+        for field in dataclasses.fields(schema)
+        if not field.metadata.get("help", True)
+    )
     for action in parser._actions:
         if action.metavar == "CONFIG" and action.dest != "config":
             action.help = argparse.SUPPRESS  # a file for one section alone: one way is enough
+        if unused and action.dest.startswith(unused):
+            action.help = argparse.SUPPRESS  # only there so that files with it are read
     return parser
 
 

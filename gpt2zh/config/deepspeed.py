@@ -23,7 +23,7 @@ _NAMES = (
     "activation_checkpointing aio amp bf16 bfloat16 comms_logger communication_data_type "
     "compression_training csv_monitor data_types dataloader_drop_last dump_state flops_profiler "
     "fp16 gradient_accumulation_steps gradient_clipping gradient_predivide_factor memory_breakdown "
-    "optimizer prescale_gradients scheduler sparse_gradients steps_per_print tensorboard "
+    "optimizer prescale_gradients scheduler sparse_gradients steps_per_print tensorboard timers "
     "torch_autocast train_batch_size train_micro_batch_size_per_gpu wall_clock_breakdown "
     "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization"
 )
@@ -69,21 +69,21 @@ def accumulation(train: TrainConfig, ranks: int) -> int:
             f"{ranks} ranks but train.global_batch is {rows} rows: every rank needs a row; "
             f"start at most {rows} ranks or raise train.global_batch"
         )
-    if rows % (train.micro_batch * ranks) == 0:
-        return rows // (train.micro_batch * ranks)
+    if rows % (train.rows_at_once * ranks) == 0:
+        return rows // (train.rows_at_once * ranks)
     if rows % ranks == 0:
-        fits = [m for m in range(1, train.micro_batch + 1) if rows // ranks % m == 0]
+        fits = [m for m in range(1, train.rows_at_once + 1) if rows // ranks % m == 0]
         cure = f"set train.micro_batch {fits[-1]}, which keeps the global batch"
     else:
-        counts = [n for n in range(1, rows + 1) if rows % (n * train.micro_batch) == 0]
+        counts = [n for n in range(1, rows + 1) if rows % (n * train.rows_at_once) == 0]
         near = sorted(sorted(counts, key=lambda n: abs(n - ranks))[:3])
-        whole = train.micro_batch * ranks
+        whole = train.rows_at_once * ranks
         cure = f"begin another run with train.global_batch {-(-rows // whole) * whole}"
         if near:
             cure = f"start {' or '.join(map(str, near))} ranks, or {cure}"
     raise UserError(
         f"train.global_batch {rows} is no multiple of train.micro_batch x ranks = "
-        f"{train.micro_batch} x {ranks}; {cure}"
+        f"{train.rows_at_once} x {ranks}; {cure}"
     )
 
 
@@ -107,6 +107,7 @@ def resolve(
     raw = _without(raw, None)  # JSON's null is "not given"
     raise_all(list(_not_tables(raw)), "the DeepSpeed JSON")
     faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw), *_sum_faults(raw, train)]
+    faults += _muon_faults(raw, optimizer)
     filled = deepcopy(raw)
     filled.pop("scheduler", None)
     theirs = filled.pop("optimizer", None)
@@ -149,7 +150,7 @@ def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[s
     return {
         "gradient_accumulation_steps": accumulation(train, ranks),
         "train_batch_size": train.global_batch,
-        "train_micro_batch_size_per_gpu": train.micro_batch,
+        "train_micro_batch_size_per_gpu": train.rows_at_once,
         "gradient_clipping": optimizer.clip,
         "bf16.enabled": train.precision == "bf16",
         "fp16.enabled": train.precision == "fp16",
@@ -157,6 +158,8 @@ def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[s
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": None,
+        # It waits for the GPU twice in every micro-batch (utils/timer.py, ThroughputTimer).
+        "timers.throughput.enabled": False,
     }
 
 
@@ -197,6 +200,11 @@ def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
     if stage not in (0, 1, 2, 3) or isinstance(stage, bool):
         yield f"zero_optimization.stage is {stage!r}; it is 0, 1, 2 or 3"
         return
+    if zero.get("round_robin_gradients", AUTO) not in (AUTO, False):
+        yield (
+            "zero_optimization.round_robin_gradients is not supported: it changes the order of the "
+            "parameters without telling, and checkpoints would mix them up; remove it"
+        )
     for name, least in (("offload_optimizer", 1), ("offload_param", 3)):
         device = (zero.get(name) or {}).get("device", "none")
         if device == "none":
@@ -218,9 +226,31 @@ def _sum_faults(raw: dict[str, Any], train: TrainConfig) -> Iterable[str]:
         )
 
 
+def _muon_faults(raw: dict[str, Any], optimizer: OptimizerConfig) -> Iterable[str]:
+    """ZeRO that leaves no whole matrices to Muon, or not where they are turned fast."""
+    zero = raw.get("zero_optimization", {})
+    if optimizer.kind != "muon":
+        return
+    if zero.get("stage", 0) == 3:
+        yield (
+            "optimizer.kind muon needs zero_optimization.stage 0, 1 or 2, the JSON has 3, which "
+            "cuts every matrix among all ranks; use ds_configs/zero2.json or optimizer.kind adamw"
+        )
+    if (zero.get("offload_optimizer") or {}).get("device", "none") != "none":
+        yield (
+            "optimizer.kind muon has products of matrices to compute, far too many for a CPU; "
+            "remove zero_optimization.offload_optimizer or use optimizer.kind adamw"
+        )
+
+
 def _optimizer_faults(section: dict[str, Any], optimizer: OptimizerConfig) -> Iterable[str]:
-    if str(section.get("type", "AdamW")).lower() not in ("adam", "adamw"):
-        yield f"optimizer.type is {section['type']!r} in the JSON; the optimizer is AdamW"
+    known = {"adamw": ("adam", "adamw"), "muon": ("muon",)}[optimizer.kind]
+    if str(section.get("type", known[0])).lower() not in known:
+        name = {"adamw": "AdamW", "muon": "Muon"}[optimizer.kind]
+        yield (
+            f"optimizer.type is {section['type']!r} in the JSON; the optimizer is {name} "
+            "(optimizer.kind); remove the section"
+        )
     ours = {
         "lr": optimizer.lr,
         "betas": [optimizer.beta1, optimizer.beta2],

@@ -40,8 +40,10 @@ class TrainConfig:
     """Optimizer steps; null takes them from epochs."""
     global_batch: int = 160
     """Rows per optimizer step over all ranks; the same on any number of ranks."""
-    micro_batch: int = 8
-    """Rows per rank and forward pass; accumulation follows from it and the global batch."""
+    micro_batch: int | Literal["auto"] = 8
+    """Rows per rank and forward pass; accumulation follows from it and the global batch. auto takes
+    as many as the memory holds by estimate. What does not fit the device is halved before the first
+    step; the global batch stays."""
     curriculum: Curriculum = field(default_factory=Curriculum)
     """Shorter sequences in the first steps: 128:1000steps,256:500steps, then the full context; none
     for the full context throughout. The rows and the tokens of a step stay the same, each row is
@@ -50,12 +52,27 @@ class TrainConfig:
     """Number format of forward and backward; the optimizer always keeps fp32 weights."""
     activation_checkpointing: bool = False
     """Recompute the blocks in the backward pass: less memory, about a quarter slower."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Let torch.compile make one graph of the model; auto does so on a GPU, except at ZeRO 3, and
+    goes on without if it cannot."""
+    document_mask: bool = False
+    """Let tokens attend only within their document, whose positions begin at 0; rows hold several
+    documents, which see each other otherwise."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """`micro_batch` as the number that a plan has made of it."""
+        assert self.micro_batch != "auto"
+        return self.micro_batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW and its learning rate."""
+    """AdamW or Muon, and the learning rate."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon for the matrices of the blocks and AdamW for the rest: it learns more from a
+    step, which takes a little longer. The same learning rate and decay suit both."""
     lr: float = 6e-4
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
@@ -72,6 +89,8 @@ class OptimizerConfig:
     """AdamW's decay of the gradient's square."""
     eps: float = 1e-8
     """AdamW's guard against division by zero."""
+    momentum: float = 0.95
+    """Muon's decay of the gradient's mean."""
     weight_decay: float = 0.1
     """Decay of matrices and embeddings; biases and norms have none."""
     clip: float = 1.0
@@ -144,8 +163,9 @@ class PretrainConfig:
     is read as often as the others."""
     output: Path
     """Folder of this run: checkpoints, logs and the resolved configs."""
-    deepspeed_config: Path = Path("ds_configs/zero1.json")
-    """DeepSpeed JSON; it owns ZeRO, offload and communication, nothing else."""
+    deepspeed_config: Path | None = None
+    """DeepSpeed JSON; it owns ZeRO, offload and communication, nothing else. null takes the lowest
+    ZeRO stage whose share of the model fits a GPU."""
     seed: int = 1
     """Seed of the initial weights, of the order of the rows and of dropout."""
     verify_data: bool = True
@@ -175,3 +195,11 @@ class LaunchOptions:
     model.dropout, model.activation; the rest must be equal."""
     dry_run: bool = False
     """Check config, JSON, shards, tokenizer and disk, print the plan, train nothing."""
+    ranks: int | None = None
+    """Let --dry-run check the plan of so many ranks on this machine alone, and predict what they
+    send each other and how fast they are."""
+    ranks_per_machine: int | None = None
+    """GPUs of each machine that --ranks reckons with; 8 unless given."""
+    gpu: str | None = None
+    """Card that --ranks reckons with, such as RTX 3090, A100 or H100; without it the one in this
+    machine, or else an RTX 3090."""

@@ -76,8 +76,8 @@ def out_of_memory(error: BaseException, watch: Watch, plan: Plan) -> str:
     """What to turn, in the order in which it costs least."""
     train, zero = plan.config.train, plan.zero_stage
     cures = []
-    if train.micro_batch > 1:
-        half = train.micro_batch // 2
+    if plan.micro_batch > 1:
+        half = plan.micro_batch // 2
         cures.append(f"--train.micro_batch {half} (the global batch and the results stay the same)")
     if not train.activation_checkpointing:
         cures.append("--train.activation_checkpointing true (about a quarter slower)")

@@ -1,38 +1,25 @@
-"""What a pretraining run will do, worked out and checked before any GPU is taken. No torch.
-
-Whatever can be wrong with config, JSON, shards, tokenizer, folder or disk is found here, and all
-faults are told at once.
-"""
+"""What a pretraining run will do: config and data, and the numbers that follow from them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from gpt2zh.config import deepspeed
-from gpt2zh.config.checks import config_faults
-from gpt2zh.config.cli import dump, flatten, to_plain
-from gpt2zh.config.errors import UserError, attempt, raise_all
+from gpt2zh.config.cli import dump
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.data.manifest import TOKENIZER_DIR
 from gpt2zh.data.mixture import CYCLE, Mixture
 from gpt2zh.data.rows import Rows
-from gpt2zh.dist.logs import warn
 from gpt2zh.dist.world import World
 from gpt2zh.model import cost
-from gpt2zh.recipes.corpora import Corpus, open_corpora
-from gpt2zh.recipes.skipping import read_rows
-from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
-from gpt2zh.train import folder
+from gpt2zh.recipes.corpora import Corpus
+from gpt2zh.text.tokenizer import TextTokenizer
 from gpt2zh.train.schedule import learning_rate
 
 CONFIG = "config.yaml"
@@ -80,6 +67,29 @@ class Plan:
     def held_out(self) -> tuple[Corpus, ...]:
         """The corpora with text for validation."""
         return tuple(corpus for corpus in self.corpora if corpus.held_out is not None)
+
+    @property
+    def micro_batch(self) -> int:
+        """Rows per rank and forward pass."""
+        return self.config.train.rows_at_once
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches per rank and step."""
+        return int(self.resolved["gradient_accumulation_steps"])
+
+    def with_micro_batch(self, rows: int) -> Plan:
+        """The same run in other portions; they must divide a rank's rows."""
+        train = dataclasses.replace(self.config.train, micro_batch=rows)
+        resolved = deepspeed.resolve(self.raw, train, self.config.optimizer, self.world.size)
+        config = dataclasses.replace(self.config, train=train)
+        return dataclasses.replace(self, config=config, resolved=resolved)
+
+    def with_smaller_micro_batch(self) -> Plan | None:
+        """The same run in portions of half the rows or a little less; None from one row on."""
+        mine = self.config.train.global_batch // self.world.size
+        smaller = [rows for rows in range(1, self.micro_batch // 2 + 1) if mine % rows == 0]
+        return self.with_micro_batch(smaller[-1]) if smaller else None
 
     @property
     def tokens_per_step(self) -> int:
@@ -132,6 +142,7 @@ class Plan:
             "tokenizer": self.tokenizer.hash,
             "seed": self.config.seed,
             "global_batch": self.config.train.global_batch,
+            "optimizer.kind": self.config.optimizer.kind,
             **{f"model.{name}": value for name, value in asdict(self.config.model).items()},
         }
 
@@ -179,204 +190,3 @@ class Plan:
             DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n",
             IDENTITY: json.dumps(self.identity, indent=2) + "\n",
         }
-
-
-def make_plan(config: PretrainConfig, options: LaunchOptions, world: World) -> Plan:
-    """Check everything and return what will be done.
-
-    Files are only read; rank 0 alone reads all bytes of shards and checkpoint.
-
-    Raises:
-        UserError: All that is wrong, in one message.
-    """
-    faults = config_faults(config)
-    raw = attempt(lambda: deepspeed.read(config.deepspeed_config), faults)
-    resolved = None
-    counts = (config.train.global_batch, config.train.micro_batch)
-    if raw is not None and min(counts) >= 1:  # else there is nothing to divide by
-        resolved = attempt(
-            lambda: deepspeed.resolve(raw, config.train, config.optimizer, world.size), faults
-        )
-    corpora, wrong = open_corpora(config, world) if config.model.context > 1 else ([], [])
-    faults += wrong
-    tokenizer = None
-    if corpora:
-        where = corpora[0].choice.folder / TOKENIZER_DIR
-        tokenizer = attempt(lambda: load_tokenizer(str(where)), faults)
-        faults += _data_faults(config, corpora, tokenizer)
-    rows = sum(corpus.train.rows for corpus in corpora)
-    skipped = attempt(lambda: read_rows(config.skip_rows, rows=rows), faults) if rows else None
-    faults += _unknown_changes(options.allow_change)
-    raise_all(faults, "this run cannot start")
-    assert raw is not None and resolved is not None and tokenizer is not None
-    assert skipped is not None
-    plan = Plan(
-        config,
-        options,
-        world,
-        raw,
-        resolved,
-        tuple(corpora),
-        tokenizer,
-        Rows([b for c in corpora for b in c.train.blocks], row_length=config.model.context),
-        Mixture(
-            [corpus.train.rows for corpus in corpora],
-            shares=[corpus.share for corpus in corpora],
-            seed=config.seed,
-        ),
-        skipped=skipped,
-        resume_from=None,
-    )
-    resume_from = attempt(lambda: _resume_from(plan), faults)
-    plan = dataclasses.replace(plan, resume_from=resume_from)
-    if resume_from is not None and world.is_main:
-        progress = folder.read_state(resume_from)["progress"]
-        plan = dataclasses.replace(plan, done=(progress["step"], progress["rows"]))
-    if world.is_main and not faults:
-        faults += attempt(lambda: _output_faults(plan), faults) or []
-    raise_all(faults, "the output folder")
-    return plan
-
-
-def _data_faults(
-    config: PretrainConfig, corpora: Sequence[Corpus], tokenizer: TextTokenizer | None
-) -> list[str]:
-    found = []
-    first = corpora[0]
-    if tokenizer is not None and tokenizer.hash != first.manifest.tokenizer.hash:
-        found.append(
-            f"{first.choice.folder / TOKENIZER_DIR} is not the tokenizer that made these shards "
-            f"({tokenizer.hash[:12]} there, {first.manifest.tokenizer.hash[:12]} in the manifest); "
-            "restore it or prepare the data again"
-        )
-    if tokenizer is not None and config.validation.sample_tokens:
-        context = config.model.context
-        found += [
-            f"validation.prompts: '{prompt}' is {length} tokens long, but the model's context is "
-            f"{context} with the token that starts a document; use shorter prompts"
-            for prompt in config.validation.prompts
-            if (length := len(tokenizer.encode(prompt))) > context - 2
-        ]
-    rows = sum(corpus.train.rows for corpus in corpora)
-    if rows < config.train.global_batch:
-        found.append(
-            f"{' '.join(config.data)}: {rows} training rows, less than one train.global_batch of "
-            f"{config.train.global_batch}; use more text or a smaller global batch"
-        )
-    return found
-
-
-def _resume_from(plan: Plan) -> Path | None:
-    """The checkpoint to continue from, checked byte by byte; rank 0 finds it for all."""
-    run, named = plan.config.output, plan.options.resume
-    if named is not None:
-        if plan.world.is_main:
-            folder.require_complete(named)
-        chosen: Path | None = named
-    elif plan.world.is_main:
-        chosen, rejected = folder.newest_complete(run)
-        for fault in rejected:
-            warn(plan.world, f"{fault}; an older checkpoint is used")
-    else:
-        chosen = None  # rank 0 tells
-    if chosen is not None and plan.world.is_main:
-        _refuse_other_run(chosen, plan)
-        _refuse_other_vocabulary(chosen, plan)
-    return chosen
-
-
-def _refuse_other_vocabulary(chosen: Path, plan: Plan) -> None:
-    """Refuse a tokenizer that was allowed to change but does not fit the embedding."""
-    there = json.loads((chosen / "config.json").read_text("utf-8"))["vocab_size"]
-    if there != plan.vocabulary:
-        raise UserError(
-            f"{chosen} has an embedding for {there:,} tokens, the tokenizer of the data needs one "
-            f"for {plan.vocabulary:,}; prepare the data with --tokenizer {chosen}"
-        )
-
-
-CHANGEABLE = ("data", "tokenizer", "seed", "global_batch", "model.dropout", "model.activation")
-"""What `--allow-change` takes: what else an identity holds decides the shape of the weights."""
-
-
-def _unknown_changes(names: Sequence[str]) -> list[str]:
-    return [
-        f"--allow-change {name}: it is none of {', '.join(CHANGEABLE)}; the rest of a model cannot "
-        "change, for its weights would not fit"
-        for name in names
-        if name not in CHANGEABLE
-    ]
-
-
-def _refuse_other_run(where: Path, plan: Plan) -> None:
-    """Refuse to go on with what another run left in a run folder or checkpoint."""
-    allowed = plan.options.allow_change
-    try:
-        saved = json.loads((where / IDENTITY).read_text("utf-8"))
-        differences = [
-            f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
-            + (f" (--allow-change {name} goes on with it)" if name in CHANGEABLE else "")
-            for name, value in plan.identity.items()
-            if saved.get(name) != value and name not in allowed
-        ]
-    except (ValueError, AttributeError):
-        differences = [f"{where / IDENTITY} cannot be read"]
-    raise_all(
-        [
-            f"{difference}; a run continues with what it began with, "
-            "use another --output for another run"
-            for difference in differences
-        ],
-        f"{plan.config.output} holds another run",
-    )
-
-
-def changed_settings(plan: Plan) -> list[str]:
-    """What else in the config differs from that of the checkpoint to continue from, for a reader.
-
-    These may be changed on purpose: learning rate, steps, micro-batch, precision and the like.
-    """
-    if plan.resume_from is None:
-        return []
-    try:
-        saved = dict(flatten(yaml.safe_load((plan.resume_from / CONFIG).read_text("utf-8"))))
-    except (OSError, ValueError, yaml.YAMLError, AttributeError):
-        return []
-    now = dict(flatten(to_plain(plan.config)))
-    elsewhere = ("output", "deepspeed_config", "verify_data", *plan.identity)
-    return [
-        f"{name} {saved[name]} -> {value}"
-        for name, value in now.items()
-        if name in saved and saved[name] != value and name not in elsewhere
-    ]
-
-
-def _output_faults(plan: Plan) -> list[str]:
-    run = plan.config.output
-    came_from = plan.resume_from and plan.resume_from.resolve().parent
-    if came_from != run.resolve():
-        if (run / IDENTITY).is_file():
-            _refuse_other_run(run, plan)
-        elif (run / CONFIG).is_file():
-            return [f"{run / CONFIG} is of another program; use another --output"]
-    existing = run
-    while not existing.exists():
-        existing = existing.parent
-    try:
-        if not existing.is_dir():
-            raise NotADirectoryError(f"{existing} is a file")
-        probe = existing / ".gpt2zh-can-write"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        return [f"--output {run} cannot be written: {error}; choose a folder that can"]
-    needed = cost.checkpoint_bytes(plan.config.model, plan.vocabulary)
-    needed *= plan.config.checkpoint.keep_last + 1  # one more while the next is being written
-    free = shutil.disk_usage(existing).free
-    held = sum(f.stat().st_size for _, c in folder.checkpoints(run) for f in c.iterdir())
-    if free + held < needed:
-        return [
-            f"--output {run} has {free / 2**30:.1f} GiB free but checkpoints need "
-            f"{needed / 2**30:.1f} GiB (checkpoint.keep_last + 1 of them); free some or keep fewer"
-        ]
-    return []

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import validation_batches
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.watch import Watch
 from gpt2zh.evaluation.perplexity import Score, evaluate, joined
 from gpt2zh.generation.writer import Writer
+from gpt2zh.model.attention import plain_attention
 from gpt2zh.recipes.corpora import rows_each
 from gpt2zh.recipes.plan import Plan
 from gpt2zh.train.engine import hidden_model
@@ -59,7 +62,9 @@ class Validator:
     def look(self) -> Validation | None:
         """Score and write; all ranks together. None if some rank was asked to stop meanwhile."""
         self._engine.eval()
-        scores = self._scores()
+        # Compiling the model once more, for passes without gradients, would take longer than this.
+        with torch.compiler.set_stance("force_eager"):
+            scores = self._scores()
         if scores is None:
             return None
         texts = self._samples()
@@ -107,7 +112,7 @@ class Validator:
             batches = validation_batches(
                 shards,
                 limit=limit,
-                micro_batch=plan.config.train.micro_batch,
+                micro_batch=plan.micro_batch,
                 pad_id=plan.tokenizer.pad_id,
                 world=plan.world,
             )
@@ -127,12 +132,13 @@ class Validator:
         if not settings.sample_tokens or not settings.prompts:
             return {}
         self._watch.mark("writing samples")
-        writer = Writer(hidden_model(self._engine), self._plan.tokenizer)
+        model = hidden_model(self._engine)
         sharded = self._engine.zero_optimization_stage() == 3
-        written = writer.samples(
-            settings.prompts,
-            tokens=settings.sample_tokens,
-            synced=sharded and self._plan.world.size > 1,
-            stop=self._shall_stop,
-        )
+        with plain_attention(model):
+            written = Writer(model, self._plan.tokenizer).samples(
+                settings.prompts,
+                tokens=settings.sample_tokens,
+                synced=sharded and self._plan.world.size > 1,
+                stop=self._shall_stop,
+            )
         return dict(zip(settings.prompts, written, strict=True))

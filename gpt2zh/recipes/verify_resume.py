@@ -25,7 +25,9 @@ from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.dist.local_ranks import run_ranks
 from gpt2zh.dist.world import World
 from gpt2zh.recipes import replay_findings as findings
-from gpt2zh.recipes.plan import ENVIRONMENT, Plan, changed_settings, make_plan
+from gpt2zh.recipes.continuing import changed_settings
+from gpt2zh.recipes.plan import ENVIRONMENT, Plan
+from gpt2zh.recipes.planning import make_plan
 from gpt2zh.recipes.replay_findings import Figures, Finding
 from gpt2zh.recipes.stretch import Stretch, chains, choose_stretch
 from gpt2zh.recipes.verify_config import VerifyResumeConfig

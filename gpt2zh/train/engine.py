@@ -8,12 +8,14 @@ import io
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.dist.device import Device
 from gpt2zh.dist.world import World
 
 # `dist.watch` ends ranks that hang; torch's own limits would do it first and without a reason.
@@ -51,6 +53,18 @@ def start_processes(world: World, *, tf32: bool = False) -> torch.device:
     return torch.device("cpu")
 
 
+def device_here(world: World) -> Device:
+    """What this rank computes on, with the memory that is free for it now."""
+    _choose_device()
+    if torch.cuda.is_available():
+        gpu = _gpu_of(world)
+        free, _ = torch.cuda.mem_get_info(gpu)
+        return Device(torch.cuda.get_device_name(gpu), free, is_gpu=True)
+    lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return Device("CPU", 1024 * available // world.local_size, is_gpu=False)
+
+
 def open_store() -> dist.TCPStore:
     """A connection of our own to the key-value store by which the ranks found each other."""
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -76,6 +90,30 @@ def build_engine(model: torch.nn.Module, optimizer: torch.optim.Optimizer, resol
     if engine.fp16_enabled() and hasattr(_scaler(engine), "raise_error_at_min_scale"):
         _scaler(engine).raise_error_at_min_scale = False  # bad numbers are judged by the loop
     return engine
+
+
+def compile_model(engine: Any) -> None:
+    """Let the next forward pass compile the model into one graph; its parameters keep their names.
+
+    Not by `engine.compile()`: that compiles DeepSpeed's own hooks around the model as well, whose
+    count of micro-batches differs at each call, so they are compiled again and again until torch
+    gives up (runtime/engine.py, _module_forward_post_hook).
+
+    Shapes are taken as fixed: a curriculum's lengths are compiled one by one, which is faster than
+    kernels for any length.
+    """
+    engine.module.forward = torch.compile(engine.module.forward, fullgraph=True, dynamic=False)
+
+
+def is_compiled(engine: Any) -> bool:
+    """Whether `compile_model` was called last."""
+    return "forward" in vars(engine.module)
+
+
+def run_eagerly(engine: Any) -> None:
+    """Undo `compile_model`."""
+    del engine.module.forward
+    torch._dynamo.reset()
 
 
 def hidden_model(engine: Any) -> Any:

@@ -17,7 +17,7 @@ from gpt2zh.data.chain import extend
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.plan import make_plan
+from gpt2zh.recipes.planning import make_plan
 
 pytestmark = pytest.mark.ranks
 

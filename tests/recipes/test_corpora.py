@@ -19,7 +19,8 @@ from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
 from gpt2zh.recipes.announce import announce, describe
 from gpt2zh.recipes.corpora import Choice, names_of, read_choice, rows_each
-from gpt2zh.recipes.plan import Plan, make_plan
+from gpt2zh.recipes.plan import Plan
+from gpt2zh.recipes.planning import make_plan
 
 ROOT = Path(__file__).parents[2]
 

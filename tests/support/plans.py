@@ -11,7 +11,8 @@ from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.plan import Plan, make_plan
+from gpt2zh.recipes.plan import Plan
+from gpt2zh.recipes.planning import make_plan
 from gpt2zh.train import folder
 
 ROOT = Path(__file__).parents[2]

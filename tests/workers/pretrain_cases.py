@@ -14,7 +14,7 @@ from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.plan import make_plan
+from gpt2zh.recipes.planning import make_plan
 
 if __name__ == "__main__":
     quiet_libraries()

@@ -16,24 +16,29 @@ from gpt2zh.config.cli import parse
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
-from gpt2zh.model import cost
+from gpt2zh.model.memory import training_memory
+from gpt2zh.model.setting import Setting
 from gpt2zh.recipes.announce import announce, describe
-from gpt2zh.recipes.plan import Plan, make_plan
+from gpt2zh.recipes.plan import Plan
+from gpt2zh.recipes.planning import make_plan
 from gpt2zh.text.tokenizer import load_tokenizer
 
 
 def memory_gib(plan: Plan) -> float:
-    """Weights, gradients and moments of ZeRO 1 in fp32 on 2 ranks, and 2 rows of activations."""
-    memory = cost.training_memory(
-        plan.config.model,
-        plan.vocabulary,
-        micro_batch=2,
-        half=False,
-        zero_stage=1,
+    """ZeRO 1 in fp32 on 2 ranks: 4 bytes of a parameter, 12 of every other one, and more."""
+    setting = Setting(
+        precision="fp32",
+        zero=plan.resolved["zero_optimization"],
         ranks=2,
         recompute=False,
+        compiled=True,
+        on_gpu=True,
+        accumulation=2,
     )
-    return (memory.states + memory.activations) / 2**30
+    memory = training_memory(plan.config.model, plan.vocabulary, setting, micro_batch=2)
+    assert memory.parameters == 4 * plan.parameters
+    assert memory.optimizer == 12 * plan.parameters / 2
+    return (memory.total - memory.context) / 2**30
 
 
 def test_the_numbers_of_a_run(tiny_shards: Path, run: Path) -> None:

@@ -17,7 +17,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.dist.world import World
 from gpt2zh.recipes.announce import announce, describe
-from gpt2zh.recipes.plan import make_plan
+from gpt2zh.recipes.planning import make_plan
 from gpt2zh.text.tokenizer import load_tokenizer
 
 

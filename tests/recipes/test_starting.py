@@ -1,0 +1,125 @@
+"""The trial before the first step: memory that does not suffice, and a compiler that is missing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from pretraining import arguments, losses, tensors
+from ranks import run_ranks
+
+from data_tools.config import PrepareConfig
+from data_tools.prepare.run import run as prepare
+
+pytestmark = pytest.mark.ranks
+
+ROOT = Path(__file__).parents[2]
+STAGES = (1, 3)
+# A micro-batch of 32 rows of 32 tokens has logits over 2,048 ids of 8 MiB, several times over.
+LARGE = {"train.global_batch": 64, "train.micro_batch": 32, "train.steps": 2}
+
+
+def micro_batch(run: Path) -> int:
+    return int(yaml.safe_load((run / "config.yaml").read_text("utf-8"))["train"]["micro_batch"])
+
+
+@pytest.fixture(scope="module")
+def short_of_memory(
+    tmp_path_factory: pytest.TempPathFactory, tiny_vocabulary: Path
+) -> tuple[Path, str]:
+    root = tmp_path_factory.mktemp("short-of-memory")
+    prose_shards = root / "shards"
+    prepare(
+        PrepareConfig(
+            input=(str(ROOT / "demo" / "corpus"),),
+            output=prose_shards,
+            tokenizer=str(tiny_vocabulary),
+            row_length=32,
+            validation_fraction=0.01,
+        )
+    )
+    told = ""
+    with pytest.MonkeyPatch.context() as patch:  # what is freed goes back to the kernel
+        patch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+        patch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
+        for stage in STAGES:  # each in processes that have freed nothing yet
+            argv = arguments(prose_shards, root / f"tight-{stage}", {"stage": stage}, **LARGE)
+            cases = [{"argv": argv, "spare": 6 * 2**20}]
+            told += run_ranks("trial_cases.py", 2, {"cases": cases})
+    again = []
+    for stage in STAGES:
+        rows = micro_batch(root / f"tight-{stage}")
+        more = LARGE | {"train.micro_batch": rows}
+        argv = arguments(prose_shards, root / f"roomy-{stage}", {"stage": stage}, **more)
+        again.append({"argv": argv})
+    run_ranks("trial_cases.py", 2, {"cases": again})
+    return root, told
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_micro_batch_that_does_not_fit_one_rank_is_halved_on_all(
+    short_of_memory: tuple[Path, str], stage: int
+) -> None:
+    root, told = short_of_memory
+    rows = micro_batch(root / f"tight-{stage}")
+    assert 1 <= rows < 32 and 32 % rows == 0
+    assert told.count("a micro-batch of 32 rows does not fit (rank 1: ") == len(STAGES)
+    assert "the global batch stays" in told
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_run_is_the_one_that_began_with_the_smaller_micro_batch(
+    short_of_memory: tuple[Path, str], stage: int
+) -> None:
+    root, _ = short_of_memory
+    tight, roomy = root / f"tight-{stage}", root / f"roomy-{stage}"
+    assert losses(tight) == losses(roomy)
+    one, other = tensors(tight / "checkpoint-2"), tensors(roomy / "checkpoint-2")
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_without_a_compiler_the_run_goes_on_and_says_why(tmp_path: Path, tiny_shards: Path) -> None:
+    """As on a GPU; asked to compile always, it refuses instead."""
+    shorter = {"train.steps": 2, "train.micro_batch": 4}
+    cases = [
+        {"argv": arguments(tiny_shards, tmp_path / "eager", {"stage": 1}, **shorter)},
+        {
+            "argv": arguments(
+                tiny_shards, tmp_path / "always", {"stage": 1}, **shorter, train__compile="always"
+            )
+        },
+        {
+            "argv": arguments(tiny_shards, tmp_path / "auto", {"stage": 1}, **shorter),
+            "compile": True,
+        },
+    ]
+    told = run_ranks("trial_cases.py", 1, {"cases": cases, "compiler": "/no/such/compiler"})
+    assert "refused: train.compile is always, but the model cannot be compiled here" in told
+    assert "the model is not compiled, which makes it slower: " in told
+    assert losses(tmp_path / "auto") == losses(tmp_path / "eager")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
+def test_a_compiled_run_learns_the_same_and_resumes_exactly(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    def case(name: str, **more: object) -> dict:
+        options = {"model.layers": 1, "train.steps": 6, "model.dropout": 0.0} | more
+        return {"argv": arguments(tiny_shards, tmp_path / name, {"stage": 1}, **options)}
+
+    whole, parts = case("whole", train__compile="always"), case("parts", train__compile="always")
+    cases = [case("eager"), whole, {"argv": [*parts["argv"], "--stop-after=3steps"]}]
+    told = run_ranks("trial_cases.py", 1, {"cases": cases})
+    assert "compiling the model" in told and "is not compiled" not in told
+    run_ranks("trial_cases.py", 1, {"cases": [parts]})
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    pairs = zip(losses(tmp_path / "eager"), losses(tmp_path / "whole"), strict=True)
+    assert all(one[1] == pytest.approx(other[1], rel=1e-4) for one, other in pairs)
+    one, other = (tensors(tmp_path / name / "checkpoint-6") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    eager = tensors(tmp_path / "eager" / "checkpoint-6")
+    assert one.keys() == eager.keys()  # no name tells of the compiler

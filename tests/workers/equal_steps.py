@@ -1,0 +1,191 @@
+"""Train a tiny model with the engine at every ZeRO stage, and by a bare torch loop on rank 0.
+
+Prints, as JSON on rank 0, losses and gradient norms of each, the largest difference of the weights
+to those of the bare loop, and how often one step asked the device for a number.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gpt2zh.config import profiles
+from gpt2zh.config.deepspeed import resolve
+from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
+from gpt2zh.data.batch import Batch
+from gpt2zh.dist.logs import quiet_libraries
+from gpt2zh.dist.watch import Watch
+from gpt2zh.dist.world import World
+
+SHAPE = ModelConfig(layers=2, heads=2, width=32, context=16)
+ROWS, MICRO_BATCH, STEPS = 12, 2, 4
+OPTIMIZER = OptimizerConfig(
+    lr=0.01, clip=0.5
+)  # the first norms are about 1: some steps are clipped
+WAITS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal")
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make the host wait for a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = operation.name().removeprefix("aten::").split(".")[0]
+        if name in WAITS:
+            self.found[name] += 1
+        return operation(*args, **(kwargs or {}))
+
+
+class CountingWatch(Watch):
+    """Notes how often the host would have waited when the micro-batches are done."""
+
+    waits: Waits
+    before_update = -1
+
+    def mark(self, phase: str) -> None:
+        super().mark(phase)
+        if phase == "updating the weights":
+            self.before_update = self.waits.found.total()
+
+
+def rows_of(step: int) -> np.ndarray:
+    return np.random.default_rng(step).integers(2, 250, (ROWS, SHAPE.context)).astype(np.uint16)
+
+
+def batches(rows: np.ndarray) -> list[Batch]:
+    """Micro-batches; one row is half padding, so that the numbers of targets differ."""
+    rows = rows.copy()
+    rows[0, 6:] = 1
+    return [
+        Batch.from_rows(rows[i : i + MICRO_BATCH], pad_id=1, numbers=np.arange(MICRO_BATCH))
+        for i in range(0, len(rows), MICRO_BATCH)
+    ]
+
+
+def new_model() -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(3)
+    drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    return GPT2LMHeadModel(
+        GPT2Config(
+            n_layer=SHAPE.layers,
+            n_head=SHAPE.heads,
+            n_embd=SHAPE.width,
+            n_positions=SHAPE.context,
+            vocab_size=256,
+            activation_function="gelu_pytorch_tanh",
+            bos_token_id=0,
+            eos_token_id=0,
+            **drops,
+        )
+    )
+
+
+def bare(precision: str) -> dict[str, Any]:
+    """The same in plain torch: fp32 weights, of which the model computes with roundings."""
+    from gpt2zh.model.loss import SummedLoss
+    from gpt2zh.train.optimizer import build_optimizer
+
+    masters = new_model()
+    model = new_model().to(getattr(torch, {"fp32": "float32", "bf16": "bfloat16"}[precision]))
+    forward, adamw = SummedLoss(model), build_optimizer(masters, OPTIMIZER)
+    told: dict[str, Any] = {"losses": [], "norms": []}
+    for step in range(STEPS):
+        every = batches(rows_of(step))
+        targets = sum(batch.targets for batch in every)
+        for p, master in zip(model.parameters(), masters.parameters(), strict=True):
+            p.data.copy_(master.data)
+            master.grad = torch.zeros_like(master)
+        nats = 0.0
+        for batch in every:
+            loss = forward(batch.input_ids, batch.labels)
+            nats += loss.item()
+            gradients = torch.autograd.grad(loss / targets, list(model.parameters()))
+            for master, gradient in zip(masters.parameters(), gradients, strict=True):
+                master.grad += gradient.float()
+        norm = torch.nn.utils.clip_grad_norm_(masters.parameters(), OPTIMIZER.clip)
+        for group in adamw.param_groups:
+            group["lr"] = OPTIMIZER.lr
+        adamw.step()
+        told["losses"].append(nats / targets)
+        told["norms"].append(norm.item())
+    told["weights"] = {name: p.detach().clone() for name, p in masters.named_parameters()}
+    return told
+
+
+def ours(stage: int, precision: str, world: World, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The engine at a stage, on this rank's share of the same rows."""
+    from gpt2zh.dist.collectives import Control
+    from gpt2zh.model.loss import SummedLoss
+    from gpt2zh.train import masters
+    from gpt2zh.train.engine import build_engine
+    from gpt2zh.train.optimizer import build_optimizer
+    from gpt2zh.train.step import train_step
+
+    train = TrainConfig(global_batch=ROWS, micro_batch=MICRO_BATCH, precision=precision)
+    resolved = resolve(profiles.profile(stage), train, OPTIMIZER, world.size)
+    model = new_model()
+    engine = build_engine(SummedLoss(model), build_optimizer(model, OPTIMIZER), resolved)
+    masters.materialise_moments(engine)
+    told: dict[str, Any] = {"losses": [], "norms": [], "waits": [], "micro_waits": []}
+    for step in range(STEPS):
+        mine = batches(rows_of(step))[world.rank :: world.size]
+        watch = CountingWatch(world, folder=Path(), hang_after=0)
+        with Waits() as waits:
+            watch.waits = waits
+            result = train_step(
+                *(engine, mine, OPTIMIZER.lr),
+                seed=1,
+                watch=watch,
+                leaving=lambda number: False,
+                refused=None,
+            )
+        assert result is not None and result.applied and result.gradient_norm is not None
+        told["losses"].append(result.loss())
+        told["norms"].append(float(result.gradient_norm))
+        told["micro_waits"].append(watch.before_update)
+        told["waits"].append(waits.found.total())
+    pieces: dict[str, torch.Tensor] = {
+        name: torch.zeros_like(weight).flatten() for name, weight in wanted["weights"].items()
+    }
+
+    def keep(key: str, shape: torch.Size, first: int, piece: torch.Tensor) -> None:
+        kind, name = key.split(".", 1)
+        if kind == "weight":
+            pieces[name][first : first + len(piece)] = piece
+
+    masters.collect(engine, masters.layout(engine, Control()), world, keep)
+    told["apart"] = max(
+        (pieces[name] - weight.flatten()).abs().max().item()
+        for name, weight in wanted["weights"].items()
+    )
+    return told
+
+
+if __name__ == "__main__":
+    quiet_libraries()
+    payload = json.loads(sys.argv[1])
+    from gpt2zh.train.engine import close, start_processes
+
+    world = World.detect()
+    start_processes(world)
+    found = {}
+    for precision in payload["precisions"]:
+        wanted = bare(precision)
+        for stage in (0, 1, 2, 3):
+            found[f"{precision}-{stage}"] = ours(stage, precision, world, wanted)
+        found[f"{precision}-bare"] = {k: v for k, v in wanted.items() if k != "weights"}
+    if world.is_main:
+        print("found " + json.dumps(found), flush=True)
+    close()
