@@ -20,7 +20,8 @@ from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
 from gpt2zh.recipes.announce import announce
-from gpt2zh.recipes.plan import make_plan
+from gpt2zh.recipes.planning import make_plan
+from gpt2zh.recipes.rehearsal import refuse_stray_options, rehearse
 
 
 def main() -> int:
@@ -33,12 +34,25 @@ def main() -> int:
         config, options = parse(
             PretrainConfig, LaunchOptions, prog="deepspeed launcher/pretrain.py"
         )
-        plan = make_plan(config, options, world)
+        device = rehearsal = None
+        refuse_stray_options(options, world)
+        if options.ranks is not None:
+            rehearsal = rehearse(options, config.train)
+            world, device = rehearsal.world, rehearsal.device
+        elif config.train.micro_batch == "auto" or config.deepspeed_config is None:
+            from gpt2zh.train.engine import device_here
+
+            device = device_here(world)
+        plan = make_plan(config, options, world, device)
         announce(plan)
         from gpt2zh.recipes.pretrain import run
         from gpt2zh.train.engine import check_engine_options
 
-        check_engine_options(plan.resolved)
+        if rehearsal is None:
+            check_engine_options(plan.resolved)
+        else:
+            check_engine_options(rehearsal.without_device(plan.resolved))
+            rehearsal.announce(plan)
         if options.dry_run:
             return Exit.DONE
         hang_after = config.guard.hang_after.seconds

@@ -1,0 +1,130 @@
+"""When ZeRO 3 gathers which weights: DeepSpeed's own rules, played through without a GPU.
+
+The rules are those of runtime/zero/partitioned_param_coordinator.py (DeepSpeed 0.19.8) once the
+order of the modules is known, which takes two micro-batches: weights are gathered ahead of their
+use, kept while their next use is near, and else let go. With DeepSpeed's limits a model of less
+than 1e9 parameters is gathered once per micro-batch, not twice, as ZeRO's paper has it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpt2zh.model.weights import Module, Weight
+
+
+@dataclass(frozen=True)
+class Limits:
+    """DeepSpeed's settings, in elements, with its defaults."""
+
+    ahead: int = 50_000_000
+    """stage3_prefetch_bucket_size: gathered ahead at one module."""
+    live: int = 1_000_000_000
+    """stage3_max_live_parameters: nothing is gathered ahead beyond."""
+    reuse: int = 1_000_000_000
+    """stage3_max_reuse_distance: weights used again within this distance are kept."""
+    persistent: int = 100_000
+    """stage3_param_persistence_threshold: tensors up to this size are never let go."""
+
+    @classmethod
+    def of(cls, zero: Mapping[str, Any]) -> Limits:
+        """Those of the table `zero_optimization` of a DeepSpeed JSON."""
+        return cls(
+            ahead=int(zero.get("stage3_prefetch_bucket_size", cls.ahead)),
+            live=int(zero.get("stage3_max_live_parameters", cls.live)),
+            reuse=int(zero.get("stage3_max_reuse_distance", cls.reuse)),
+            persistent=int(zero.get("stage3_param_persistence_threshold", cls.persistent)),
+        )
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Weights that are gathered by one collective."""
+
+    at: int
+    """Number of the module at which it begins."""
+    weights: tuple[Weight, ...]
+
+
+class _Rank:
+    """What one rank holds while it goes through the modules."""
+
+    def __init__(self, calls: Sequence[Module], limits: Limits) -> None:
+        self.calls, self.limits = calls, limits
+        self.queue = deque((weight, at) for at, module in enumerate(calls) for weight in module)
+        self.marked: dict[Weight, int] = {}
+        """The call up to which a weight is known to be provided for."""
+        self.held: set[Weight] = set()
+        self.gathers: list[Gather] = []
+
+    def enter(self, at: int) -> None:
+        """Have the weights of a module, and begin to gather those of the next ones."""
+        own = self.calls[at]
+        self._gather(at, [w for w in own if self._is_missing(w)])
+        new = [w for w in own if self.marked.get(w, -1) < at]
+        passed: set[Weight] = set()
+        while self.queue and len(passed) < len(new):
+            weight, use = self.queue.popleft()
+            self.marked[weight] = use
+            passed.add(weight)
+        room = self.limits.live - sum(w.elements for w in self.held)
+        room = min(room, self.limits.ahead)
+        ahead: list[Weight] = []
+        while self.queue and sum(w.elements for w in ahead) < room:
+            weight, use = self.queue.popleft()
+            self.marked[weight] = max(self.marked.get(weight, -1), use)
+            if self._is_missing(weight) and weight not in ahead:
+                ahead.append(weight)
+        self._gather(at, ahead)
+
+    def leave(self, at: int) -> None:
+        """Let go of the weights of a module that are not used again soon."""
+        free = {w for w in self.calls[at] if w in self.held and self.marked.get(w, -1) <= at + 1}
+        distance = 0
+        for module in self.calls[at + 1 :]:
+            if distance >= self.limits.reuse or not free:
+                break
+            free.difference_update(module)
+            distance += sum(weight.elements for weight in module)
+        self.held -= free
+
+    def _is_missing(self, weight: Weight) -> bool:
+        return weight.elements > self.limits.persistent and weight not in self.held
+
+    def _gather(self, at: int, weights: Sequence[Weight]) -> None:
+        if weights:
+            self.held.update(weights)
+            self.gathers.append(Gather(at, tuple(weights)))
+
+
+def gathers(calls: Sequence[Module], limits: Limits) -> list[Gather]:
+    """The collectives of a micro-batch.
+
+    Args:
+        calls: The modules in the order in which they are entered, backward pass included.
+        limits: DeepSpeed's settings.
+    """
+    rank = _Rank(calls, limits)
+    for at in range(len(calls)):
+        rank.enter(at)
+        rank.leave(at)
+    return rank.gathers
+
+
+def most_held(calls: Sequence[Module], limits: Limits) -> int:
+    """Elements of the gathered weights that a rank has at a time, at most.
+
+    Args:
+        calls: The modules in the order in which they are entered, backward pass included.
+        limits: DeepSpeed's settings.
+    """
+    rank = _Rank(calls, limits)
+    most = 0
+    for at in range(len(calls)):
+        rank.enter(at)
+        most = max(most, sum(weight.elements for weight in rank.held))
+        rank.leave(at)
+    return most

@@ -1,0 +1,263 @@
+"""What the ranks send each other in an optimizer step, by ZeRO stage. Pure arithmetic.
+
+It is what DeepSpeed 0.19.8 does as this project steps it, read in its source and compared with the
+collectives of real ranks by tests/model/test_traffic.py. In short, for P parameters:
+
+* Stage 0 adds up all gradients once a step: all-reduce of P.
+* Stage 1 does the same, then gathers the weights that each rank has updated: all-gather of P. No
+  gradient is reduce-scattered, as ZeRO's paper has it, for DeepSpeed merges the parts of all ranks
+  into one all-reduce (`use_multi_rank_bucket_allreduce`) and so does BF16_Optimizer.
+* Stage 2 adds up the gradients of every micro-batch: all-reduce of P for each, all-gather of P.
+* Stage 3 gathers the weights and reduce-scatters the gradients of every micro-batch.
+
+Gradients travel in the training's precision, also where they are summed up in fp32. Not counted are
+flags and norms of a few numbers. A tensor that is larger than a bucket counts as one collective,
+though DeepSpeed may cut it. ZeRO++ (hpz, quantized weights or gradients) is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gpt2zh.config.deepspeed import zero_stage
+from gpt2zh.config.schema import ModelConfig, OptimizerConfig
+from gpt2zh.model.gathers import Limits, gathers
+from gpt2zh.model.weights import Weight, Weights, weights_of
+
+Kind = Literal["all-reduce", "reduce", "reduce-scatter", "all-gather"]
+
+BUCKET = 500_000_000
+"""DeepSpeed's default of reduce_bucket_size, and what stage 0 always takes (runtime/engine.py,
+MEMORY_OPT_ALLREDUCE_SIZE)."""
+_BYTES = {"fp32": 4, "float32": 4, "fp16": 2, "float16": 2, "bf16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One collective over all ranks."""
+
+    kind: Kind
+    elements: int
+    """Of the whole tensor, padding included."""
+    width: int
+    """Bytes of an element."""
+    at: float = 1.0
+    """Share of the pass that is over when it can begin; of a forward pass that goes without it."""
+
+    @property
+    def bytes(self) -> int:
+        """Of the whole tensor."""
+        return self.elements * self.width
+
+    def sent(self, ranks: int) -> float:
+        """Bytes that each rank sends, around a ring."""
+        return self.bytes * (2 if self.kind == "all-reduce" else 1) * (ranks - 1) / ranks
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The collectives of a step."""
+
+    micro_batches: int
+    """Of a rank and step."""
+    forward: tuple[Transfer, ...]
+    """Weights gathered in the forward pass of each micro-batch."""
+    backward: tuple[Transfer, ...]
+    """Weights gathered again in the backward pass of each micro-batch."""
+    gradients: tuple[Transfer, ...]
+    """Buckets of gradients of a backward pass, in their order."""
+    reductions: int
+    """Backward passes of a step whose gradients travel."""
+    is_overlapped: bool
+    """Whether buckets travel while the backward pass goes on."""
+    update: tuple[Transfer, ...]
+    """What follows the last backward pass, weights mostly."""
+
+    @property
+    def step(self) -> list[Transfer]:
+        """All collectives of a step."""
+        every = [*self.forward, *self.backward] * self.micro_batches
+        return [*every, *self.gradients * self.reductions, *self.update]
+
+    def sent(self, ranks: int) -> float:
+        """Bytes that each rank sends in a step."""
+        return sum(transfer.sent(ranks) for transfer in self.step)
+
+
+def traffic(
+    model: ModelConfig,
+    vocabulary: int,
+    resolved: dict[str, Any],
+    *,
+    optimizer: OptimizerConfig,
+    ranks: int,
+    recompute: bool,
+) -> Traffic:
+    """The collectives of a step.
+
+    Args:
+        model: The shape.
+        vocabulary: Rows of the embedding, padded.
+        resolved: The dict of `config.deepspeed.resolve`, for as many ranks.
+        optimizer: Its kind decides the groups, and Muon puts matrices together.
+        ranks: Processes.
+        recompute: Activation checkpointing.
+    """
+    stage = zero_stage(resolved)
+    plan = _Plan(weights_of(model, vocabulary), resolved, optimizer, ranks)
+    if stage == 3:
+        return plan.everything_in_parts(recompute=recompute)
+    return plan.whole_weights(stage)
+
+
+class _Plan:
+    """A model and the settings that it is trained with."""
+
+    def __init__(
+        self, weights: Weights, resolved: dict[str, Any], optimizer: OptimizerConfig, ranks: int
+    ) -> None:
+        self.weights, self.ranks = weights, ranks
+        self.zero: dict[str, Any] = resolved.get("zero_optimization", {})
+        self.groups = weights.groups(optimizer)
+        self.turned = self.groups[2:] if optimizer.kind == "muon" else []
+        halves = [p for p in ("bf16", "fp16") if resolved[p]["enabled"]]
+        self.precision = halves[0] if halves else "fp32"
+        self.width = _BYTES[self.precision]
+        self.gradient_width = _BYTES[resolved.get("communication_data_type", self.precision)]
+        self.micro_batches = int(resolved["gradient_accumulation_steps"])
+        self.bucket = int(self.zero.get("reduce_bucket_size", BUCKET))
+        offload = (self.zero.get("offload_optimizer") or {}).get("device", "none") != "none"
+        summed = resolved.get("data_types", {}).get("grad_accum_dtype", self.precision)
+        self.is_bf16_optimizer = (
+            self.precision == "bf16" and _BYTES[summed] == 4 and not offload
+        )  # runtime/engine.py, _do_optimizer_sanity_check
+
+    def whole_weights(self, stage: int) -> Traffic:
+        """Stages 0, 1 and 2: every rank has all weights."""
+        is_overlapped = stage > 0 and bool(self.zero.get("overlap_comm"))
+        kind: Kind = "all-reduce"
+        if stage == 0 or (stage == 1 and self.is_bf16_optimizer):
+            is_overlapped = False
+            flat = [weight.elements for weight in self.weights.all]
+            if stage == 1:  # bf16_optimizer.py: one padded tensor for each group
+                flat = [self._padded(group) for group in self.groups]
+            buckets = [(size, 1.0) for size in _filled_over(flat, BUCKET)]
+        else:
+            ordered = self.weights.by_gradient
+            if stage == 1 and not is_overlapped:  # stage_1_and_2.py, reduce_gradients
+                ordered = [weight for group in self.groups for weight in group]
+            buckets = list(_filled(ordered, self.bucket))
+            if not self.zero.get("use_multi_rank_bucket_allreduce", True):
+                kind = "reduce" if self.zero.get("reduce_scatter", True) else kind
+        update = [self._together(group) for group in self.turned if stage] + [
+            Transfer("all-gather", self._padded(group), self.width)
+            for group in self.groups
+            if stage
+        ]
+        return Traffic(
+            self.micro_batches,
+            forward=(),
+            backward=(),
+            gradients=tuple(Transfer(kind, n, self.gradient_width, at) for n, at in buckets),
+            reductions=self.micro_batches if stage == 2 else 1,
+            is_overlapped=is_overlapped,
+            update=tuple(transfer for transfer in update if transfer.elements),
+        )
+
+    def everything_in_parts(self, *, recompute: bool) -> Traffic:
+        """Stage 3: every rank has a part of each tensor, and small tensors whole."""
+        first = Limits()
+        limits = Limits(
+            ahead=int(self.zero.get("stage3_prefetch_bucket_size", first.ahead)),
+            live=int(self.zero.get("stage3_max_live_parameters", first.live)),
+            reuse=int(self.zero.get("stage3_max_reuse_distance", first.reuse)),
+            persistent=int(self.zero.get("stage3_param_persistence_threshold", first.persistent)),
+        )
+        there, back = self.weights.calls(recompute=recompute)
+        found = gathers([*there, *back], limits)
+        by_ring = bool(self.zero.get("reduce_scatter", True))
+        kept = [w for w in self.weights.all if w.elements <= limits.persistent]
+        total = sum(weight.elements for weight in self.weights.all)
+        done, forward = 0, []
+        for gather in found:
+            if gather.at < len(there):
+                forward.append(self._gather(gather.weights, at=min(1.0, done / total)))
+                done += sum(weight.elements for weight in gather.weights)
+        return Traffic(
+            self.micro_batches,
+            forward=tuple(forward),
+            backward=tuple(self._gather(g.weights) for g in found if g.at >= len(there)),
+            gradients=tuple(
+                Transfer(
+                    "reduce-scatter" if by_ring else "all-reduce",
+                    sum(map(self._parts, bucket)) if by_ring else sum(w.elements for w in bucket),
+                    self.gradient_width,
+                    at,
+                )
+                for bucket, at in _buckets(self.weights.by_gradient, self.bucket)
+            ),
+            reductions=self.micro_batches,
+            is_overlapped=bool(self.zero.get("overlap_comm", True)),
+            update=tuple(self._gather([weight]) for weight in kept),
+        )
+
+    def _parts(self, weight: Weight) -> int:
+        """Elements of a tensor that is cut into equal parts."""
+        return -(-weight.elements // self.ranks) * self.ranks
+
+    def _padded(self, group: Iterable[Weight]) -> int:
+        """Elements of a group that is cut into parts of 4 bytes or more that begin at 4 bytes."""
+        multiple = 2 * self.ranks  # nccl_start_alignment_factor
+        return -(-sum(weight.elements for weight in group) // multiple) * multiple
+
+    def _gather(self, weights: Iterable[Weight], at: float = 1.0) -> Transfer:
+        return Transfer("all-gather", sum(map(self._parts, weights)), self.width, at)
+
+    def _together(self, group: Sequence[Weight]) -> Transfer:
+        """What Muon puts together: the parameters that lie on several ranks (train/muon.py)."""
+        part = self._padded(group) // self.ranks
+        begin, cut = 0, 0
+        for weight in group:
+            end = begin + weight.elements
+            cut += weight.elements if begin // part != (end - 1) // part else 0
+            begin = end
+        return Transfer("all-reduce", cut, 4)
+
+
+def _filled_over(sizes: Iterable[int], limit: int) -> Iterator[int]:
+    """Buckets that are sent once they are over the limit (runtime/engine.py)."""
+    filled = 0
+    for size in sizes:
+        filled += size
+        if filled > limit:
+            yield filled
+            filled = 0
+    if filled:
+        yield filled
+
+
+def _filled(weights: Iterable[Weight], limit: int) -> Iterator[tuple[int, float]]:
+    """The elements of buckets, and when they are sent."""
+    for bucket, at in _buckets(list(weights), limit):
+        yield sum(weight.elements for weight in bucket), at
+
+
+def _buckets(weights: Sequence[Weight], limit: int) -> Iterator[tuple[list[Weight], float]]:
+    """Buckets that are sent when the next gradient would be too much.
+
+    Yields:
+        The parameters of each, and the share of all gradients that there are by then.
+    """
+    total = sum(weight.elements for weight in weights)
+    bucket: list[Weight] = []
+    filled, seen = 0, 0
+    for weight in weights:
+        seen += weight.elements
+        if bucket and filled + weight.elements > limit:
+            yield bucket, seen / total
+            bucket, filled = [], 0
+        bucket.append(weight)
+        filled += weight.elements
+    yield bucket, 1.0

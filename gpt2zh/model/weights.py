@@ -1,0 +1,134 @@
+"""The parameters of a GPT-2 by name and size, and the order in which training meets them. No torch.
+
+What ZeRO sends depends on more than their sum: it pads groups and tensors, fills buckets in the
+order of the gradients, and gathers weights in the order of the modules.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gpt2zh.config.schema import ModelConfig, OptimizerConfig
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One parameter."""
+
+    name: str
+    elements: int
+    is_matrix: bool
+    """Two-dimensional; biases and norms are not."""
+
+
+Module = tuple[Weight, ...]
+"""The parameters that a module has itself; most modules have none."""
+
+_HIDDEN = re.compile(r"(attn|mlp)\.\w+\.weight$")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All parameters of a model."""
+
+    positions: Module
+    embedding: Module
+    """Its weight is the output head, too."""
+    blocks: tuple[tuple[Module, ...], ...]
+    """Of each block: ln_1, c_attn, c_proj, ln_2, c_fc, mlp.c_proj."""
+    last_norm: Module
+
+    @property
+    def all(self) -> list[Weight]:
+        """As torch lists them."""
+        inner = [weight for block in self.blocks for module in block for weight in module]
+        return [*self.embedding, *self.positions, *inner, *self.last_norm]
+
+    @property
+    def by_gradient(self) -> list[Weight]:
+        """As the backward pass completes their gradients."""
+        inner: list[Weight] = []
+        for block in reversed(self.blocks):
+            for number, module in reversed(list(enumerate(block))):
+                is_norm = number in (0, 3)
+                inner += module if is_norm else reversed(module)  # a bias comes before its matrix
+        return [*self.last_norm, *inner, *self.positions, *self.embedding]
+
+    def groups(self, optimizer: OptimizerConfig) -> list[list[Weight]]:
+        """As `train.optimizer.build_optimizer` groups them."""
+        return [
+            [w for w in self.all if keeps(w)]
+            for keeps in (
+                lambda w: w.is_matrix and not _turned(w, optimizer),
+                lambda w: not w.is_matrix,
+                lambda w: _turned(w, optimizer) == "side by side",
+                lambda w: _turned(w, optimizer) == "alone",
+            )
+            if any(map(keeps, self.all))
+        ]
+
+    def calls(self, *, recompute: bool) -> tuple[list[Module], list[Module]]:
+        """The modules in the order in which a forward and a backward pass enter them.
+
+        Modules without parameters are in it: at each one, ZeRO 3 looks what to gather next.
+
+        Args:
+            recompute: Blocks are computed again in the backward pass.
+        """
+        none: Module = ()
+        forward = [none, none, self.embedding, self.positions, none]
+        backward = [none, self.embedding, none, self.last_norm]
+        for ln_1, c_attn, c_proj, ln_2, c_fc, mlp in self.blocks:
+            forward += [none, ln_1, none, c_attn, c_proj, none, ln_2, none, c_fc, none, mlp, none]
+        for ln_1, c_attn, c_proj, ln_2, c_fc, mlp in reversed(self.blocks):
+            again = [ln_1, none, c_attn, c_proj, none, ln_2, none, c_fc, none, mlp]
+            backward += [none, none, none, mlp, *(again if recompute else ())]
+            backward += [none, c_fc, ln_2, none, none, c_proj, c_attn, ln_1]
+        return [*forward, self.last_norm, self.embedding], [
+            *backward,
+            none,
+            self.positions,
+            self.embedding,
+        ]
+
+
+def weights_of(model: ModelConfig, vocabulary: int) -> Weights:
+    """The parameters of a shape.
+
+    Args:
+        model: The shape.
+        vocabulary: Rows of the embedding, padded.
+    """
+    width = model.width
+
+    def norm(name: str) -> Module:
+        return (Weight(f"{name}.weight", width, False), Weight(f"{name}.bias", width, False))
+
+    def linear(name: str, rows: int, columns: int) -> Module:
+        matrix = Weight(f"{name}.weight", rows * columns, True)
+        return (matrix, Weight(f"{name}.bias", columns, False))
+
+    def block(name: str) -> tuple[Module, ...]:
+        return (
+            norm(f"{name}.ln_1"),
+            linear(f"{name}.attn.c_attn", width, 3 * width),
+            linear(f"{name}.attn.c_proj", width, width),
+            norm(f"{name}.ln_2"),
+            linear(f"{name}.mlp.c_fc", width, 4 * width),
+            linear(f"{name}.mlp.c_proj", 4 * width, width),
+        )
+
+    return Weights(
+        positions=(Weight("wpe.weight", model.context * width, True),),
+        embedding=(Weight("wte.weight", vocabulary * width, True),),
+        blocks=tuple(block(f"h.{number}") for number in range(model.layers)),
+        last_norm=norm("ln_f"),
+    )
+
+
+def _turned(weight: Weight, optimizer: OptimizerConfig) -> str | None:
+    """Whether Muon updates a parameter, and how its matrices lie in it."""
+    if optimizer.kind != "muon" or not _HIDDEN.search(weight.name):
+        return None
+    return "side by side" if "c_attn" in weight.name else "alone"

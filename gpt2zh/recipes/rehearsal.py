@@ -1,0 +1,252 @@
+"""A dry run for more ranks than there are: `--dry-run --ranks 128` on any machine. No torch.
+
+The plan is made as rank 0 of so many would make it, so what it refuses would be refused there. What
+the ranks send each other is then counted, and their speed predicted by `model.scaling`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpt2zh.config import deepspeed
+from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.profiles import profile
+from gpt2zh.config.schema import LaunchOptions, TrainConfig
+from gpt2zh.dist.device import Device
+from gpt2zh.dist.logs import say
+from gpt2zh.dist.world import World
+from gpt2zh.model import memory, scaling
+from gpt2zh.model.cards import KNOWN, Card, card_named
+from gpt2zh.model.scaling import Cluster, Job, Step
+from gpt2zh.model.setting import Setting
+from gpt2zh.recipes.plan import Plan
+
+RANKS_PER_MACHINE = 8
+USUAL_CARD = "RTX 3090"
+FASTER = 1.05
+"""A stage is worth a hint when it makes so many times the tokens."""
+IDLE = 0.5
+"""Below this share of a lone card's speed, more work for each rank is worth a hint."""
+
+
+def refuse_stray_options(options: LaunchOptions, world: World) -> None:
+    """Refuse what --ranks cannot mean, and what means nothing without it.
+
+    Raises:
+        UserError: All that is wrong.
+    """
+    found = []
+    if options.ranks is None:
+        found += [
+            f"--{name} {value} only tells --ranks what to reckon with; add --dry-run --ranks N"
+            for name, value in (
+                ("ranks-per-machine", options.ranks_per_machine),
+                ("gpu", options.gpu),
+            )
+            if value is not None
+        ]
+    else:
+        if not options.dry_run:
+            found.append(
+                f"--ranks {options.ranks} only belongs to --dry-run; as many ranks train as "
+                "deepspeed, torchrun or srun starts"
+            )
+        if world.size > 1:
+            found.append(
+                f"--ranks {options.ranks} is checked by one process, but {world.size} were "
+                "started; start it without a launcher: python launcher/pretrain.py"
+            )
+        found += [
+            f"--{name} is {value}; it must be 1 or more"
+            for name, value in (
+                ("ranks", options.ranks),
+                ("ranks-per-machine", options.ranks_per_machine),
+            )
+            if value is not None and value < 1
+        ]
+    raise_all(found, "the command line")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The ranks that a dry run pretends there are."""
+
+    card: Card
+    ranks: int
+    ranks_per_machine: int
+
+    @property
+    def world(self) -> World:
+        """The place of the rank that plans for all."""
+        return World(0, self.ranks, 0, min(self.ranks, self.ranks_per_machine))
+
+    @property
+    def device(self) -> Device:
+        """What each of them computes on."""
+        return Device(self.card.name, self.card.memory, is_gpu=True)
+
+    def without_device(self, resolved: dict[str, Any]) -> dict[str, Any]:
+        """The dict for DeepSpeed without the precision, which is for another card than this one."""
+        return {**resolved, "bf16": {"enabled": False}, "fp16": {"enabled": False}}
+
+    def announce(self, plan: Plan) -> None:
+        """Print what the ranks of a plan send each other, and how fast they are."""
+        say(plan.world, self.describe(plan))
+
+    def describe(self, plan: Plan) -> str:
+        """The prediction for a reader."""
+        jobs = {stage: job for stage in range(4) if (job := _job(plan, stage)) is not None}
+        clusters = self._clusters()
+        steps = {
+            stage: [scaling.predict(job, cluster) for cluster in clusters]
+            for stage, job in jobs.items()
+        }
+        needed = {stage: _memory(plan, job) for stage, job in jobs.items()}
+        room = self.card.memory * (1 - memory.RESERVE)
+        where = "in one machine"
+        if clusters[0].machines > 1:
+            each = f"{self.ranks_per_machine} (--ranks-per-machine)"
+            where = f"on {clusters[0].machines} machines of {each}"
+        lines = [
+            f"scale       {self.ranks} x {self.card.name} (--gpu) {where}: predicted, not "
+            "measured, see docs/scaling.md",
+            f"            what a rank needs of its {self.card.memory / 2**30:g} GiB, sends in a "
+            "step, and its speed as a share of a lone card's:",
+            _row("  ZeRO", "memory", "sent", [_link(cluster) for cluster in clusters]),
+        ]
+        for stage, job in jobs.items():
+            sent = job.traffic(self.ranks).sent(self.ranks)
+            needs = f"{needed[stage] / 2**30:,.1f} GiB" + (" (no)" if needed[stage] > room else "")
+            mark = "*" if stage == plan.zero_stage else " "
+            shares = [f"{step.efficiency:.1%}" for step in steps[stage]]
+            lines.append(_row(f"{mark} {stage}", needs, f"{sent / 1e9:,.3f} GB", shares))
+        for cluster, step in zip(clusters, steps[plan.zero_stage], strict=True):
+            speed = float(f"{step.tokens_per_second:.2g}")
+            lines.append(
+                f"            * {_link(cluster)}: {step.seconds:.2g} s a step, {speed:,.0f} "
+                f"tokens/s, {_time(plan.steps * step.seconds)} for {plan.steps:,} steps"
+            )
+        fitting = {stage: steps[stage] for stage in steps if needed[stage] <= room}
+        return "\n".join([*lines, *_hints(plan, clusters, steps[plan.zero_stage], fitting)])
+
+    def _clusters(self) -> list[Cluster]:
+        """One for each link; the link does not matter in one machine."""
+        alone = self.ranks <= self.ranks_per_machine
+        links = scaling.LINKS[-1:] if alone else scaling.LINKS
+        return [Cluster(self.card, self.ranks, self.ranks_per_machine, link) for link in links]
+
+
+def rehearse(options: LaunchOptions, train: TrainConfig) -> Rehearsal:
+    """Make the ranks that `--ranks` asks for.
+
+    Raises:
+        UserError: The card is not known or cannot train like this.
+    """
+    assert options.ranks is not None
+    card = _card(options.gpu)
+    if train.precision == "bf16" and not card.has_bf16:
+        raise UserError(f"train.precision bf16: a {card.name} has no bf16; use fp16 or fp32")
+    return Rehearsal(card, options.ranks, options.ranks_per_machine or RANKS_PER_MACHINE)
+
+
+def _card(named: str | None) -> Card:
+    """The card that is named, else the one of this machine, else the usual one."""
+    if named is not None:
+        found = card_named(named)
+        if found is None:
+            raise UserError(f"--gpu {named} is not known; known are {', '.join(KNOWN)}")
+        return found
+    from gpt2zh.train.engine import device_here  # torch: only where it must be asked
+
+    usual = card_named(USUAL_CARD)
+    assert usual is not None
+    return card_named(device_here(World()).name) or usual
+
+
+def _job(plan: Plan, stage: int) -> Job | None:
+    """The run at a ZeRO stage, its own or one that comes with the project; None if it cannot be."""
+    config = plan.config
+    raw = plan.raw if stage == plan.zero_stage else profile(stage)
+    try:
+        resolved = deepspeed.resolve(raw, config.train, config.optimizer, plan.world.size)
+    except UserError:  # Muon at stage 3
+        return None
+    return Job(
+        config.model,
+        plan.vocabulary,
+        resolved,
+        config.optimizer,
+        config.train.activation_checkpointing,
+        config.train.compile,
+    )
+
+
+def _memory(plan: Plan, job: Job) -> int:
+    """Bytes that a rank needs on its card, by estimate."""
+    train, stage = plan.config.train, deepspeed.zero_stage(job.resolved)
+    setting = Setting(
+        precision=train.precision,
+        zero=job.resolved.get("zero_optimization", {}),
+        ranks=plan.world.size,
+        recompute=train.activation_checkpointing,
+        compiled=job.is_compiled(stage),
+        on_gpu=True,
+        accumulation=plan.accumulation,
+        optimizer=plan.config.optimizer.kind,
+        document_mask=train.document_mask,
+    )
+    return memory.training_memory(
+        plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
+    ).total
+
+
+def _hints(
+    plan: Plan, clusters: list[Cluster], own: list[Step], fitting: dict[int, list[Step]]
+) -> list[str]:
+    """What would be faster, of the stages that fit, and what else to know."""
+    accumulates = plan.config.train.precision != "fp32" and plan.accumulation > 1
+    stages = [stage for stage in fitting if stage > 0 or not accumulates]  # 0 loses precision
+    better: dict[int, list[str]] = {}
+    for number, cluster in enumerate(clusters):
+        speeds = {stage: fitting[stage][number].tokens_per_second for stage in stages}
+        best = max(speeds, key=lambda stage: speeds[stage], default=plan.zero_stage)
+        if speeds.get(best, 0.0) > FASTER * own[number].tokens_per_second:
+            better.setdefault(best, []).append(_link(cluster))
+    lines = [
+        f"hint        ZeRO {stage} is faster ({', '.join(links)}): "
+        f"--deepspeed_config ds_configs/zero{stage}.json"
+        for stage, links in better.items()
+    ]
+    if plan.zero_stage not in fitting:
+        fits = f"ZeRO {min(fitting)} fits" if fitting else "no stage fits"
+        lines.append(
+            f"hint        ZeRO {plan.zero_stage} needs more than the card has; {fits}, and a "
+            "smaller train.micro_batch or train.activation_checkpointing needs less"
+        )
+    if (plan.resolved.get("zero_optimization", {}).get("offload_optimizer") or {}).get(
+        "device"
+    ) == "cpu":
+        lines.append("hint        the speed is that of a run without offload to the host")
+    if min(step.efficiency for step in own) < IDLE:
+        lines.append(
+            "hint        the more tokens a rank has in a step, the less it waits: start fewer "
+            "ranks, or give a new run a larger train.global_batch"
+        )
+    return lines
+
+
+def _row(stage: str, needs: str, sent: str, cells: Sequence[str]) -> str:
+    return f"          {stage:<6}{needs:>16}{sent:>12}" + "".join(f"{cell:>13}" for cell in cells)
+
+
+def _link(cluster: Cluster) -> str:
+    return f"{cluster.gigabits:g} Gb/s" if cluster.machines > 1 else "one machine"
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.1f} minutes"

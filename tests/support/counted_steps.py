@@ -1,0 +1,167 @@
+"""Optimizer steps on real ranks, forks of this process, that count what they send each other."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from gpt2zh.config.deepspeed import resolve
+from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
+from gpt2zh.data.batch import Batch
+from gpt2zh.dist.logs import quiet_libraries
+from gpt2zh.dist.watch import Watch
+from gpt2zh.dist.world import World
+from gpt2zh.model.build import new_model
+from gpt2zh.model.loss import SummedLoss
+from gpt2zh.text.tokenizer import load_tokenizer
+from gpt2zh.train import engine as engines
+from gpt2zh.train import masters
+from gpt2zh.train.optimizer import build_optimizer
+from gpt2zh.train.step import train_step
+
+SHAPE = ModelConfig(layers=2, heads=2, width=30, context=17)  # 2 ranks leave a rest, and 4
+STEPS = 3
+"""ZeRO 3 watches two micro-batches before it knows the order of the modules."""
+FLAGS = 8
+"""Collectives of up to so many elements tell flags and norms."""
+
+Sent = tuple[str, int, int]
+"""Kind of a collective, elements of the whole tensor, bytes of an element."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a step is made."""
+
+    stage: int
+    precision: str
+    accumulation: int
+    zero: dict[str, Any] = field(default_factory=dict)
+    recompute: bool = False
+    kind: str = "adamw"
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        return OptimizerConfig(kind=self.kind)
+
+    def resolved(self, ranks: int) -> dict[str, Any]:
+        """As a run resolves its DeepSpeed JSON."""
+        train = TrainConfig(
+            micro_batch=1, global_batch=ranks * self.accumulation, precision=self.precision
+        )
+        zero = {"stage": self.stage, **self.zero}
+        raw = {"zero_optimization": zero, "fp16": {"initial_scale_power": 4}}
+        return resolve(raw, train, self.optimizer, ranks)
+
+
+def counted(cases: list[Case], ranks: int, vocabulary: Path, folder: Path) -> list[list[Sent]]:
+    """What each rank passes to collectives in a step of each case, flags and norms left out."""
+    engines._deepspeed()  # imported once, for all forks
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    sys.stdout.flush()
+    children = []
+    for rank in range(ranks):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_CREAT)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+                _count(cases, World(rank, ranks, rank, ranks), vocabulary, folder)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    logs = [(folder / f"{rank}.log").read_text("utf-8") for rank in range(ranks)]
+    assert codes == [0] * ranks, "\n".join(logs)
+    found = [json.loads((folder / f"{rank}.json").read_text("utf-8")) for rank in range(ranks)]
+    assert all(theirs == found[0] for theirs in found)
+    return [[(kind, elements, width) for kind, elements, width in case] for case in found[0]]
+
+
+def _count(cases: list[Case], world: World, vocabulary: Path, folder: Path) -> None:
+    quiet_libraries()
+    gc.freeze()  # DeepSpeed collects garbage as it builds an engine, in a process full of objects
+    sent: list[Sent] = []
+    _listen(sent)
+    device = engines.start_processes(world)
+    from deepspeed.accelerator import get_accelerator
+
+    # DeepSpeed refuses fp16 on CPUs without fp16 instructions, for its speed only.
+    get_accelerator().is_fp16_supported = lambda: True
+    tokenizer = load_tokenizer(vocabulary)
+    found = []
+    for case in cases:
+        model = new_model(SHAPE, tokenizer, seed=1)
+        if case.recompute:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        optimizer = build_optimizer(model, case.optimizer)
+        engine = engines.build_engine(SummedLoss(model), optimizer, case.resolved(world.size))
+        masters.materialise_moments(engine)
+        rows = np.random.default_rng(world.rank).integers(5, 50, (1, SHAPE.context))
+        batch = Batch.from_rows(rows, pad_id=0, numbers=np.arange(1)).to(device)
+        for _ in range(STEPS):
+            sent.clear()
+            result = train_step(
+                engine,
+                [batch] * case.accumulation,
+                1e-3,
+                seed=1,
+                watch=Watch(world, folder=folder, hang_after=0),
+                leaving=lambda number: False,
+                refused=None,
+            )
+            assert result is not None and result.applied, asdict(case)
+        found.append([one for one in sent if one[1] > FLAGS])
+        engine.destroy()
+    (folder / f"{world.rank}.json").write_text(json.dumps(found), "utf-8")
+    engines.close()
+
+
+def _listen(sent: list[Sent]) -> None:
+    """Note every collective; the name of its whole tensor differs from one to the next."""
+    for kind, whole, names in (
+        ("all-reduce", "tensor", ["all_reduce"]),
+        ("reduce", "tensor", ["reduce"]),
+        ("broadcast", "tensor", ["broadcast"]),
+        ("all-gather", "output_tensor", ["all_gather_into_tensor"]),
+        ("reduce-scatter", "input_tensor", ["reduce_scatter_tensor"]),
+        ("a list", "tensor", ["all_gather"]),
+        ("a list", "output", ["reduce_scatter"]),
+        ("exchange", "input", ["all_to_all_single"]),
+    ):
+        for name in names:
+            setattr(dist, name, _noting(getattr(dist, name), kind, whole, sent))
+
+
+def _noting(act: Callable, kind: str, whole: str, sent: list[Sent]) -> Callable:
+    position = {"output_tensor": 0, "input_tensor": 1, "tensor": 0, "output": 0, "input": 1}[whole]
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        tensor: torch.Tensor = named[whole] if whole in named else arguments[position]
+        if kind == "a list" and isinstance(tensor, list):
+            tensor = arguments[1]
+        sent.append((kind, tensor.numel(), tensor.element_size()))
+        return act(*arguments, **named)
+
+    return noting
