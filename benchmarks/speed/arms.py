@@ -1,0 +1,149 @@
+"""The arms of the comparison: each a recipe of switches, by name.
+
+`trainer` is transformers' Trainer, `bare` a loop in the manner of nanoGPT, `gpt2zh` a real run of
+launcher/pretrain.py. `NAME@16` is an arm with another micro-batch, `NAME@best` with the largest one
+that the memory holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+REFERENCE = "bare"
+"""Whose losses all others must have."""
+BEST: Final = "best"
+MAIN = ("hf-seed", "hf-best", "bare", "gpt2zh-0", "gpt2zh-1", "gpt2zh-2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What may differ between two arms; data, weights, AdamW's numbers and batch never do."""
+
+    loop: Literal["trainer", "bare", "gpt2zh"]
+    precision: Literal["fp32", "fp16", "bf16"]
+    half_weights: bool = False
+    """Weights in bf16 beside fp32 masters and sums of gradients, as DeepSpeed has them, rather than
+    autocast around fp32 weights."""
+    attention: Literal["eager", "sdpa", "causal"]
+    """transformers' own two, or ours, which needs no mask."""
+    activation: Literal["gelu_new", "gelu_pytorch_tanh"]
+    dropout: float = 0.0
+    fused_adamw: bool
+    compile: bool
+    chunked_head: bool = False
+    """Our loss, of which the logits of all tokens never exist at once."""
+    stage: int = 1
+    """DeepSpeed's ZeRO stage."""
+    micro_batch: int | Literal["own", "best"] = "own"
+    """Rows; `own` is that of the run, for `hf-seed` that of its recipe."""
+    sabotage: Literal["", "labels", "half"] = ""
+    """What a test breaks: the labels are wrong, or every other micro-batch is left out."""
+
+    @property
+    def drops_out(self) -> bool:
+        """Whether its losses have the noise of dropout."""
+        return self.dropout > 0
+
+
+# The notebook of zero_nlp (chinese_gpt2/train_chinese_gpt2.ipynb): a GPT2Config and Trainer as
+# they come, with fp16 and 20 x 8 rows. transformers' GPT-2 had no SDPA then.
+SEED = Recipe(
+    loop="trainer",
+    precision="fp16",
+    attention="eager",
+    activation="gelu_new",
+    dropout=0.1,
+    fused_adamw=False,
+    compile=False,
+)
+
+_LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("seed-loop", {"loop": "bare"}),
+    ("+bf16", {"precision": "bf16"}),
+    ("+sdpa", {"attention": "sdpa"}),
+    ("+no-dropout", {"dropout": 0.0}),
+    ("+tanh-gelu", {"activation": "gelu_pytorch_tanh"}),
+    ("+fused-adamw", {"fused_adamw": True}),
+    ("+compile", {"compile": True}),
+    ("+causal", {"attention": "causal"}),
+    ("+chunked-head", {"chunked_head": True}),
+    ("bare", {"half_weights": True}),
+    ("gpt2zh-1", {"loop": "gpt2zh"}),
+    (f"gpt2zh-1@{BEST}", {"micro_batch": BEST}),
+)
+
+MEANING = {
+    "hf-seed": "Trainer as in zero_nlp's notebook",
+    "hf-best": "Trainer: bf16, SDPA, fused AdamW, torch.compile, workers",
+    "bare": "bare loop with all that gpt2zh has, without DeepSpeed",
+    "gpt2zh-0": "gpt2zh, ZeRO 0",
+    "gpt2zh-1": "gpt2zh, ZeRO 1",
+    "gpt2zh-2": "gpt2zh, ZeRO 2",
+    "seed-loop": "the seed's recipe in a bare loop",
+    "+bf16": "bf16 instead of fp16",
+    "+sdpa": "transformers' SDPA instead of eager attention",
+    "+no-dropout": "no dropout",
+    "+tanh-gelu": "GELU as one kernel",
+    "+fused-adamw": "torch's fused AdamW",
+    "+compile": "torch.compile",
+    "+causal": "our causal attention: no mask, so flash kernels",
+    "+chunked-head": "head and loss in chunks",
+    "labels": "sabotage: wrong labels",
+    "half": "sabotage: every other micro-batch is left out",
+}
+
+
+def ladder() -> dict[str, Recipe]:
+    """From the seed's recipe to ours; every rung differs from the one before in one switch."""
+    rungs, recipe = {}, SEED
+    for name, change in _LADDER:
+        recipe = replace(recipe, **change)
+        rungs[name] = recipe
+    return rungs
+
+
+def recipes() -> dict[str, Recipe]:
+    """All arms by name."""
+    rungs = ladder()
+    found = {
+        "hf-seed": SEED,
+        "hf-best": replace(
+            SEED,
+            precision="bf16",
+            attention="sdpa",
+            dropout=0.0,
+            fused_adamw=True,
+            compile=True,
+        ),
+        **rungs,
+        **{f"gpt2zh-{stage}": replace(rungs["gpt2zh-1"], stage=stage) for stage in (0, 1, 2)},
+    }
+    for what in ("labels", "half"):
+        found[what] = replace(rungs["bare"], sabotage=what)
+    return found
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of an arm's name.
+
+    Raises:
+        SystemExit: There is none.
+    """
+    base, at, rows = name.partition("@")
+    known = recipes()
+    if base not in known or (at and rows != BEST and not rows.isdecimal()):
+        raise SystemExit(
+            f"no arm '{name}'; there are: {', '.join(known)}, each also with @ROWS or @{BEST}"
+        )
+    if not at:
+        return known[base]
+    return replace(known[base], micro_batch=BEST if rows == BEST else int(rows))
+
+
+def meaning(name: str) -> str:
+    """What an arm is, for a reader."""
+    base, _, rows = name.partition("@")
+    if not rows:
+        return MEANING[base]
+    return f"{MEANING[base]}, micro-batch {'as large as fits' if rows == BEST else rows}"

@@ -1,0 +1,229 @@
+"""The comparison of speeds runs, its arms learn the same, and a row that does not is void."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from speed import arms, clock, judge, report
+from speed.card import parse_samples
+from speed.job import Job
+from speed.predict import ceiling
+from speed.rounds import ArmError, largest_micro_batch
+
+from gpt2zh.config.schema import ModelConfig
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "throughput.py"
+JOB = Job(
+    shards="",
+    weights="",
+    layers=12,
+    heads=12,
+    width=768,
+    context=512,
+    global_batch=160,
+    micro_batch=20,
+    warmup=20,
+    steps=30,
+    on_gpu=True,
+    compile=True,
+)
+
+
+def throughput(*options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *options], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    return done.stdout
+
+
+@pytest.mark.ranks
+def test_all_arms_learn_the_same_and_one_that_leaves_out_rows_is_void(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    names = ["hf-seed", "hf-best", "bare", "gpt2zh-1", "half"]
+    printed = throughput(
+        *("--small", "--warmup=2", "--steps=3", "--rounds=1"),
+        *(f"--json={out}", f"--work={tmp_path}", "--arms", *names),
+    )
+    found = json.loads(out.read_text("utf-8"))
+    assert list(found["arms"]) == names
+    losses = {name: judge.losses_of(row["rounds"][0]) for name, row in found["arms"].items()}
+    held_out = {name: row["held_out"] for name, row in found["arms"].items()}
+    for name in ("hf-best", "gpt2zh-1"):
+        assert losses[name] == pytest.approx(losses["bare"], rel=1e-5)
+        assert held_out[name] == pytest.approx(held_out["bare"], rel=1e-5)
+    assert losses["hf-seed"] == pytest.approx(losses["bare"], rel=0.01)  # it has dropout
+    assert losses["hf-seed"] != pytest.approx(losses["bare"], rel=1e-5)
+    assert list(losses["bare"]) == [1, 2, 3, 4, 5, 6]
+    assert losses["bare"][1] == pytest.approx(math.log(2304), rel=0.01)
+    assert [name for name, row in found["arms"].items() if row["void"]] == ["half"]
+    assert "allowed are" in found["arms"]["half"]["void"]
+    for row in found["arms"].values():
+        assert row["steps"] == 3 and 0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
+        assert 0 <= row["wait_share"] < 1 and 0.1 < row["peak_gib"] < 8 and row["mfu"] is None
+        rate = 1000 * found["facts"]["tokens_per_step"] / row["median_ms"]
+        assert row["tokens_per_second"] == pytest.approx(rate)
+    assert 16 * 63 < found["facts"]["tokens_per_step"] <= 16 * 64
+    assert found["facts"]["versions"].keys() >= {"torch", "transformers", "accelerate", "deepspeed"}
+    assert found["matrix_product"]["flops"] > 1e8
+    assert printed == throughput(f"--table={out}")
+    (void,) = [line for line in printed.splitlines() if line.startswith("| half ")]
+    assert "**void**" in void and f"{found['arms']['half']['tokens_per_second']:,.0f}" not in void
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_every_rung_of_the_ladder_has_one_switch_more() -> None:
+    rungs = [dataclasses.asdict(recipe) for recipe in arms.ladder().values()]
+    for before, after in itertools.pairwise(rungs):
+        assert sum(before[name] != after[name] for name in before) == 1
+    start, end = arms.SEED, list(arms.ladder().values())[-1]
+    assert start == dataclasses.replace(arms.ladder()["seed-loop"], loop="trainer")
+    assert end == dataclasses.replace(arms.recipe_of("gpt2zh-1"), micro_batch="best")
+    assert all(arms.meaning(name) for name in (*arms.recipes(), "bare@16", "bare@best"))
+
+
+def test_an_arm_is_named_with_its_micro_batch_or_refused() -> None:
+    assert arms.recipe_of("bare@16").micro_batch == 16
+    assert JOB.applied("bare@16", arms.recipe_of("bare@16")).micro_batch == 16
+    assert JOB.applied("bare", arms.recipe_of("bare")).micro_batch == 20
+    for wrong in ("bear", "bare@", "bare@many"):
+        with pytest.raises(SystemExit, match="there are: hf-seed, hf-best"):
+            arms.recipe_of(wrong)
+
+
+def test_the_seed_keeps_its_micro_batch_and_a_cpu_its_precision() -> None:
+    large = dataclasses.replace(JOB, micro_batch=160)
+    assert large.applied("hf-seed", arms.SEED).micro_batch == 20
+    assert large.applied("hf-best", arms.recipe_of("hf-best")).micro_batch == 160
+    plain = dataclasses.replace(JOB, precision="fp32", compile=False)
+    bare = plain.applied("bare", arms.recipe_of("bare"))
+    assert (bare.precision, bare.half_weights, bare.compile) == ("fp32", False, False)
+
+
+def rounds_of(*losses: float, held_out: float = 4.0) -> list[dict]:
+    return [{"losses": {str(n): loss for n, loss in enumerate(losses, 1)}, "held_out": held_out}]
+
+
+REFERENCE = judge.Reference.of(rounds_of(8.0, 7.0, 6.0))
+
+
+@pytest.mark.parametrize(
+    ("arm", "rounds", "why"),
+    [
+        ("gpt2zh-1", rounds_of(8.0, 7.0, 6.0), None),
+        ("gpt2zh-1", rounds_of(8.001, 7.001, 6.001, held_out=4.004), None),
+        ("gpt2zh-1", rounds_of(8.0, 7.05, 6.0), "loss at step 2 is 7.0500, bare's is 7.0000"),
+        ("gpt2zh-1", rounds_of(8.016, 7.014, 6.012), "losses are off by 0.20% on average"),
+        ("gpt2zh-1", rounds_of(8.0, 7.0, 6.0, held_out=4.02), "held-out loss is 4.0200"),
+        ("gpt2zh-1", rounds_of(8.0, math.nan, 6.0), "loss at step 2 is nan"),
+        ("gpt2zh-1", [*rounds_of(8.0, 7.0, 6.0), *rounds_of(8.0, 7.0, 5.9)], "at step 3 is 5.9"),
+        ("gpt2zh-1", [*rounds_of(8.0), {"error": "exit code 1"}], "failed: exit code 1"),
+        ("gpt2zh-1", rounds_of(), "it has logged no losses"),
+        ("hf-seed", rounds_of(8.1, 7.1, 6.1, held_out=4.05), None),
+        ("hf-seed", rounds_of(8.1, 7.1, 6.3), "allowed are 3.00%"),
+        ("hf-seed", rounds_of(8.1, 7.1, 6.1, held_out=4.1), "held-out loss is 4.1000"),
+    ],
+)
+def test_losses_that_disagree_make_a_row_void(
+    arm: str, rounds: list[dict], why: str | None
+) -> None:
+    found = judge.why_void(JOB, arm, rounds, REFERENCE)
+    assert found is None if why is None else why in str(found)
+
+
+def test_without_a_reference_nothing_counts() -> None:
+    assert judge.Reference.of([{"error": "exit code 1"}]) is None
+    found = judge.why_void(JOB, "hf-best", rounds_of(8.0), None)
+    assert found == "there are no losses of bare to compare with"
+
+
+def test_a_window_holds_its_steps_and_the_waits_within_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    steps = clock.StepClock(warmup=2, steps=3)
+    now[0] += 10.0  # loading
+    for step in range(6):
+        steps.step_begins()
+        with steps.waiting():
+            now[0] += 0.25
+        now[0] += step
+    figures = steps.figures()
+    assert figures["step_seconds"] == [2.25, 3.25, 4.25]
+    assert figures["wall_seconds"] == 9.75
+    assert figures["wait_seconds"] == 0.75
+    assert figures["ready_seconds"] == 10.25
+
+
+def test_a_window_that_did_not_end_is_no_measurement() -> None:
+    steps = clock.StepClock(warmup=0, steps=3)
+    for _ in range(3):
+        steps.step_begins()
+    with pytest.raises(AssertionError, match="3 steps began"):
+        steps.figures()
+
+
+def test_the_largest_micro_batch_is_the_first_that_does_not_lack_memory() -> None:
+    tried = []
+
+    def fits(rows: int) -> None:
+        tried.append(rows)
+        if rows > 32:
+            raise ArmError("exit code 1: CUDA out of memory")
+
+    assert largest_micro_batch(160, fits) == 32
+    assert tried == [160, 80, 40, 32]
+
+    def breaks(rows: int) -> None:
+        raise ArmError(f"exit code 1: no compiler for {rows}")
+
+    with pytest.raises(ArmError, match="no compiler for 160"):
+        largest_micro_batch(160, breaks)
+
+
+def test_figures_of_the_card_are_medians_of_those_it_tells() -> None:
+    assert parse_samples("1695, 349.1, 71\n1700, 350.3, 73\n1650, 340.0, 75\n") == {
+        "clock_mhz": 1695.0,
+        "watt": 349.1,
+        "celsius": 73.0,
+    }
+    assert parse_samples("1695, [N/A], 71\n") == {"clock_mhz": 1695.0, "celsius": 71.0}
+    assert parse_samples("") == {}
+
+
+def test_a_prediction_is_the_time_of_products_and_of_memory_traffic() -> None:
+    shape = ModelConfig(context=512)
+    compiled = ceiling("RTX 3090", shape, 21248, is_eager=False)
+    seconds = 0.6641e9 / (0.9 * 71e12) + (180 * 12 * 768 + 12 * 21248) / 936e9
+    assert compiled.tokens_per_second == pytest.approx(1 / seconds, rel=1e-3)
+    assert compiled.mfu == pytest.approx(0.6641e9 / seconds / 71e12, rel=1e-3)
+    assert ceiling("RTX 3090", shape, 21248, is_eager=True).mfu < compiled.mfu < 0.9
+
+
+def test_goals_are_told_for_a_gpu_and_only_of_rows_that_count() -> None:
+    row = {"void": None, "tokens_per_second": 60_000.0}
+    table = {
+        "on_gpu": True,
+        "arms": {
+            "hf-seed": row | {"tokens_per_second": 20_000.0},
+            "hf-best": row | {"tokens_per_second": 55_000.0},
+            "bare": row | {"void": "off"},
+            "gpt2zh-1": row,
+        },
+    }
+    lines = report._goals(table).splitlines()[2:]
+    assert lines == [
+        "| gpt2zh-1 / hf-seed | >= 2.5 | 3.00 | met |",
+        "| gpt2zh-1 / hf-best | >= 1.2 | 1.09 | **not met** |",
+    ]
+    assert report._goals(table | {"on_gpu": False}) == ""
