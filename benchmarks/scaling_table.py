@@ -28,7 +28,8 @@ from gpt2zh.model.scaling import Cluster, Job, predict  # noqa: E402
 from gpt2zh.model.traffic import Transfer  # noqa: E402
 from gpt2zh.text.tokenizer import load_tokenizer  # noqa: E402
 
-MODELS = ("gpt2-small", "gpt2-large")
+MICRO_BATCH = {"gpt2-small": 32, "gpt2-large": 8}
+"""Rows that a card of 24 GB holds by estimate, and that keep it busy."""
 CARDS = ("RTX 3090", "H100")
 GPUS = (1, 2, 4, 8, 32, 128, 256, 1024)
 RANKS_PER_MACHINE = 8
@@ -49,7 +50,7 @@ def main() -> None:
 
 def document() -> str:
     """The document, in Markdown."""
-    presets = [preset(model) for model in MODELS]
+    presets = [preset(model) for model in MICRO_BATCH]
     ((rows, context),) = {(c.train.global_batch, c.model.context) for c in presets}
     paragraphs = [
         "# Scaling: what to expect of many GPUs",
@@ -74,12 +75,13 @@ def document() -> str:
         f"ZeRO {STAGE}, bf16, context {context}, machines of {RANKS_PER_MACHINE} GPUs, with "
         "network cards that together have the rate above a column. Percentages are the speed of a "
         f"GPU as a share of one that trains alone. A step has the preset's {rows} rows "
-        f"({rows * context:,} tokens) while every rank has a micro-batch of the preset's size or "
-        "more; beyond, the global batch grows with the ranks, and such a batch needs its learning "
+        f"({rows * context:,} tokens) while every rank has a whole micro-batch ("
+        + " and ".join(f"{rows} rows of {model}" for model, rows in MICRO_BATCH.items())
+        + "); beyond, the global batch grows with the ranks, and such a batch needs its learning "
         "rate tuned again. With the batch kept instead, ranks would have less to compute and wait "
         "more.",
     ]
-    for model in MODELS:
+    for model in MICRO_BATCH:
         for name in CARDS:
             paragraphs += [f"### {model}, {name}", "\n".join(table(model, known(name)))]
             if known(name).has_nvlink:
@@ -149,14 +151,14 @@ def stages() -> Iterator[str]:
         ("all-reduce with every micro-batch", "all-gather once a step", "(4 A + 2) P"),
         ("reduce-scatter with every micro-batch", "all-gather with every micro-batch", "4 A P"),
     )
-    cases = [job(model, STAGE, 8) for model in MODELS]
+    cases = [job(model, STAGE, 8) for model in MICRO_BATCH]
     heads = [
         f"{model}, W = 8, A = {case.resolved['gradient_accumulation_steps']}"
-        for model, case in zip(MODELS, cases, strict=True)
+        for model, case in zip(MICRO_BATCH, cases, strict=True)
     ]
     yield from head(["ZeRO", "gradients", "weights", "bytes, x (W - 1) / W", *heads])
     for stage, rule in enumerate(rules):
-        sent = [job(model, stage, 8).traffic(8).sent(8) for model in MODELS]
+        sent = [job(model, stage, 8).traffic(8).sent(8) for model in MICRO_BATCH]
         yield row([str(stage), *rule, *(f"{one / 1e9:.2f} GB" for one in sent)])
 
 
@@ -212,7 +214,7 @@ def job(model: str, stage: int, ranks: int) -> Job:
     """A preset at a ZeRO stage, on so many ranks."""
     config = preset(model)
     train, rows = config.train, config.train.global_batch
-    micro_batch = train.rows_at_once
+    micro_batch = MICRO_BATCH[model]
     if rows < ranks * micro_batch:
         rows = ranks * micro_batch
     else:

@@ -20,7 +20,7 @@ from gpt2zh.dist.world import World
 from gpt2zh.model import memory, scaling
 from gpt2zh.model.cards import KNOWN, Card, card_named
 from gpt2zh.model.scaling import Cluster, Job, Step
-from gpt2zh.model.setting import Setting
+from gpt2zh.recipes.choices import setting_of
 from gpt2zh.recipes.plan import Plan
 
 RANKS_PER_MACHINE = 8
@@ -185,18 +185,7 @@ def _job(plan: Plan, stage: int) -> Job | None:
 
 def _memory(plan: Plan, job: Job) -> int:
     """Bytes that a rank needs on its card, by estimate."""
-    train, stage = plan.config.train, deepspeed.zero_stage(job.resolved)
-    setting = Setting(
-        precision=train.precision,
-        zero=job.resolved.get("zero_optimization", {}),
-        ranks=plan.world.size,
-        recompute=train.activation_checkpointing,
-        compiled=job.is_compiled(stage),
-        on_gpu=True,
-        accumulation=plan.accumulation,
-        optimizer=plan.config.optimizer.kind,
-        document_mask=train.document_mask,
-    )
+    setting = setting_of(plan.config, job.resolved, ranks=plan.world.size, on_gpu=True)
     return memory.training_memory(
         plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
     ).total

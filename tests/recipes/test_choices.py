@@ -1,0 +1,121 @@
+"""What a config leaves open is filled in by what fits a device."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gpt2zh.config import profiles
+from gpt2zh.config.schema import ModelConfig, OptimizerConfig, PretrainConfig, TrainConfig
+from gpt2zh.dist.device import Device
+from gpt2zh.model.memory import training_memory
+from gpt2zh.recipes.choices import MOST_ROWS_ON_CPU, MOST_TOKENS, choose, setting_of
+
+ROOT = Path(__file__).parents[2]
+V = 32_000
+SMALL = ModelConfig()
+LARGE = ModelConfig(layers=36, heads=20, width=1280)
+XL = ModelConfig(layers=48, heads=25, width=1600)
+
+
+def gpu(gigabytes: float) -> Device:
+    return Device("a GPU", int(gigabytes * 2**30), is_gpu=True)
+
+
+def chosen(
+    model: ModelConfig,
+    device: Device | None,
+    ranks: int = 1,
+    kind: str = "adamw",
+    raw: dict | None = None,
+    **train: object,
+) -> tuple[TrainConfig, dict]:
+    settings = {"global_batch": 960, "micro_batch": "auto", "precision": "bf16", **train}
+    config = PretrainConfig(
+        data=("shards",),
+        output=Path("run"),
+        model=model,
+        train=TrainConfig(**settings),  # type: ignore[arg-type]
+        optimizer=OptimizerConfig(kind=kind),  # type: ignore[arg-type]
+    )
+    found, json_ = choose(config, raw, vocabulary=V, ranks=ranks, device=device)
+    return found.train, json_["zero_optimization"]
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("offload", [False, True])
+def test_the_profiles_are_the_files_of_ds_configs(stage: int, offload: bool) -> None:
+    if offload and stage < 2:
+        pytest.skip("nothing is offloaded at this stage")
+    name = f"zero{stage}{'_offload' if offload else ''}.json"
+    file = json.loads((ROOT / "ds_configs" / name).read_text("utf-8"))
+    assert profiles.profile(stage, offload=offload) == file
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+@pytest.mark.parametrize("model", [SMALL, ModelConfig(layers=24, heads=16, width=1024)])
+def test_models_up_to_350_million_take_stage_1_on_a_card_of_24_gb(
+    model: ModelConfig, ranks: int
+) -> None:
+    _, zero = chosen(model, gpu(23.7), ranks)
+    assert zero["stage"] == 1
+    assert zero["reduce_bucket_size"] == zero["allgather_bucket_size"] == 100_000_000
+
+
+def test_a_model_that_does_not_fit_is_split_further_and_then_offloaded() -> None:
+    stages = {}
+    for name, device, ranks in (
+        ("alone on 141 GB", gpu(141), 1),
+        ("alone on 24 GB", gpu(23.7), 1),
+        ("eight of 24 GB", gpu(23.7), 8),
+    ):
+        train, zero = chosen(XL, device, ranks, activation_checkpointing=True)
+        stages[name] = (zero["stage"], "offload_optimizer" in zero)
+        assert train.rows_at_once >= 1
+    assert stages["alone on 141 GB"] == (1, False)
+    assert stages["alone on 24 GB"] == (2, True)
+    assert stages["eight of 24 GB"] == (1, False)
+
+
+def test_muon_is_never_cut_or_offloaded() -> None:
+    _, zero = chosen(XL, gpu(8), 8, kind="muon")
+    assert zero["stage"] == 2 and "offload_optimizer" not in zero
+
+
+@pytest.mark.parametrize("gigabytes", [10, 23.7, 47, 79, 141])
+def test_the_micro_batch_is_the_largest_that_fits_and_divides(gigabytes: float) -> None:
+    device = gpu(gigabytes)
+    train, zero = chosen(SMALL, device, raw=profiles.profile(1))
+    rows = train.rows_at_once
+    assert 960 % rows == 0 and rows * SMALL.context <= MOST_TOKENS
+    config = PretrainConfig(data=("shards",), output=Path("run"), train=train)
+    resolved = {"zero_optimization": zero, "gradient_accumulation_steps": 960 // rows}
+    setting = setting_of(config, resolved, ranks=1, on_gpu=True)
+    assert training_memory(SMALL, V, setting, micro_batch=rows).total < device.memory
+    larger = [n for n in range(rows + 1, MOST_TOKENS // SMALL.context + 1) if 960 % n == 0]
+    if larger:
+        needed = training_memory(SMALL, V, setting, micro_batch=larger[0]).total
+        assert needed > 0.9 * device.memory
+
+
+def test_a_larger_card_takes_more_rows() -> None:
+    found = [chosen(SMALL, gpu(size))[0].rows_at_once for size in (6, 12, 24, 48)]
+    assert found == sorted(found) and found[0] < found[-1]
+
+
+def test_what_does_not_fit_at_all_is_tried_with_one_row() -> None:
+    train, zero = chosen(XL, gpu(1))
+    assert train.rows_at_once == 1 and zero["stage"] == 3 and "offload_param" in zero
+
+
+def test_what_is_given_stays() -> None:
+    raw = {"zero_optimization": {"stage": 0}}
+    train, zero = chosen(XL, gpu(1), micro_batch=5, global_batch=10, raw=raw)
+    assert (train.rows_at_once, zero) == (5, {"stage": 0})
+
+
+def test_a_cpu_gets_few_rows() -> None:
+    train, _ = chosen(SMALL, Device("CPU", 20 * 2**30, is_gpu=False), precision="fp32")
+    assert 1 <= train.rows_at_once <= MOST_ROWS_ON_CPU
