@@ -7,10 +7,17 @@ import sys
 from gpt2zh.config.cli import Verb, run_verbs
 from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.generation.sampling import SamplingConfig
+from gpt2zh.recipes.estimate_config import EstimateConfig
 from gpt2zh.recipes.generate_config import GenerateConfig
 from gpt2zh.recipes.verify_config import VerifyCheckpointConfig, VerifyResumeConfig
 
 VERBS = (
+    Verb(
+        name="estimate",
+        config=EstimateConfig,
+        run="gpt2zh.recipes.estimate:run",
+        summary="tell what memory a training needs, and the largest micro-batch that fits",
+    ),
     Verb(
         name="generate",
         config=(GenerateConfig, SamplingConfig),

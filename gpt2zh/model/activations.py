@@ -83,10 +83,10 @@ def kept(model: ModelConfig, setting: Setting, tokens: int) -> int:
     last = model.width * setting.width + 16  # the input of the last norm; ids and labels, int64
     if model.dropout > 0:
         last += model.width * (1 if setting.on_gpu else setting.width)
-    if setting.document_mask and (setting.compiled or setting.recompute):
-        last += model.context * (
-            setting.width if setting.compiled else 1
-        )  # one mask for all blocks
+    if setting.document_mask and setting.compiled:
+        last += model.context * setting.width  # one mask for all blocks
+    elif setting.document_mask and setting.recompute:
+        last += model.context  # the same, one byte each
     return tokens * (blocks + last)
 
 
@@ -127,12 +127,10 @@ def _head_gradient(model: ModelConfig, vocabulary: int) -> int:
 def _chunk(model: ModelConfig, vocabulary: int, setting: Setting, tokens: int) -> int:
     """What a chunk needs on the way: its logits, then its share of the head's gradient.
 
-    Logits are fp32, and so is a copy in torch's logsumexp (aten/src/ATen/native/ReduceOps.cpp);
-    the derivatives of the last chunk are still there. The share of the gradient is a product, and a
-    new sum beside the old one. A compiled chunk needs less, which is not counted on.
+    Logits are fp32, and so is a copy in torch's logsumexp (aten/src/ATen/native/ReduceOps.cpp). The
+    share of the gradient is a product, and a new sum beside the old one. A compiled chunk needs
+    less, which is not counted on.
     """
-    chunk = chunk_tokens(tokens)
-    logits = chunk * vocabulary
+    width, chunk = setting.width, chunk_tokens(tokens)
     matrix = vocabulary * model.width
-    before = setting.width * logits if tokens > chunk else 0
-    return max(before + 2 * _SUM * logits, setting.width * (logits + matrix) + _SUM * matrix)
+    return max(2 * _SUM * chunk * vocabulary, width * (chunk * vocabulary + matrix) + _SUM * matrix)

@@ -114,6 +114,7 @@ class _ChunkedLoss(torch.autograd.Function):
             slopes = slopes.to(weight.dtype)
             hidden_gradients.append(slopes @ weight)
             weight_gradient = weight_gradient + slopes.T @ part
+            del slopes  # before the next chunk has its logits
         ctx.save_for_backward(torch.cat(hidden_gradients), weight_gradient)
         ctx.weight_dtype = weight.dtype
         return total

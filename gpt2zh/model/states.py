@@ -89,10 +89,12 @@ class _Plan:
         self.count, self.largest = sum(self.sizes), max(self.sizes)
         self.square = model.width**2
         self.turned = 12 * model.layers * self.square if setting.optimizer == "muon" else 0
-        self.setting, self.zero, self.ranks = setting, setting.zero, setting.ranks
+        self.setting, self.ranks = setting, setting.ranks
+        # A text where a number belongs is DeepSpeed's to refuse, with all else that is wrong there.
+        self.zero = {k: value for k, value in setting.zero.items() if not isinstance(value, str)}
         self.width, self.half, self.compiled = setting.width, setting.half, setting.compiled
         self.is_accumulated = setting.accumulation > 1
-        self.bucket = int(setting.zero.get("reduce_bucket_size", BUCKET))
+        self.bucket = int(self.zero.get("reduce_bucket_size", BUCKET))
 
     @property
     def reduced(self) -> int:

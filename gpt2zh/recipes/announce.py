@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from gpt2zh.dist.logs import say, warn
-from gpt2zh.model import cost
-from gpt2zh.recipes.plan import Plan, changed_settings
+from gpt2zh.model.memory import training_memory
+from gpt2zh.recipes.choices import setting_of
+from gpt2zh.recipes.continuing import changed_settings
+from gpt2zh.recipes.plan import Plan
 
+GIB = 2**30
 MANY_EPOCHS = 4
 """Up to so many passes, reading text again teaches about as much as new text (arXiv 2305.16264)."""
 
@@ -72,29 +75,27 @@ def describe(plan: Plan) -> str:
             f"steps       {plan.steps:,} "
             f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
             *(_describe_lengths(plan) if train.curriculum.stages else ()),
-            f"engine      ZeRO {zero}, {train.precision}",
+            f"engine      ZeRO {zero}, {train.precision}, {config.optimizer.kind}",
             f"memory      {memory_line(plan)}",
         )
     )
 
 
 def memory_line(plan: Plan) -> str:
-    """What a rank needs by estimate, in words."""
-    train = plan.config.train
-    memory = cost.training_memory(
-        plan.config.model,
-        plan.vocabulary,
-        micro_batch=train.micro_batch,
-        half=train.precision != "fp32",
-        zero_stage=plan.zero_stage,
-        ranks=plan.world.size,
-        recompute=train.activation_checkpointing,
+    """What a rank needs by estimate, part by part, in words.
+
+    It is that of a GPU, without what CUDA takes; a CPU needs about as much.
+    """
+    setting = setting_of(plan.config, plan.resolved, ranks=plan.world.size, on_gpu=True)
+    memory = training_memory(
+        plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
     )
-    states, activations = memory.states / 2**30, memory.activations / 2**30
+    parts = ("parameters", "gradients", "optimizer", "activations", "logits", "buckets")
+    sizes = [f"{part} {size:.2f}" for part in parts if (size := getattr(memory, part) / GIB) > 0]
+    away = f", and {memory.host / GIB:.2f} GiB of the host's" if memory.host else ""
     return (
-        f"about {states + activations:.2f} GiB a rank: {states:.2f} for weights, gradients and "
-        f"optimizer, {activations:.2f} for a micro-batch of {train.micro_batch} rows (without "
-        "offload)"
+        f"about {(memory.total - memory.context) / GIB:.2f} GiB a rank: {', '.join(sizes)}{away}; "
+        f"a GPU needs about {memory.context / GIB:.1f} more for CUDA"
     )
 
 

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.dist.device import Device
 from gpt2zh.dist.world import World
+from gpt2zh.model.memory import CONTEXT
 
 # `dist.watch` ends ranks that hang; torch's own limits would do it first and without a reason.
 _PATIENCE = datetime.timedelta(hours=2)
@@ -54,12 +55,12 @@ def start_processes(world: World, *, tf32: bool = False) -> torch.device:
 
 
 def device_here(world: World) -> Device:
-    """What this rank computes on, with the memory that is free for it now."""
+    """What this rank computes on, with the memory that nobody else takes now."""
     _choose_device()
     if torch.cuda.is_available():
         gpu = _gpu_of(world)
-        free, _ = torch.cuda.mem_get_info(gpu)
-        return Device(torch.cuda.get_device_name(gpu), free, is_gpu=True)
+        free, whole = torch.cuda.mem_get_info(gpu)  # which makes our context
+        return Device(torch.cuda.get_device_name(gpu), min(whole, free + CONTEXT), is_gpu=True)
     lines = Path("/proc/meminfo").read_text("ascii").splitlines()
     (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     return Device("CPU", 1024 * available // world.local_size, is_gpu=False)
