@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
-import socket
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from forked_ranks import run
 
 from gpt2zh.config.deepspeed import resolve
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
 from gpt2zh.data.batch import Batch
-from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
 from gpt2zh.model.build import new_model
@@ -68,47 +63,16 @@ class Case:
 
 def counted(cases: list[Case], ranks: int, vocabulary: Path, folder: Path) -> list[list[Sent]]:
     """What each rank passes to collectives in a step of each case, flags and norms left out."""
-    engines._deepspeed()  # imported once, for all forks
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    sys.stdout.flush()
-    children = []
-    for rank in range(ranks):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_CREAT)
-                os.dup2(log, 1)
-                os.dup2(log, 2)
-                os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-                _count(cases, World(rank, ranks, rank, ranks), vocabulary, folder)
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    logs = [(folder / f"{rank}.log").read_text("utf-8") for rank in range(ranks)]
-    assert codes == [0] * ranks, "\n".join(logs)
+    run(ranks, folder, lambda world: _count(cases, world, vocabulary, folder))
     found = [json.loads((folder / f"{rank}.json").read_text("utf-8")) for rank in range(ranks)]
     assert all(theirs == found[0] for theirs in found)
     return [[(kind, elements, width) for kind, elements, width in case] for case in found[0]]
 
 
 def _count(cases: list[Case], world: World, vocabulary: Path, folder: Path) -> None:
-    quiet_libraries()
-    gc.freeze()  # DeepSpeed collects garbage as it builds an engine, in a process full of objects
     sent: list[Sent] = []
     _listen(sent)
     device = engines.start_processes(world)
-    from deepspeed.accelerator import get_accelerator
-
-    # DeepSpeed refuses fp16 on CPUs without fp16 instructions, for its speed only.
-    get_accelerator().is_fp16_supported = lambda: True
     tokenizer = load_tokenizer(vocabulary)
     found = []
     for case in cases:

@@ -6,11 +6,10 @@ Past faults of DeepSpeed showed as gradient norms that were wrong, not as crashe
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from ranks import run_ranks
+from equal_steps import compared
 
 pytestmark = pytest.mark.ranks
 
@@ -19,13 +18,11 @@ STAGES = (0, 1, 2, 3)
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[int, dict[str, Any]]:
-    every = {}
-    for ranks in RANKS:
-        text = run_ranks("equal_steps.py", ranks, {"precisions": ["fp32", "bf16"]})
-        (line,) = [line for line in text.splitlines() if line.startswith("found ")]
-        every[ranks] = json.loads(line.removeprefix("found "))
-    return every
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    return {
+        ranks: compared(ranks, ("fp32", "bf16"), tmp_path_factory.mktemp(f"ranks-{ranks}"))
+        for ranks in RANKS
+    }
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,28 +1,31 @@
-"""Train a tiny model with the engine at every ZeRO stage, and by a bare torch loop on rank 0.
-
-Prints, as JSON on rank 0, losses and gradient norms of each, the largest difference of the weights
-to those of the bare loop, and how often one step asked the device for a number.
-"""
+"""Steps of a tiny model by the engine at every ZeRO stage, and the same by a bare torch loop."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from forked_ranks import run
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config import profiles
 from gpt2zh.config.deepspeed import resolve
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
 from gpt2zh.data.batch import Batch
-from gpt2zh.dist.logs import quiet_libraries
+from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
+from gpt2zh.model.loss import SummedLoss
+from gpt2zh.train import masters
+from gpt2zh.train.engine import build_engine, close, start_processes
+from gpt2zh.train.optimizer import build_optimizer
+from gpt2zh.train.step import train_step
 
 SHAPE = ModelConfig(layers=2, heads=2, width=32, context=16)
 ROWS, MICRO_BATCH, STEPS = 12, 2, 4
@@ -73,8 +76,6 @@ def batches(rows: np.ndarray) -> list[Batch]:
 
 
 def new_model() -> Any:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     torch.manual_seed(3)
     drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
     return GPT2LMHeadModel(
@@ -94,17 +95,14 @@ def new_model() -> Any:
 
 def bare(precision: str) -> dict[str, Any]:
     """The same in plain torch: fp32 weights, of which the model computes with roundings."""
-    from gpt2zh.model.loss import SummedLoss
-    from gpt2zh.train.optimizer import build_optimizer
-
-    masters = new_model()
+    exact = new_model()
     model = new_model().to(getattr(torch, {"fp32": "float32", "bf16": "bfloat16"}[precision]))
-    forward, adamw = SummedLoss(model), build_optimizer(masters, OPTIMIZER)
+    forward, adamw = SummedLoss(model), build_optimizer(exact, OPTIMIZER)
     told: dict[str, Any] = {"losses": [], "norms": []}
     for step in range(STEPS):
         every = batches(rows_of(step))
         targets = sum(batch.targets for batch in every)
-        for p, master in zip(model.parameters(), masters.parameters(), strict=True):
+        for p, master in zip(model.parameters(), exact.parameters(), strict=True):
             p.data.copy_(master.data)
             master.grad = torch.zeros_like(master)
         nats = 0.0
@@ -112,27 +110,20 @@ def bare(precision: str) -> dict[str, Any]:
             loss = forward(batch.input_ids, batch.labels)
             nats += loss.item()
             gradients = torch.autograd.grad(loss / targets, list(model.parameters()))
-            for master, gradient in zip(masters.parameters(), gradients, strict=True):
+            for master, gradient in zip(exact.parameters(), gradients, strict=True):
                 master.grad += gradient.float()
-        norm = torch.nn.utils.clip_grad_norm_(masters.parameters(), OPTIMIZER.clip)
+        norm = torch.nn.utils.clip_grad_norm_(exact.parameters(), OPTIMIZER.clip)
         for group in adamw.param_groups:
             group["lr"] = OPTIMIZER.lr
         adamw.step()
         told["losses"].append(nats / targets)
         told["norms"].append(norm.item())
-    told["weights"] = {name: p.detach().clone() for name, p in masters.named_parameters()}
+    told["weights"] = {name: p.detach().clone() for name, p in exact.named_parameters()}
     return told
 
 
 def ours(stage: int, precision: str, world: World, wanted: dict[str, Any]) -> dict[str, Any]:
     """The engine at a stage, on this rank's share of the same rows."""
-    from gpt2zh.dist.collectives import Control
-    from gpt2zh.model.loss import SummedLoss
-    from gpt2zh.train import masters
-    from gpt2zh.train.engine import build_engine
-    from gpt2zh.train.optimizer import build_optimizer
-    from gpt2zh.train.step import train_step
-
     train = TrainConfig(global_batch=ROWS, micro_batch=MICRO_BATCH, precision=precision)
     resolved = resolve(profiles.profile(stage), train, OPTIMIZER, world.size)
     model = new_model()
@@ -173,19 +164,24 @@ def ours(stage: int, precision: str, world: World, wanted: dict[str, Any]) -> di
     return told
 
 
-if __name__ == "__main__":
-    quiet_libraries()
-    payload = json.loads(sys.argv[1])
-    from gpt2zh.train.engine import close, start_processes
+def compared(ranks: int, precisions: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Losses and norms by precision and stage (`bf16-2`, `bf16-bare`), and of the engine's steps:
 
-    world = World.detect()
+    `apart`, the largest difference of a weight to that of the bare loop; `micro_waits` and `waits`,
+    how often each step asked the device for a number before the update, and with it.
+    """
+    run(ranks, folder, lambda world: _compare(precisions, world, folder))
+    return json.loads((folder / "found.json").read_text("utf-8"))
+
+
+def _compare(precisions: Sequence[str], world: World, folder: Path) -> None:
     start_processes(world)
     found = {}
-    for precision in payload["precisions"]:
+    for precision in precisions:
         wanted = bare(precision)
         for stage in (0, 1, 2, 3):
             found[f"{precision}-{stage}"] = ours(stage, precision, world, wanted)
         found[f"{precision}-bare"] = {k: v for k, v in wanted.items() if k != "weights"}
     if world.is_main:
-        print("found " + json.dumps(found), flush=True)
+        (folder / "found.json").write_text(json.dumps(found), "utf-8")
     close()

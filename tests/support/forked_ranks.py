@@ -1,0 +1,80 @@
+"""Ranks as forks of this process, which has imported everything: a start takes a second."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from gpt2zh.dist.logs import quiet_libraries
+from gpt2zh.dist.world import World
+from gpt2zh.train import engine
+
+
+def run(ranks: int, folder: Path, act: Callable[[World], None]) -> None:
+    """Let so many ranks act, and wait for them.
+
+    Args:
+        ranks: Processes.
+        folder: Where what they print goes, `0.log` and so on.
+        act: What each of them does; it starts the process group itself.
+
+    Raises:
+        AssertionError: One of them failed; with what all have printed.
+    """
+    port = str(free_port())
+
+    def work(rank: int) -> None:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        from deepspeed.accelerator import get_accelerator
+
+        # DeepSpeed refuses fp16 on CPUs without fp16 instructions, for its speed only.
+        get_accelerator().is_fp16_supported = lambda: True
+        quiet_libraries()
+        act(World(rank, ranks, rank, ranks))
+
+    logs = [folder / f"{rank}.log" for rank in range(ranks)]
+    children = [fork(log, work, rank) for rank, log in enumerate(logs)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert codes == [0] * ranks, "\n".join(log.read_text("utf-8") for log in logs)
+
+
+def fork(log: Path, work: Callable[[int], None], rank: int) -> int:
+    """Start a process that does the work of a rank on the CPU, prints to a file and ends.
+
+    Returns:
+        Its pid.
+    """
+    engine._deepspeed()  # imported once, for all forks
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
+        os.environ |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+        gc.freeze()  # DeepSpeed collects garbage as it builds an engine, among all these objects
+        work(rank)
+        code = 0
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
