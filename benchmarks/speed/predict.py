@@ -16,11 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model.cost import flops_per_token, peak_flops
+from gpt2zh.model.cards import card_named
+from gpt2zh.model.cost import flops_per_token
 
 EFFICIENCY = 0.9
-# Bytes per second, of the makers' data sheets.
-_BANDWIDTH = {"RTX 3090": 936e9, "RTX 4090": 1008e9, "A100": 2039e9, "H100": 3350e9, "H200": 4800e9}
 
 
 @dataclass(frozen=True)
@@ -36,20 +35,15 @@ def ceiling(card: str, model: ModelConfig, vocabulary: int, *, is_eager: bool) -
     """The rate that the two terms leave.
 
     Args:
-        card: One of `cards()`.
+        card: A name that `model.cards` knows.
         model: The shape.
         vocabulary: Rows of the embedding, padded.
         is_eager: As the seed's recipe rather than compiled; its attention is left out of it.
     """
-    peak, bandwidth = peak_flops(card), _BANDWIDTH[card]
-    assert peak is not None, card
+    known = card_named(card)
+    assert known is not None, card
     flops = flops_per_token(model, vocabulary)
     per_layer, per_logit = (430, 30) if is_eager else (180, 12)
     moved = per_layer * model.layers * model.width + per_logit * vocabulary
-    rate = 1 / (flops / (EFFICIENCY * peak) + moved / bandwidth)
-    return Prediction(card, rate, rate * flops / peak)
-
-
-def cards() -> tuple[str, ...]:
-    """Those whose data sheets are known here."""
-    return tuple(_BANDWIDTH)
+    rate = 1 / (flops / (EFFICIENCY * known.peak) + moved / known.memory_rate)
+    return Prediction(card, rate, rate * flops / known.peak)
