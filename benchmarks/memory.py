@@ -13,7 +13,7 @@ fragmentation do not exist, and what is offloaded is in the same memory as the r
 
 `off` is the estimate's error, of the peak of the whole step; the goal is 5 percent. `context` is
 what CUDA takes beside the allocator, and `unused` what the allocator has reserved beyond the peak,
-which `model.memory.RESERVE` has to cover; both are estimated by constants.
+which `cost.memory.RESERVE` has to cover; both are estimated by constants.
 """
 
 from __future__ import annotations

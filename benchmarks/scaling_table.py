@@ -21,11 +21,11 @@ from gpt2zh.config.cli import parse  # noqa: E402
 from gpt2zh.config.deepspeed import resolve  # noqa: E402
 from gpt2zh.config.profiles import BUCKET, profile  # noqa: E402
 from gpt2zh.config.schema import PretrainConfig  # noqa: E402
-from gpt2zh.model import cost, scaling  # noqa: E402
-from gpt2zh.model.cards import Card, card_named  # noqa: E402
-from gpt2zh.model.gathers import Limits  # noqa: E402
-from gpt2zh.model.scaling import Cluster, Job, predict  # noqa: E402
-from gpt2zh.model.traffic import Transfer  # noqa: E402
+from gpt2zh.cost import scaling, sizes  # noqa: E402
+from gpt2zh.cost.cards import Card, card_named  # noqa: E402
+from gpt2zh.cost.gathers import Limits  # noqa: E402
+from gpt2zh.cost.scaling import Cluster, Job, predict  # noqa: E402
+from gpt2zh.cost.traffic import Transfer  # noqa: E402
 from gpt2zh.text.tokenizer import load_tokenizer  # noqa: E402
 
 MICRO_BATCH = {"gpt2-small": 32, "gpt2-large": 8}
@@ -59,7 +59,7 @@ def document() -> str:
         "own run, on any machine:",
         "```bash\npython launcher/pretrain.py ... --dry-run --ranks 128 --gpu H100\n```",
         "This file is written by `python benchmarks/scaling_table.py > docs/scaling.md`. The model "
-        "is `gpt2zh/model/scaling.py`, what is sent `gpt2zh/model/traffic.py`; a test compares the "
+        "is `gpt2zh/cost/scaling.py`, what is sent `gpt2zh/cost/traffic.py`; a test compares the "
         "latter with the collectives of real ranks at every ZeRO stage.",
         "## What a rank sends",
         "\n".join(stages()),
@@ -199,7 +199,7 @@ def with_every_card(model: str, card: Card) -> str:
 @cache
 def vocabulary() -> int:
     """Rows of the embedding for the builtin tokenizer."""
-    return cost.padded_vocabulary(load_tokenizer("builtin").vocab_size)
+    return sizes.padded_vocabulary(load_tokenizer("builtin").vocab_size)
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from gpt2zh.config.deepspeed import resolve
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
-from gpt2zh.model.setting import Setting
+from gpt2zh.cost.setting import Setting
 
 SMALL = ModelConfig()
 MEDIUM = ModelConfig(layers=24, heads=16, width=1024)

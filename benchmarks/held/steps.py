@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from gpt2zh.config.schema import OptimizerConfig
+from gpt2zh.cost import activations, sizes
+from gpt2zh.cost.memory import Memory, training_moments
 from gpt2zh.dist.world import World
-from gpt2zh.model import activations, cost
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.model.memory import Memory, training_moments
 from gpt2zh.text.tokenizer import TextTokenizer
 from gpt2zh.train import engine as engines
 from gpt2zh.train import masters
@@ -56,7 +56,7 @@ def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.devic
     engine.destroy()
     del engine
     gc.collect()
-    vocabulary = cost.padded_vocabulary(tokenizer.vocab_size)
+    vocabulary = sizes.padded_vocabulary(tokenizer.vocab_size)
     return Found(vocabulary, levels["update"].end - ids.nbytes, levels, beside)
 
 

@@ -5,7 +5,7 @@ moving its activations through memory once, one after the other:
 
     seconds = F / (0.9 peak) + bytes / bandwidth
 
-F is `cost.flops_per_token`. The bytes of a token are counted from the operations of a block and of
+F is `sizes.flops_per_token`. The bytes of a token are counted from the operations of a block and of
 the head, L layers, D width, V vocabulary: compiled, with a chunked loss 180 L D + 12 V; eagerly,
 with gelu_new and fp32 logits 430 L D + 30 V. Gaps between kernels, clocks that fall with heat, and
 small products come off it: it is a ceiling, not a forecast.
@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model.cards import card_named
-from gpt2zh.model.cost import flops_per_token
+from gpt2zh.cost.cards import card_named
+from gpt2zh.cost.sizes import flops_per_token
 
 EFFICIENCY = 0.9
 
@@ -35,7 +35,7 @@ def ceiling(card: str, model: ModelConfig, vocabulary: int, *, is_eager: bool) -
     """The rate that the two terms leave.
 
     Args:
-        card: A name that `model.cards` knows.
+        card: A name that `cost.cards` knows.
         model: The shape.
         vocabulary: Rows of the embedding, padded.
         is_eager: As the seed's recipe rather than compiled; its attention is left out of it.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gpt2zh.cost.memory import training_memory
 from gpt2zh.dist.logs import say, warn
-from gpt2zh.model.memory import training_memory
 from gpt2zh.recipes.choices import setting_of
 from gpt2zh.recipes.continuing import changed_settings
 from gpt2zh.recipes.plan import Plan

@@ -7,9 +7,9 @@ from typing import Any
 
 from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.schema import PretrainConfig, TrainConfig
+from gpt2zh.cost.memory import largest_micro_batch
+from gpt2zh.cost.setting import Setting
 from gpt2zh.dist.device import Device
-from gpt2zh.model.memory import largest_micro_batch
-from gpt2zh.model.setting import Setting
 
 MOST_TOKENS = 131_072
 """Tokens of a micro-batch beyond which no GPU gets faster."""

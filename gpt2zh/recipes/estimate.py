@@ -12,9 +12,9 @@ from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.schema import PretrainConfig, TrainConfig
+from gpt2zh.cost import sizes
+from gpt2zh.cost.memory import RESERVE, Memory, largest_micro_batch, training_moments
 from gpt2zh.dist.device import Device
-from gpt2zh.model import cost
-from gpt2zh.model.memory import RESERVE, Memory, largest_micro_batch, training_moments
 from gpt2zh.recipes.choices import choose, setting_of
 from gpt2zh.recipes.estimate_config import EstimateConfig
 from gpt2zh.text.tokenizer import load_tokenizer
@@ -86,7 +86,7 @@ def make_case(options: EstimateConfig) -> Case:
     ]
     raise_all(faults, "nothing can be estimated")
     tokens = options.vocabulary or load_tokenizer(options.tokenizer).vocab_size
-    vocabulary = cost.padded_vocabulary(tokens)
+    vocabulary = sizes.padded_vocabulary(tokens)
     card = Device("the first card", int(options.cards[0] * GIB), is_gpu=True)
     rows = 1 if options.train.micro_batch == "auto" else options.train.micro_batch
     train = _divisible(options.train, rows * options.ranks)
@@ -118,7 +118,7 @@ def report(case: Case, cards: tuple[float, ...]) -> Iterator[str]:
     resolved = deepspeed.resolve(case.raw, train, config.optimizer, case.ranks)
     setting = setting_of(config, resolved, ranks=case.ranks, on_gpu=True)
     rows = train.rows_at_once
-    parameters = cost.parameters(model, case.vocabulary)
+    parameters = sizes.parameters(model, case.vocabulary)
     yield (
         f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
         f"vocabulary {case.vocabulary:,}: {parameters / 1e6:,.2f} M parameters"

@@ -15,13 +15,13 @@ import torch
 from gpt2zh.config.errors import RunError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import LogConfig
+from gpt2zh.cost import sizes
 from gpt2zh.data.batch import Batch
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
-from gpt2zh.model import cost
 from gpt2zh.recipes import bad_steps
 from gpt2zh.recipes.plan import Plan
 from gpt2zh.recipes.saving import Saver
@@ -74,7 +74,9 @@ class RunHooks:
         self._log_file = RunLog(run, resumed_at=state.step) if is_main else None
         self._row_log = RowLog(run, rows=state.rows) if is_main and self._log.rows else None
         device = engine.device
-        one = cost.peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        one = (
+            sizes.peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        )
         self._peak_flops = one * plan.world.size if one else None
         self._failed: set[str] = set()
         self._clock = Clock()

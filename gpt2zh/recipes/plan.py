@@ -14,10 +14,10 @@ import numpy as np
 from gpt2zh.config import deepspeed
 from gpt2zh.config.cli import dump
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.cost import sizes
 from gpt2zh.data.mixture import CYCLE, Mixture
 from gpt2zh.data.rows import Rows
 from gpt2zh.dist.world import World
-from gpt2zh.model import cost
 from gpt2zh.recipes.corpora import Corpus
 from gpt2zh.text.tokenizer import TextTokenizer
 from gpt2zh.train.schedule import learning_rate
@@ -117,17 +117,17 @@ class Plan:
     @property
     def vocabulary(self) -> int:
         """Rows of the embedding, padding included."""
-        return cost.padded_vocabulary(self.tokenizer.vocab_size)
+        return sizes.padded_vocabulary(self.tokenizer.vocab_size)
 
     @property
     def parameters(self) -> int:
         """Trainable numbers."""
-        return cost.parameters(self.config.model, self.vocabulary)
+        return sizes.parameters(self.config.model, self.vocabulary)
 
     @property
     def flops_per_token(self) -> float:
         """FLOPs of forward and backward at the full context."""
-        return cost.flops_per_token(self.config.model, self.vocabulary)
+        return sizes.flops_per_token(self.config.model, self.vocabulary)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Plan:
     def flops_per_token_at(self, step: int) -> float:
         """FLOPs of forward and backward at the length of the sequences in a step."""
         shape = dataclasses.replace(self.config.model, context=self.length_at(step))
-        return cost.flops_per_token(shape, self.vocabulary)
+        return sizes.flops_per_token(shape, self.vocabulary)
 
     def texts(self) -> dict[str, str]:
         """The small files that tell what a run is, for its folder and every checkpoint.

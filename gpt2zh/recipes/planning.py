@@ -15,12 +15,12 @@ from gpt2zh.config.checks import config_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.cost import sizes
 from gpt2zh.data.manifest import TOKENIZER_DIR
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.rows import Rows
 from gpt2zh.dist.device import Device
 from gpt2zh.dist.world import World
-from gpt2zh.model import cost
 from gpt2zh.recipes.choices import choose, provisional
 from gpt2zh.recipes.continuing import refuse_other_run, resume_from, unknown_changes
 from gpt2zh.recipes.corpora import Corpus, open_corpora
@@ -64,7 +64,7 @@ def make_plan(
     faults += unknown_changes(options.allow_change)
     raise_all(faults, "this run cannot start")
     assert tokenizer is not None and skipped is not None
-    vocabulary = cost.padded_vocabulary(tokenizer.vocab_size)
+    vocabulary = sizes.padded_vocabulary(tokenizer.vocab_size)
     config, raw = choose(config, raw, vocabulary=vocabulary, ranks=world.size, device=device)
     resolved = deepspeed.resolve(raw, config.train, config.optimizer, world.size)
     plan = Plan(
@@ -142,7 +142,7 @@ def _output_faults(plan: Plan) -> list[str]:
         probe.unlink()
     except OSError as error:
         return [f"--output {run} cannot be written: {error}; choose a folder that can"]
-    needed = cost.checkpoint_bytes(plan.config.model, plan.vocabulary)
+    needed = sizes.checkpoint_bytes(plan.config.model, plan.vocabulary)
     needed *= plan.config.checkpoint.keep_last + 1  # one more while the next is being written
     free = shutil.disk_usage(existing).free
     held = sum(f.stat().st_size for _, c in folder.checkpoints(run) for f in c.iterdir())

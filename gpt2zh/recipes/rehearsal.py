@@ -1,7 +1,7 @@
 """A dry run for more ranks than there are: `--dry-run --ranks 128` on any machine. No torch.
 
 The plan is made as rank 0 of so many would make it, so what it refuses would be refused there. What
-the ranks send each other is then counted, and their speed predicted by `model.scaling`.
+the ranks send each other is then counted, and their speed predicted by `cost.scaling`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from gpt2zh.config import deepspeed
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import LaunchOptions, TrainConfig
+from gpt2zh.cost import memory, scaling
+from gpt2zh.cost.cards import KNOWN, Card, card_named
+from gpt2zh.cost.scaling import Cluster, Job, Step
 from gpt2zh.dist.device import Device
 from gpt2zh.dist.logs import say
 from gpt2zh.dist.world import World
-from gpt2zh.model import memory, scaling
-from gpt2zh.model.cards import KNOWN, Card, card_named
-from gpt2zh.model.scaling import Cluster, Job, Step
 from gpt2zh.recipes.choices import setting_of
 from gpt2zh.recipes.plan import Plan
 

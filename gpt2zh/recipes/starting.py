@@ -15,12 +15,12 @@ from typing import Any, Literal
 import torch
 
 from gpt2zh.config.errors import UserError
+from gpt2zh.cost.memory import training_moments
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.watch import Watch
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.model.memory import training_moments
 from gpt2zh.recipes.choices import setting_of
 from gpt2zh.recipes.failures import is_out_of_memory
 from gpt2zh.recipes.plan import Plan

@@ -15,9 +15,9 @@ import torch
 import torch.distributed as dist
 
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.cost.memory import CONTEXT
 from gpt2zh.dist.device import Device
 from gpt2zh.dist.world import World
-from gpt2zh.model.memory import CONTEXT
 
 # `dist.watch` ends ranks that hang; torch's own limits would do it first and without a reason.
 _PATIENCE = datetime.timedelta(hours=2)

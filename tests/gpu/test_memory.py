@@ -40,7 +40,7 @@ def test_the_estimate_is_the_peak_of_a_step(name: str, tmp_path: Path) -> None:
 
 
 def test_the_context_is_no_larger_than_reckoned(tmp_path: Path) -> None:
-    from gpt2zh.model.memory import CONTEXT
+    from gpt2zh.cost.memory import CONTEXT
 
     out = tmp_path / "out.json"
     name = "stage 1, bf16, eager, 1 row"

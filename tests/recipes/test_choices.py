@@ -9,8 +9,8 @@ import pytest
 
 from gpt2zh.config import profiles
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, PretrainConfig, TrainConfig
+from gpt2zh.cost.memory import training_memory
 from gpt2zh.dist.device import Device
-from gpt2zh.model.memory import training_memory
 from gpt2zh.recipes.choices import MOST_ROWS_ON_CPU, MOST_TOKENS, choose, setting_of
 
 ROOT = Path(__file__).parents[2]

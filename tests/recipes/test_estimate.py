@@ -10,7 +10,7 @@ import pytest
 from verifying import gpt2zh
 
 from gpt2zh.config.cli import parse
-from gpt2zh.model.memory import RESERVE, training_memory
+from gpt2zh.cost.memory import RESERVE, training_memory
 from gpt2zh.recipes.choices import setting_of
 from gpt2zh.recipes.estimate import PARTS, make_case
 from gpt2zh.recipes.estimate_config import EstimateConfig

@@ -14,10 +14,10 @@ from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
 from gpt2zh.config.cli import parse
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.cost.memory import training_memory
+from gpt2zh.cost.setting import Setting
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
-from gpt2zh.model.memory import training_memory
-from gpt2zh.model.setting import Setting
 from gpt2zh.recipes.announce import announce, describe
 from gpt2zh.recipes.plan import Plan
 from gpt2zh.recipes.planning import make_plan

@@ -12,8 +12,8 @@ from plans import ROOT, arguments, plan_of, refused, snapshot
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, TrainConfig
+from gpt2zh.cost.scaling import LINKS, Cluster, predict
 from gpt2zh.dist.world import World
-from gpt2zh.model.scaling import LINKS, Cluster, predict
 from gpt2zh.recipes.announce import describe
 from gpt2zh.recipes.rehearsal import Rehearsal, _job, _memory, refuse_stray_options, rehearse
 

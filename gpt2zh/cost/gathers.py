@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpt2zh.model.weights import Module, Weight
+from gpt2zh.cost.weights import Module, Weight
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model import cost
+from gpt2zh.cost import sizes
 
 SMALL = ModelConfig(layers=12, heads=12, width=768, context=512)
 
@@ -16,7 +16,7 @@ SMALL = ModelConfig(layers=12, heads=12, width=768, context=512)
     ("tokens", "rows"), [(1, 128), (128, 128), (129, 256), (21128, 21248), (32000, 32000)]
 )
 def test_the_vocabulary_is_padded_to_a_multiple_of_128(tokens: int, rows: int) -> None:
-    assert cost.padded_vocabulary(tokens) == rows
+    assert sizes.padded_vocabulary(tokens) == rows
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_parameters_equal_the_real_model(
             )
         )
     model = ModelConfig(layers=layers, heads=heads, width=width, context=context)
-    assert cost.parameters(model, vocabulary) == real.num_parameters()
-    assert cost.checkpoint_bytes(model, vocabulary) == 12 * real.num_parameters()
+    assert sizes.parameters(model, vocabulary) == real.num_parameters()
+    assert sizes.checkpoint_bytes(model, vocabulary) == 12 * real.num_parameters()
 
 
 def test_flops_of_gpt2_small() -> None:
-    assert cost.flops_per_token(SMALL, 21248) == pytest.approx(0.6641e9, rel=1e-4)
+    assert sizes.flops_per_token(SMALL, 21248) == pytest.approx(0.6641e9, rel=1e-4)
 
 
 def test_flops_are_six_per_weight_and_twelve_per_attended_token() -> None:
@@ -54,7 +54,7 @@ def test_flops_are_six_per_weight_and_twelve_per_attended_token() -> None:
     matrices = sum(
         p.numel() for name, p in real.named_parameters() if p.dim() == 2 and "wpe" not in name
     )
-    found = cost.flops_per_token(ModelConfig(layers=3, heads=2, width=32, context=16), 256)
+    found = sizes.flops_per_token(ModelConfig(layers=3, heads=2, width=32, context=16), 256)
     assert found == 6 * matrices + 12 * 3 * 32 * 16
 
 
@@ -84,4 +84,4 @@ def test_flops_are_six_per_weight_and_twelve_per_attended_token() -> None:
     ],
 )
 def test_the_peak_of_known_cards_only(name: str, tera: float | None) -> None:
-    assert cost.peak_flops(name) == (None if tera is None else pytest.approx(tera * 1e12))
+    assert sizes.peak_flops(name) == (None if tera is None else pytest.approx(tera * 1e12))

@@ -1,7 +1,7 @@
 """What the ranks send each other in an optimizer step, by ZeRO stage. Pure arithmetic.
 
 It is what DeepSpeed 0.19.8 does as this project steps it, read in its source and compared with the
-collectives of real ranks by tests/model/test_traffic.py. In short, for P parameters:
+collectives of real ranks by tests/cost/test_traffic.py. In short, for P parameters:
 
 * Stage 0 adds up all gradients once a step: all-reduce of P.
 * Stage 1 does the same, then gathers the weights that each rank has updated: all-gather of P. No
@@ -23,8 +23,8 @@ from typing import Any, Literal
 
 from gpt2zh.config.deepspeed import zero_stage
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
-from gpt2zh.model.gathers import Limits, gathers
-from gpt2zh.model.weights import Weight, Weights, weights_of
+from gpt2zh.cost.gathers import Limits, gathers
+from gpt2zh.cost.weights import Weight, Weights, weights_of
 
 Kind = Literal["all-reduce", "reduce", "reduce-scatter", "all-gather"]
 

@@ -10,10 +10,10 @@ import scaling_table
 from gpt2zh.config.deepspeed import resolve
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
-from gpt2zh.model import cost, scaling
-from gpt2zh.model.cards import KNOWN, card_named
-from gpt2zh.model.scaling import LINKS, Cluster, Job, Step, predict
-from gpt2zh.model.traffic import Transfer
+from gpt2zh.cost import scaling, sizes
+from gpt2zh.cost.cards import KNOWN, card_named
+from gpt2zh.cost.scaling import LINKS, Cluster, Job, Step, predict
+from gpt2zh.cost.traffic import Transfer
 
 SMALL = ModelConfig(layers=12, heads=12, width=768)
 VOCABULARY = 32_000
@@ -161,10 +161,10 @@ def test_a_model_that_is_not_compiled_is_slower_and_zero_3_compiles_none() -> No
 
 
 def test_every_card_with_a_known_peak_can_be_planned_for() -> None:
-    assert set(KNOWN) == set(cost._PEAKS)
+    assert set(KNOWN) == set(sizes._PEAKS)
     for name in KNOWN:
         card = card_named(name)
-        assert card is not None and (card.name, card.peak) == (name, cost.peak_flops(name))
+        assert card is not None and (card.name, card.peak) == (name, sizes.peak_flops(name))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model.activations import between
+from gpt2zh.cost.activations import between
+from gpt2zh.cost.setting import Setting
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.model.setting import Setting
 
 SHAPE = ModelConfig(layers=3, heads=4, width=128, context=64)
 CHAIN = replace(SHAPE, activation="gelu_new")

@@ -2,7 +2,7 @@
 
 ZeRO's paper (arXiv 1910.02054, section 3.1) tells what must be kept; this is what DeepSpeed 0.19.8
 does keep, read in its source (paths below are in deepspeed/runtime) and compared with real engines
-by tests/model/test_memory.py. It is more by the copies that are reduced and by gradients in fp32,
+by tests/cost/test_memory.py. It is more by the copies that are reduced and by gradients in fp32,
 which `config.deepspeed` asks for in half precision.
 
 All figures are bytes, and they are floats, since parts are not whole numbers.
@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model.gathers import Limits, most_held
-from gpt2zh.model.setting import Setting
-from gpt2zh.model.weights import weights_of
+from gpt2zh.cost.gathers import Limits, most_held
+from gpt2zh.cost.setting import Setting
+from gpt2zh.cost.weights import weights_of
 
 BUCKET = 500_000_000
 """DeepSpeed's default of reduce_bucket_size, and what it takes without ZeRO and in BF16_Optimizer

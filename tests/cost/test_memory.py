@@ -11,8 +11,8 @@ from held.steps import Found, estimated
 from held_ranks import found
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model.memory import RESERVE, largest_micro_batch, training_memory
-from gpt2zh.model.setting import Setting
+from gpt2zh.cost.memory import RESERVE, largest_micro_batch, training_memory
+from gpt2zh.cost.setting import Setting
 
 pytestmark = pytest.mark.ranks
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from counted_steps import SHAPE, Case, Sent, counted
 
-from gpt2zh.model import cost
-from gpt2zh.model.traffic import Traffic, traffic
+from gpt2zh.cost import sizes
+from gpt2zh.cost.traffic import Traffic, traffic
 from gpt2zh.text.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.ranks
@@ -77,7 +77,7 @@ def sent(
 def predicted(case: Case, ranks: int, vocabulary: Path) -> Traffic:
     return traffic(
         SHAPE,
-        cost.padded_vocabulary(load_tokenizer(vocabulary).vocab_size),
+        sizes.padded_vocabulary(load_tokenizer(vocabulary).vocab_size),
         case.resolved(ranks),
         optimizer=case.optimizer,
         ranks=ranks,

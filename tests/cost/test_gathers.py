@@ -12,9 +12,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.deepspeed import read, resolve
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
-from gpt2zh.model import cost, traffic
-from gpt2zh.model.gathers import Limits, gathers
-from gpt2zh.model.weights import Weights, weights_of
+from gpt2zh.cost import sizes, traffic
+from gpt2zh.cost.gathers import Limits, gathers
+from gpt2zh.cost.weights import Weights, weights_of
 from gpt2zh.train.optimizer import build_optimizer
 
 DS_CONFIGS = Path(__file__).parents[2] / "ds_configs"
@@ -40,7 +40,7 @@ def test_the_parameters_are_those_of_the_model_in_its_order(real: GPT2LMHeadMode
     ]
     found = weights_of(SHAPE, 256)
     assert [(w.name, w.elements, w.is_matrix) for w in found.all] == expected
-    assert sum(w.elements for w in found.all) == cost.parameters(SHAPE, 256)
+    assert sum(w.elements for w in found.all) == sizes.parameters(SHAPE, 256)
     assert sorted(found.by_gradient, key=str) == sorted(found.all, key=str)
 
 
@@ -100,5 +100,5 @@ def test_the_rule_of_the_document_holds(stage: int, accumulation: int) -> None:
         LARGE, VOCABULARY, resolved, optimizer=OptimizerConfig(), ranks=8, recompute=False
     )
     factor = {0: 4, 1: 6, 2: 4 * accumulation + 2, 3: 4 * accumulation}[stage]
-    expected = factor * cost.parameters(LARGE, VOCABULARY) * 7 / 8
+    expected = factor * sizes.parameters(LARGE, VOCABULARY) * 7 / 8
     assert found.sent(8) == pytest.approx(expected, rel=0.01)

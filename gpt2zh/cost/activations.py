@@ -1,7 +1,7 @@
 """The bytes that a micro-batch takes between its forward and its backward pass. Pure arithmetic.
 
 What a block keeps is written down here tensor by tensor, as torch 2.13 and transformers 5.17 save
-it; tests/model/test_activations.py measures it again on a real model.
+it; tests/cost/test_activations.py measures it again on a real model.
 
 `L` layers, `D` width, `H` heads, `T` context, `V` padded vocabulary, `N` tokens of a micro-batch.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model.cost import chunk_tokens
-from gpt2zh.model.setting import Setting
+from gpt2zh.cost.setting import Setting
+from gpt2zh.cost.sizes import chunk_tokens
 
 _SUM = 4  # bytes of fp32, in which sums are kept whatever the precision
 

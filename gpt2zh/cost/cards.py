@@ -1,6 +1,6 @@
 """The GPUs that a large run may be planned for: what they hold, and how fast they are fed.
 
-Peaks are those of `model.cost`. Memory and its bandwidth are of NVIDIA's data sheets.
+Peaks are those of `cost.sizes`. Memory and its bandwidth are of NVIDIA's data sheets.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gpt2zh.model import cost
+from gpt2zh.cost import sizes
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def card_named(name: str) -> Card | None:
     """The card of a device name, as a driver or a person says it; None if it is not known."""
     usual = {word.upper(): word for known in (*_CARDS, *_SLOWER) for word in known.split()}
     words = [usual.get(word.upper(), word) for word in re.split(r"[\s-]+", name)]
-    peak = cost.peak_flops(" ".join(words))
+    peak = sizes.peak_flops(" ".join(words))
     for known, (gib, rate, link) in _CARDS.items():
-        own = cost.peak_flops(known)
+        own = sizes.peak_flops(known)
         if own is not None and own == peak and set(known.split()) <= set(words):
             return Card(
                 name=known,

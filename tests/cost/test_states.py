@@ -9,12 +9,12 @@ from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
 from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model import cost
-from gpt2zh.model.setting import Setting
-from gpt2zh.model.states import states
+from gpt2zh.cost import sizes
+from gpt2zh.cost.setting import Setting
+from gpt2zh.cost.states import states
 
 SHAPE, VOCABULARY = ModelConfig(), 32_000
-COUNT = cost.parameters(SHAPE, VOCABULARY)
+COUNT = sizes.parameters(SHAPE, VOCABULARY)
 LARGEST = VOCABULARY * SHAPE.width
 HALF = Setting(
     precision="bf16", zero={"stage": 2}, ranks=1, recompute=False, compiled=False, on_gpu=True

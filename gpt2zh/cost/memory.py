@@ -4,7 +4,7 @@ A step has its fullest moment either at the end of the forward pass, when the he
 as the backward pass begins; at its end, when gradients are copied to be reduced; or while the
 weights are updated. The parts are those of that moment, so their sum is what is needed.
 
-The arithmetic is in `activations` and `states`. tests/model/test_memory.py compares it with the
+The arithmetic is in `activations` and `states`. tests/cost/test_memory.py compares it with the
 peak of real steps on a CPU, tests/gpu/test_memory.py with that on a GPU.
 """
 
@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model import activations
-from gpt2zh.model.activations import Held
-from gpt2zh.model.setting import Setting
-from gpt2zh.model.states import Phase, States, states
+from gpt2zh.cost import activations
+from gpt2zh.cost.activations import Held
+from gpt2zh.cost.setting import Setting
+from gpt2zh.cost.states import Phase, States, states
 
 CONTEXT = 800 * 2**20
 """Bytes of a GPU that torch's allocator does not hand out: CUDA's context with the kernels of

@@ -1,7 +1,7 @@
 """How fast a GPU is that trains together with many others: a model, not a measurement.
 
 A step is the computing of its micro-batches, what the ranks wait for each other, and the update of
-the weights. How much is sent is exact (`model.traffic`); how long that takes is assumed here, each
+the weights. How much is sent is exact (`cost.traffic`); how long that takes is assumed here, each
 assumption with its source. Links are judged by the ring that NCCL builds: it passes every card of a
 machine, then goes on to the next machine, so the slowest link on it decides. Not in the model: a
 network that others use, too, slow machines among fast ones, reading data, saving, offload to the
@@ -19,9 +19,9 @@ from typing import Any
 
 from gpt2zh.config.deepspeed import zero_stage
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
-from gpt2zh.model import cost
-from gpt2zh.model.cards import Card
-from gpt2zh.model.traffic import Traffic, Transfer, traffic
+from gpt2zh.cost import sizes
+from gpt2zh.cost.cards import Card
+from gpt2zh.cost.traffic import Traffic, Transfer, traffic
 
 LINKS = (10, 25, 100, 400)
 """Gb/s of all network cards of a machine together, in each direction."""
@@ -191,7 +191,7 @@ def predict(job: Job, cluster: Cluster) -> Step:
     """Predict a step of a job on a cluster."""
     sent = job.traffic(cluster.ranks)
     tokens = job.resolved["train_micro_batch_size_per_gpu"] * job.model.context
-    flops = cost.flops_per_token(job.model, job.vocabulary) * tokens
+    flops = sizes.flops_per_token(job.model, job.vocabulary) * tokens
     forward = flops / 3 / (job.achieved(zero_stage(job.resolved)) * cluster.card.peak)
     backward = (3 if job.recompute else 2) * forward
     alone = (4 if job.recompute else 3) * flops / 3 / (job.achieved(0) * cluster.card.peak)
@@ -240,7 +240,7 @@ def _late_gradients(sent: Traffic, backward: float, cluster: Cluster) -> float:
 def _update_seconds(job: Job, card: Card, ranks: int) -> float:
     """Seconds of AdamW's or Muon's update; from ZeRO 1 on, each rank updates its part."""
     stage = zero_stage(job.resolved)
-    count = cost.parameters(job.model, job.vocabulary)
+    count = sizes.parameters(job.model, job.vocabulary)
     mine = count / (ranks if stage >= 1 else 1)
     held = count / (ranks if stage >= 2 else 1)
     seconds = (_UPDATE_BYTES * mine + _GRADIENT_BYTES * held) / card.memory_rate
