@@ -91,7 +91,7 @@ def _step(engine: Any, ids: torch.Tensor, accumulation: int, meter: Meter) -> No
     engines.set_learning_rate(engine, 1e-3)
     for number in range(accumulation):
         with meter.phase("forward"):
-            loss = engine(ids, ids)
+            loss = engine(ids, ids.clone())
         with meter.phase("backward"):
             engines.backward(engine, loss / (ids.numel() * accumulation))
         if number + 1 < accumulation:

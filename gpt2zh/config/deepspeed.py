@@ -107,6 +107,11 @@ def resolve(
     raw = _without(raw, None)  # JSON's null is "not given"
     raise_all(list(_not_tables(raw)), "the DeepSpeed JSON")
     faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw), *_sum_faults(raw, train)]
+    if train.compile == "always" and raw.get("zero_optimization", {}).get("stage") == 3:
+        faults.append(
+            "train.compile is always, but zero_optimization.stage 3 gathers weights amid the "
+            "model, which cannot be one graph then; use train.compile auto or a lower stage"
+        )
     faults += _muon_faults(raw, optimizer)
     filled = deepcopy(raw)
     filled.pop("scheduler", None)

@@ -55,6 +55,9 @@ class TrainConfig:
     compile: Literal["auto", "always", "never"] = "auto"
     """Let torch.compile make one graph of the model; auto does so on a GPU, except at ZeRO 3, and
     goes on without if it cannot."""
+    deterministic: bool = False
+    """Let a GPU add in the same order every time, so that a resume there is exact to the bit; it
+    costs speed. A CPU always does."""
     document_mask: bool = False
     """Let tokens attend only within their document, whose positions begin at 0; rows hold several
     documents, which see each other otherwise."""

@@ -113,7 +113,7 @@ class _ChunkedLoss(torch.autograd.Function):
             total = total + nats
             slopes = slopes.to(weight.dtype)
             hidden_gradients.append(slopes @ weight)
-            weight_gradient = weight_gradient + slopes.T @ part
+            weight_gradient = weight_gradient + _products(slopes, part)
             del slopes  # before the next chunk has its logits
         ctx.save_for_backward(torch.cat(hidden_gradients), weight_gradient)
         ctx.weight_dtype = weight.dtype
@@ -130,6 +130,16 @@ class _ChunkedLoss(torch.autograd.Function):
         )
 
 
+def _products(slopes: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """The gradient of the head's weight by a chunk: (n, V), (n, D) to (V, D).
+
+    In fp16 a frequent token would add up beyond 65,504, and no loss scale helps, for it acts later.
+    """
+    if hidden.dtype != torch.float16:
+        return slopes.T @ hidden
+    return (slopes.T @ (hidden / 64)).float() * 64
+
+
 def _loss_and_slopes(
     logits: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,7 +148,8 @@ def _loss_and_slopes(
     goal = torch.where(valid, targets, 0)[:, None]
     log_sum = logits.logsumexp(dim=1, keepdim=True)
     nats = ((log_sum - logits.gather(1, goal))[:, 0] * valid).sum()
-    if torch.compiler.is_compiling():  # one kernel then; eagerly these would be five passes
+    # Compiled this is one kernel, eagerly five passes; a GPU scatters in no fixed order.
+    if torch.compiler.is_compiling() or torch.are_deterministic_algorithms_enabled():
         hit = torch.arange(logits.shape[1], device=logits.device) == goal
         return nats, ((logits - log_sum).exp() - hit.float()) * valid[:, None]
     slopes = logits.sub_(log_sum).exp_()

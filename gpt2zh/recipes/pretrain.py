@@ -27,7 +27,7 @@ from gpt2zh.recipes.plan import ENVIRONMENT, Plan
 from gpt2zh.recipes.saving import Saver
 from gpt2zh.recipes.starting import start
 from gpt2zh.train import checkpoint, folder
-from gpt2zh.train.engine import close, hidden_model, open_store, start_processes
+from gpt2zh.train.engine import close, gpu_id, hidden_model, open_store, start_processes
 from gpt2zh.train.lock import RunLock
 from gpt2zh.train.loop import fit
 from gpt2zh.train.state import TrainState
@@ -52,7 +52,12 @@ def run(plan: Plan, stop: StopRequest, watch: Watch) -> Exit:
     with failures_told(watch, plan), contextlib.ExitStack() as held:
         if plan.world.is_main:
             held.callback(RunLock(plan.config.output).release)
-        device = start_processes(plan.world, tf32=plan.config.train.precision != "fp32")
+        train_config = plan.config.train
+        device = start_processes(
+            plan.world,
+            tf32=train_config.precision != "fp32",
+            deterministic=train_config.deterministic,
+        )
         watch.start(open_store())
         try:
             stopped = train(plan, stop, device, watch)
@@ -155,6 +160,12 @@ def _steps(
 def _compare_ranks(plan: Plan, control: Control) -> None:
     """Refuse ranks that would train on different things: folders that differ between machines."""
     everywhere = control.gather((platform.node(), plan.identity))
+    taken = [gpu for gpu in control.gather(gpu_id()) if gpu is not None]
+    if len(set(taken)) < len(taken):
+        raise UserError(
+            f"{len(taken)} ranks share {len(set(taken))} GPUs; start one rank per GPU "
+            "(deepspeed --num_gpus)"
+        )
     for rank, (host, identity) in enumerate(everywhere):
         for name, value in identity.items():
             if value != everywhere[0][1][name]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from gpt2zh.config.errors import UserError
-from gpt2zh.cost.memory import training_moments
+from gpt2zh.cost.memory import Memory, training_moments
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.watch import Watch
@@ -51,7 +51,7 @@ def start(
 
     Raises:
         UserError: `train.compile` is always, and it cannot.
-        RuntimeError: Not even one row fits.
+        torch.OutOfMemoryError: Not even one row fits.
     """
     while True:
         watch.mark("loading")
@@ -76,6 +76,7 @@ def start(
         plan = smaller
         engine.destroy()
         del engine
+        torch._dynamo.reset()  # graphs of the old shape count against its limit
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -114,8 +115,8 @@ def _go_without_compiler(engine: Any, plan: Plan, trouble: Trouble) -> None:
         )
     warn(
         plan.world,
-        f"the model is not compiled, which makes it slower: {trouble.text}. It needs a C compiler "
-        "(apt install gcc python3-dev); --train.compile never leaves it out silently",
+        f"the model is not compiled, which makes it slower: {trouble.text}. Often a C compiler is "
+        "missing (apt install gcc python3-dev); --train.compile never leaves it out silently",
     )
     run_eagerly(engine)
 
@@ -128,14 +129,13 @@ def _tried(
     watch.mark("compiling the model" if compiled else "trying a micro-batch")
     if compiled:
         say(plan.world, "compiling the model, which takes a minute or two")
-    length = plan.length_at(state.step + 1)
-    rows = plan.micro_batch * plan.config.model.context // length
     found = None
     try:
         if plan.zero_stage == 3 and plan.world.size > 1:
             _hold_as_much(engine, plan)
-        else:
-            _try_micro_batch(engine, rows=rows, length=length, vocabulary=plan.vocabulary)
+        else:  # a curriculum's last sequences may need more than its first
+            for length in {plan.length_at(state.step + 1), plan.config.model.context}:
+                _try_micro_batch(engine, plan, length=length)
     except Exception as error:
         found = _trouble(error, plan.world.rank, compiled=compiled)
     # The exception is gone by now, and with it the tensors that its frames held.
@@ -152,19 +152,22 @@ def _trouble(error: Exception, rank: int, *, compiled: bool) -> Trouble:
     raise error
 
 
-def _try_micro_batch(engine: Any, *, rows: int, length: int, vocabulary: int) -> None:
+def _try_micro_batch(engine: Any, plan: Plan, *, length: int) -> None:
     """Go through a forward and a backward pass as a step does, but keep nothing of it.
 
     Only the gradient of the positions is asked for: it lies at the end of the backward pass, so
-    all activations are held as in a step, while no gradient reaches DeepSpeed. The memory that the
-    gradients take in a step is held meanwhile by an empty tensor.
+    all activations are held as in a step, while no gradient reaches DeepSpeed. The memory that
+    gradients and their copies will take is held meanwhile by an empty tensor.
     """
     engine.train()
     device = engine.device
-    ids = (torch.arange(rows * length, device=device) % vocabulary).view(rows, length)
-    held = sum(p.numel() * p.element_size() for p in engine.module.parameters())
-    gradients = torch.empty(held, dtype=torch.uint8, device=device)
-    loss = engine.module(ids, ids)
+    ids = torch.arange(plan.micro_batch * plan.config.model.context, device=device)
+    ids = (ids % plan.vocabulary).view(-1, length)
+    moments = _moments(engine, plan)
+    later = max(m.gradients + m.buckets for m in moments.values())
+    later -= moments["rest"].gradients + moments["rest"].buckets
+    gradients = torch.empty(later, dtype=torch.uint8, device=device)
+    loss = engine.module(ids, ids.clone())  # one tensor twice would be another graph
     torch.autograd.grad(loss, [hidden_model(engine).transformer.wpe.weight])
     del gradients
     if device.type == "cuda":
@@ -177,10 +180,15 @@ def _hold_as_much(engine: Any, plan: Plan) -> None:
     At ZeRO 3 the ranks gather each other's weights in every forward pass: one that ran out of
     memory would leave the others waiting for it.
     """
-    is_gpu = engine.device.type == "cuda"
-    setting = setting_of(plan.config, plan.resolved, ranks=plan.world.size, on_gpu=is_gpu)
-    moments = training_moments(
+    moments = _moments(engine, plan).values()
+    needed = max(moment.activations + moment.logits for moment in moments)
+    torch.empty(needed, dtype=torch.uint8, device=engine.device)
+
+
+def _moments(engine: Any, plan: Plan) -> dict[str, Memory]:
+    """The memory by estimate, at rest and in each part of a step."""
+    on_gpu = engine.device.type == "cuda"
+    setting = setting_of(plan.config, plan.resolved, ranks=plan.world.size, on_gpu=on_gpu)
+    return training_moments(
         plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
     )
-    needed = max(moment.activations + moment.logits for moment in moments.values())
-    torch.empty(needed, dtype=torch.uint8, device=engine.device)

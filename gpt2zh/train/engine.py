@@ -23,7 +23,9 @@ from gpt2zh.dist.world import World
 _PATIENCE = datetime.timedelta(hours=2)
 
 
-def start_processes(world: World, *, tf32: bool = False) -> torch.device:
+def start_processes(
+    world: World, *, tf32: bool = False, deterministic: bool = False
+) -> torch.device:
     """Initialise torch.distributed through DeepSpeed and return this rank's device.
 
     A process that no launcher started becomes a world of one.
@@ -31,6 +33,7 @@ def start_processes(world: World, *, tf32: bool = False) -> torch.device:
     Args:
         world: This rank's place.
         tf32: Let a GPU round the inputs of fp32 matrix products to 10 bits, for speed.
+        deterministic: Let a GPU add in the same order every time.
 
     Raises:
         UserError: There are more ranks on this machine than GPUs.
@@ -50,6 +53,11 @@ def start_processes(world: World, *, tf32: bool = False) -> torch.device:
     if torch.cuda.is_available():
         torch.cuda.set_device(gpu)
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS wants it
+            torch.use_deterministic_algorithms(True)
+            # Filling memory that nobody reads would cost much.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return torch.device("cuda", gpu)
     return torch.device("cpu")
 
@@ -64,6 +72,13 @@ def device_here(world: World) -> Device:
     lines = Path("/proc/meminfo").read_text("ascii").splitlines()
     (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     return Device("CPU", 1024 * available // world.local_size, is_gpu=False)
+
+
+def gpu_id() -> str | None:
+    """What tells this rank's GPU from all others; None on a CPU."""
+    if not torch.cuda.is_available():
+        return None
+    return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
 
 
 def open_store() -> dist.TCPStore:
@@ -101,8 +116,9 @@ def compile_model(engine: Any) -> None:
     gives up (runtime/engine.py, _module_forward_post_hook).
 
     Shapes are taken as fixed: a curriculum's lengths are compiled one by one, which is faster than
-    kernels for any length.
+    kernels for any length. With torch's limit of 8 a long curriculum would end in an error.
     """
+    torch._dynamo.config.recompile_limit = 64
     engine.module.forward = torch.compile(engine.module.forward, fullgraph=True, dynamic=False)
 
 

@@ -276,3 +276,9 @@ def test_an_order_of_parameters_that_deepspeed_does_not_tell_is_refused(stage: i
     zero = {"stage": stage, "round_robin_gradients": True}
     assert "round_robin_gradients" in refused({"zero_optimization": zero})
     assert resolve({"zero_optimization": zero | {"round_robin_gradients": False}})
+
+
+def test_compiling_always_is_refused_at_stage_3() -> None:
+    train, raw = TrainConfig(compile="always"), {"zero_optimization": {"stage": 3}}
+    with pytest.raises(UserError, match="use train"):
+        deepspeed.resolve(raw, train, OptimizerConfig(), 1)

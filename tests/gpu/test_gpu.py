@@ -43,6 +43,7 @@ def test_a_resumed_run_equals_the_undisturbed_one(
     tiny_shards: Path, tmp_path: Path, precision: str, stage: int
 ) -> None:
     options = (f"--train.precision={precision}", f"--deepspeed-config=ds_configs/zero{stage}.json")
+    options = (*options, "--train.deterministic=true")
     pretrain(tiny_shards, tmp_path / "whole", *options)
     pretrain(tiny_shards, tmp_path / "parts", *options, "--stop-after=9steps", code=Exit.STOPPED)
     pretrain(tiny_shards, tmp_path / "parts", *options)
@@ -68,6 +69,7 @@ def test_the_offload_profiles_train(tiny_shards: Path, tmp_path: Path, json_file
 def test_verify_resume_finds_a_run_exact(tiny_shards: Path, tmp_path: Path, precision: str) -> None:
     """With dropout, and checkpoints that were written beside the steps from page-locked memory."""
     options = (f"--train.precision={precision}", "--model.dropout=0.1", "--checkpoint.every=5steps")
+    options = (*options, "--train.deterministic=true")
     pretrain(tiny_shards, tmp_path / "run", *options)
     for verb in ("checkpoint", "resume"):
         command = [sys.executable, "-m", "gpt2zh", "verify", verb, str(tmp_path / "run")]

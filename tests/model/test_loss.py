@@ -92,6 +92,18 @@ def test_half_precision_gives_an_exact_sum_and_unbent_gradients(
     assert abs(bent) < 5e-4
 
 
+def test_a_frequent_token_does_not_overflow_fp16() -> None:
+    """4,000 targets of one kind with hidden states of 40 add up to 160,000."""
+    hidden = torch.full((4000, 8), 40.0, dtype=torch.float16)
+    weight = torch.nn.Parameter(torch.zeros(16, 8, dtype=torch.float16))
+    head = gpt2zh.model.loss._Head(weight)
+    targets = torch.full((4000,), 3)
+    (gradient,) = torch.autograd.grad(head(hidden, targets) / 4000, [weight])
+    expected = torch.full((16, 8), 40 / 16)
+    expected[3] -= 40
+    torch.testing.assert_close(gradient.float(), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_torchs_own_is_still_not_good_enough_in_half_precision() -> None:
     """When this fails, `F.linear_cross_entropy` may replace the head of `model/loss.py`."""
     if not hasattr(F, "linear_cross_entropy"):

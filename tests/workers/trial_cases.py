@@ -45,6 +45,9 @@ if __name__ == "__main__":
     payload = json.loads(sys.argv[1])
     if "compiler" in payload:
         os.environ["CXX"] = payload["compiler"]
+    import torch
+    from torch._dynamo.utils import counters
+
     from gpt2zh.recipes import starting
     from gpt2zh.recipes.pretrain import train
     from gpt2zh.train.engine import close, start_processes
@@ -61,4 +64,8 @@ if __name__ == "__main__":
             train(make_plan(config, options, world), StopRequest(), device, watch)
         except UserError as error:
             print(f"refused: {error}", flush=True)
+        if config.train.compile == "always":
+            print(f"compiled {counters['stats']['unique_graphs']} graphs", flush=True)
+        torch._dynamo.reset()
+        counters.clear()
     close()
