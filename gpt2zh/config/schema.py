@@ -75,7 +75,7 @@ class OptimizerConfig:
 
     kind: Literal["adamw", "muon"] = "adamw"
     """adamw, or muon for the matrices of the blocks and AdamW for the rest: it learns more from a
-    step, which takes a little longer. The same learning rate and decay suit both."""
+    step, which takes a little longer. Begin with AdamW's learning rate; muon bears a larger one."""
     lr: float = 6e-4
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"

@@ -1,0 +1,1 @@
+"""Parts of benchmarks/time_to_loss.py: recipes, held-out text, runs, curves and tables."""

@@ -1,0 +1,144 @@
+"""The recipes that are compared: what each one trains on, and with which options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gpt2zh.config.schema import ModelConfig
+
+SEED, SEED_TUNED = "seed", "seed-lr"
+SEED_CONFIG = "zero_nlp-3090.yaml"
+# 2 epochs of 6.12 M rows, 160 a step, are 76,500 steps, of which 1,000 warm up: its notebook.
+SEED_WARMUP = 1000 / 76_500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A shape, a batch and the options found for ours at it."""
+
+    model: ModelConfig
+    config: str
+    """The file in configs/ that ours starts from."""
+    rows: int
+    """Of a step, in all arms."""
+    micro_batch: str
+    """Rows at once; empty: the whole step."""
+    tokens: int
+    """The whole budget, unless told otherwise."""
+    tuned: Mapping[str, str]
+    """Options of ours beyond its file."""
+    warmup: float
+    """Share of the steps of ours that warm up."""
+    muon: Mapping[str, str]
+    """Options of ours with Muon beyond those."""
+    ramp: tuple[tuple[int, float], ...]
+    """Sequence curriculum of `ours-ramp`: tokens of a sequence, share of the steps."""
+
+
+PRESETS = {
+    "tiny": Preset(
+        model=ModelConfig(layers=4, heads=4, width=128, context=128),
+        config="gpt2-tiny.yaml",
+        rows=8,
+        micro_batch="",
+        tokens=1_000_000,
+        tuned={"optimizer.lr": "0.002", "optimizer.final_lr_fraction": "0"},
+        warmup=0.05,
+        muon={"optimizer.lr": "0.004"},
+        ramp=((32, 0.2), (64, 0.2)),
+    ),
+    # From published runs of this size, not tuned here: 1.5e-3 to 1.8e-3 are best at 0.5 M tokens
+    # a step (llm.c discussion 481, modded-nanogpt), and this batch is a sixth of that.
+    "small": Preset(
+        model=ModelConfig(layers=12, heads=12, width=768, context=512),
+        config="gpt2-small.yaml",
+        rows=160,
+        micro_batch="auto",
+        tokens=400_000_000,
+        tuned={"optimizer.lr": "0.0012", "optimizer.final_lr_fraction": "0"},
+        warmup=0.05,
+        muon={},
+        ramp=((128, 0.2), (256, 0.2)),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One recipe."""
+
+    meaning: str
+    base: Literal["seed", "ours"] = "ours"
+    """Whose hyperparameters it starts from."""
+    packing: Literal["full", "zero_nlp"] = "full"
+    tokenizer: Literal["given", "builtin"] = "given"
+    parts: int = 1
+    """The budget is divided by this; the schedule ends with it."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    extra: Literal["", "lr", "muon", "ramp"] = ""
+    """Options that the preset tells: our learning rate for the seed, or an addition to ours."""
+
+    @property
+    def data(self) -> str:
+        """Name of the shards it trains on."""
+        return f"{self.tokenizer}-{self.packing}"
+
+
+ARMS = {
+    SEED: Arm(meaning="zero_nlp's recipe", base="seed", packing="zero_nlp"),
+    "ours": Arm(meaning="tuned AdamW, no dropout, full packing"),
+    "ours-half": Arm(meaning="ours, half the budget", parts=2),
+    "ours-third": Arm(meaning="ours, a third of the budget", parts=3),
+    "ours-builtin": Arm(meaning="ours, builtin tokenizer", tokenizer="builtin"),
+    "ours-muon": Arm(meaning="ours, Muon", extra="muon"),
+    "ours-muon-third": Arm(meaning="ours, Muon, a third", extra="muon", parts=3),
+    "ours-ramp": Arm(meaning="ours, short sequences first", extra="ramp"),
+    SEED_TUNED: Arm(
+        meaning="seed, but our learning rate", base="seed", packing="zero_nlp", extra="lr"
+    ),
+    "seed-full": Arm(meaning="seed, but full packing", base="seed"),
+    "seed-dropout": Arm(
+        meaning="seed, but no dropout",
+        base="seed",
+        packing="zero_nlp",
+        options={"model.dropout": "0.0"},
+    ),
+}
+MAIN = (
+    *(SEED, SEED_TUNED, "ours", "ours-half", "ours-third"),
+    *("ours-muon", "ours-muon-third", "ours-builtin"),
+)
+
+
+def steps_of(arm: Arm, *, tokens: int, rows: int, context: int) -> int:
+    """Optimizer steps of an arm: what its part of the budget comes to."""
+    return max(1, round(tokens / arm.parts / (rows * context)))
+
+
+def options_of(arm: Arm, preset: Preset, *, steps: int) -> dict[str, str]:
+    """The recipe of an arm as options of launcher/pretrain.py, its config file among them."""
+    if arm.base == "seed":
+        found = {
+            "config": SEED_CONFIG,
+            "optimizer.warmup_steps": str(max(1, round(SEED_WARMUP * steps))),
+        }
+        if arm.extra == "lr":
+            found |= {
+                "optimizer.lr": preset.tuned["optimizer.lr"],
+                "optimizer.warmup_steps": str(max(1, round(preset.warmup * steps))),
+            }
+        return found | dict(arm.options)
+    found = {
+        "config": preset.config,
+        "model.dropout": "0.0",
+        "optimizer.warmup_steps": str(max(1, round(preset.warmup * steps))),
+        **preset.tuned,
+    }
+    if arm.extra == "muon":
+        found |= {"optimizer.kind": "muon", **preset.muon}
+    if arm.extra == "ramp":
+        stages = [(length, max(1, round(share * steps))) for length, share in preset.ramp]
+        found["train.curriculum"] = ",".join(f"{n}:{count}steps" for n, count in stages)
+    return found | dict(arm.options)
