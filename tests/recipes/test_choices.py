@@ -44,11 +44,10 @@ def chosen(
     return found.train, json_["zero_optimization"]
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-@pytest.mark.parametrize("offload", [False, True])
+@pytest.mark.parametrize(
+    ("stage", "offload"), [*((stage, False) for stage in range(4)), (2, True), (3, True)]
+)
 def test_the_profiles_are_the_files_of_ds_configs(stage: int, offload: bool) -> None:
-    if offload and stage < 2:
-        pytest.skip("nothing is offloaded at this stage")
     name = f"zero{stage}{'_offload' if offload else ''}.json"
     file = json.loads((ROOT / "ds_configs" / name).read_text("utf-8"))
     assert profiles.profile(stage, offload=offload) == file
