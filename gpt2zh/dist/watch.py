@@ -197,6 +197,8 @@ class Watch:
             try:
                 self._tell()
                 self._listen()
+            except MemoryError:
+                continue  # the main thread will meet it too, and tell
             except RuntimeError:  # the store is on rank 0
                 self._end(Exit.LOST_RANK, [0], "died")
             if self._leaving.is_set():
@@ -263,7 +265,8 @@ class Watch:
                 self._files.append(self._stack_file.open("w", encoding="utf-8"))
             except OSError:
                 self._files.append(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        faulthandler.dump_traceback_later(seconds, file=self._files[0])
+        with contextlib.suppress(RuntimeError):  # no memory for a thread: no stack, then
+            faulthandler.dump_traceback_later(seconds, file=self._files[0])
 
     def _ask(self, key: str) -> str | None:
         assert self._store is not None
