@@ -142,7 +142,6 @@ class FaultyWatch(Watch):
                 time.sleep(1)
         elif fault.kind == "no memory":
             _limit_memory(1 << 16)
-            time.sleep(2 * self.beat)  # the watch meets it too, and must not blame the others
         elif fault.kind in ("disk full", "no permission"):
             if fault.kind == "disk full":
                 _limit_files(_FULL_AT)

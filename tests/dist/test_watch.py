@@ -50,6 +50,7 @@ CASES = {
     "deaf": case("deaf", 1, hang_after=20),
     "slow": case("slow", 1),
     "writing": case("writing", 1),
+    "no thread": case("no thread", 1, hang_after=20),
     "all stopped": case("all stopped", 0, hang_after=4),
 }
 
@@ -164,6 +165,12 @@ def test_a_thread_that_writes_is_progress_and_mere_sleep_is_none(
 ) -> None:
     assert codes(told["slow"]) == [HUNG, HUNG]
     assert codes(told["writing"]) == [0, 0] and errors(told["writing"]) == []
+
+
+def test_a_watch_that_gets_no_thread_for_the_stack_blames_nobody(
+    told: dict[str, list[dict]],
+) -> None:
+    assert codes(told["no thread"]) == [0, 0] and errors(told["no thread"]) == []
 
 
 def test_ranks_that_were_all_stopped_go_on_when_they_are_continued(

@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sys
@@ -47,6 +48,16 @@ def deaf_for_ever() -> None:
     re.match("(a+)+$", "a" * 60 + "b")
 
 
+def no_thread_for_a_second() -> None:
+    """Let the kernel refuse what another thread would need."""
+    threading.stack_size(64 << 20)  # so that none is left over from a thread that has ended
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    before, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (8 << 20), hard))
+    time.sleep(1.0)
+    resource.setrlimit(resource.RLIMIT_AS, (before, hard))
+
+
 def strike(fault: str, watch: Watch) -> None:
     """Let a fault happen to this rank."""
     if fault == "killed":
@@ -68,6 +79,8 @@ def strike(fault: str, watch: Watch) -> None:
             threading.Thread(target=write).start()
         time.sleep(5.0)
         ended.set()
+    elif fault == "no thread":
+        no_thread_for_a_second()
     elif fault == "all stopped":
         time.sleep(1.0)  # in which the parent stops all
     else:
