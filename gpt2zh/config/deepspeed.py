@@ -13,6 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from gpt2zh.config.batch import accumulation
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 
@@ -55,36 +56,6 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UserError(f"--deepspeed_config {path} holds no JSON object")
     return table
-
-
-def accumulation(train: TrainConfig, ranks: int) -> int:
-    """Micro-batches per rank and optimizer step.
-
-    Raises:
-        UserError: The global batch cannot be split; the message says what would work.
-    """
-    rows = train.global_batch
-    if ranks > rows:
-        raise UserError(
-            f"{ranks} ranks but train.global_batch is {rows} rows: every rank needs a row; "
-            f"start at most {rows} ranks or raise train.global_batch"
-        )
-    if rows % (train.rows_at_once * ranks) == 0:
-        return rows // (train.rows_at_once * ranks)
-    if rows % ranks == 0:
-        fits = [m for m in range(1, train.rows_at_once + 1) if rows // ranks % m == 0]
-        cure = f"set train.micro_batch {fits[-1]}, which keeps the global batch"
-    else:
-        counts = [n for n in range(1, rows + 1) if rows % (n * train.rows_at_once) == 0]
-        near = sorted(sorted(counts, key=lambda n: abs(n - ranks))[:3])
-        whole = train.rows_at_once * ranks
-        cure = f"begin another run with train.global_batch {-(-rows // whole) * whole}"
-        if near:
-            cure = f"start {' or '.join(map(str, near))} ranks, or {cure}"
-    raise UserError(
-        f"train.global_batch {rows} is no multiple of train.micro_batch x ranks = "
-        f"{train.rows_at_once} x {ranks}; {cure}"
-    )
 
 
 def resolve(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gpt2zh.config import deepspeed
+from gpt2zh.config.batch import accumulation
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 
@@ -183,7 +184,7 @@ def test_every_cure_for_a_batch_that_does_not_split_works() -> None:
     for rows, micro, ranks in itertools.product(range(1, 41), range(1, 13), range(1, 9)):
         train = TrainConfig(global_batch=rows, micro_batch=micro)
         try:
-            steps = deepspeed.accumulation(train, ranks)
+            steps = accumulation(train, ranks)
         except UserError as error:
             message = str(error)
         else:
@@ -199,16 +200,16 @@ def test_every_cure_for_a_batch_that_does_not_split_works() -> None:
         if smaller:
             fit = int(smaller[1])
             again = TrainConfig(global_batch=rows, micro_batch=fit)
-            assert fit < micro and fit * ranks * deepspeed.accumulation(again, ranks) == rows
+            assert fit < micro and fit * ranks * accumulation(again, ranks) == rows
             cures += 1
             continue
         counts = re.search(r"start ([\d or]+) ranks", message)
         for count in counts[1].split(" or ") if counts else ():
-            assert deepspeed.accumulation(train, int(count)) * int(count) * micro == rows
+            assert accumulation(train, int(count)) * int(count) * micro == rows
         assert (counts is None) == (rows % micro != 0)
         other = int(re.search(r"train\.global_batch (\d+)$", message)[1])
         again = TrainConfig(global_batch=other, micro_batch=micro)
-        assert micro * ranks * deepspeed.accumulation(again, ranks) == other
+        assert micro * ranks * accumulation(again, ranks) == other
         cures += 1
     assert cures > 1000
 
