@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 make install
 python=.venv/bin/python
-if ! card=$("$python" -c 'import torch; print(torch.cuda.get_device_name().split()[-1])' 2>/dev/null); then
+if ! card=$("$python" -c 'import torch; print(torch.cuda.get_device_name().replace(" ", "-"))' 2>/dev/null); then
     echo "error: torch finds no GPU here" >&2
     exit 1
 fi

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -136,18 +137,13 @@ class Case:
         self.watch = Watch(World(), folder=Path(), hang_after=0)
 
     def _model(self, layers: int) -> Any:
-        import torch
-        from transformers import GPT2Config, GPT2LMHeadModel
-
+        from gpt2zh.config.schema import ModelConfig
+        from gpt2zh.model.build import new_model
         from gpt2zh.model.loss import SummedLoss
 
-        torch.manual_seed(1)
-        shape = {"n_embd": WIDTH, "n_layer": layers, "n_head": 1, "n_positions": CONTEXT}
-        none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-        ends = {"bos_token_id": 1, "eos_token_id": 2, "activation_function": "gelu_pytorch_tanh"}
-        return SummedLoss(
-            GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, **shape, **none, **ends))
-        )
+        shape = ModelConfig(layers=layers, heads=1, width=WIDTH, context=CONTEXT)
+        ids: Any = SimpleNamespace(vocab_size=VOCABULARY, bos_id=1, eos_id=2, pad_id=0)
+        return SummedLoss(new_model(shape, ids, seed=1))
 
     def torch(self) -> None:
         """A step of the bare loop."""
@@ -161,7 +157,8 @@ class Case:
     def deepspeed(self) -> None:
         """A step of DeepSpeed alone."""
         targets = sum(batch.targets for batch in self.batches)
-        for batch in self.batches:
+        for number, batch in enumerate(self.batches, start=1):
+            self.engine.set_gradient_accumulation_boundary(number == len(self.batches))
             loss = self.engine(batch.input_ids, batch.labels) / targets
             self.engine.backward(loss, scale_wrt_gas=False)
             self.engine.step()

@@ -94,7 +94,7 @@ def _ladder(report: dict[str, Any]) -> str:
         change = f"{rate / before - 1:+.1%}" if rate and before else ""
         memory = f"{row['peak_gib']:.2f}" if counts else ""
         lines.append([name, meaning(name), f"{rate:,.0f}" if rate else "**void**", change, memory])
-        before = rate or before
+        before = rate
     return "Each rung has one switch more:\n\n" + _table(
         ["rung", "what is new", "tokens/s", "change", "peak GiB"], lines
     )

@@ -84,7 +84,7 @@ def largest_micro_batch(rows: int, fits: Callable[[int], None]) -> int:
 
 
 def _with_rows(job: Job, name: str, work: Path) -> str:
-    """The name with a number in the place of `best`; where none fits, the rounds will tell."""
+    """The name with a number in the place of `best`; if there is none, the rounds will tell why."""
     if recipe_of(name).micro_batch != BEST:
         return name
     base = name.partition("@")[0]
@@ -97,7 +97,7 @@ def _with_rows(job: Job, name: str, work: Path) -> str:
     try:
         return f"{base}@{largest_micro_batch(job.global_batch, fits)}"
     except ArmError:
-        return f"{base}@1"
+        return f"{base}@{job.global_batch}"
 
 
 def _last_words(log: str, code: int) -> str:

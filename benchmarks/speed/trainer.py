@@ -75,14 +75,14 @@ def train(
     """Train all steps.
 
     Returns:
-        The model with fp32 weights, and the loss by step.
+        The model with fp32 weights and no autocast, and the loss by step.
     """
     disable_progress_bars()
     tokenizer = AutoTokenizer.from_pretrained(f"{job.shards}/tokenizer")
     rows = job.all_rows()
     with tempfile.TemporaryDirectory() as output:
         options = arguments(job, recipe, output, on_gpu=device.type == "cuda")
-        if recipe.compile:
+        if recipe.compile and recipe.precision != "fp32":
             # They switch TF32 on by torch's new flags alone; parts of the compiler read the old
             # ones and fail when the two differ (pytorch issue 166387). This sets both.
             torch.set_float32_matmul_precision("high")
@@ -96,6 +96,8 @@ def train(
             data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
         )
         trainer.train()
+    # Autocast was put around its forward pass in place (accelerate's prepare_model).
+    vars(trainer.model).pop("forward", None)
     nats = torch.stack(trainer.nats).double().reshape(job.total_steps, -1).sum(dim=1).cpu()
     targets = (rows[:, 1:] != tokenizer.pad_token_id).reshape(job.total_steps, -1).sum(axis=1)
     return trainer.model, dict(enumerate((nats / torch.from_numpy(targets)).tolist(), start=1))
@@ -118,7 +120,7 @@ def arguments(job: Job, recipe: Recipe, output: str, *, on_gpu: bool) -> Trainin
         optim="adamw_torch_fused" if is_best else "adamw_torch",
         fp16=recipe.precision == "fp16",
         bf16=recipe.precision == "bf16",
-        tf32=True if on_gpu and is_best else None,
+        tf32=recipe.precision != "fp32" if on_gpu and is_best else None,
         torch_compile=recipe.compile,
         dataloader_num_workers=job.workers if is_best else 0,
         logging_nan_inf_filter=not is_best,  # looks at every loss, and waits for the GPU to do so

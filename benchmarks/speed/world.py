@@ -60,8 +60,8 @@ def make_job(options: argparse.Namespace, work: Path, *, on_gpu: bool) -> Job:
 def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) -> None:
     """Pack the demo's corpus as often as so many rows need.
 
-    Every time its documents come in another order, so no two rows are equal. Without a vocabulary
-    (0) the builtin tokenizer encodes them, else a new one with so many ids.
+    Every time its documents come in another order, so hardly two rows are equal. Without a
+    vocabulary (0) the builtin tokenizer encodes them, else a new one with so many ids.
     """
     from data_tools.config import PrepareConfig, TrainTokenizerConfig
     from data_tools.prepare.run import run as prepare
@@ -97,6 +97,7 @@ def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) ->
             tokenizer=tokenizer,
             row_length=row_length,
             validation_fraction=0.02,
+            exact_duplicates="keep",
         )
     )
     source.unlink()

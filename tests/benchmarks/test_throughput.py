@@ -11,14 +11,18 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from speed import arms, clock, judge, report
+import torch
+from speed import arms, clock, judge, report, trainer, world
 from speed.card import parse_samples
 from speed.job import Job
 from speed.predict import ceiling
-from speed.rounds import ArmError, largest_micro_batch
+from speed.rounds import ArmError, largest_micro_batch, run_rounds
+from transformers import GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
+from gpt2zh.data.shard import ShardSet
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "throughput.py"
@@ -79,6 +83,30 @@ def test_all_arms_learn_the_same_and_one_that_leaves_out_rows_is_void(tmp_path: 
     (void,) = [line for line in printed.splitlines() if line.startswith("| half ")]
     assert "**void**" in void and f"{found['arms']['half']['tokens_per_second']:,.0f}" not in void
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_rows_of_the_demo_differ_however_many_are_wanted(tmp_path: Path) -> None:
+    world.demo_shards(tmp_path / "shards", rows=2000, row_length=64, vocabulary=0)
+    rows = ShardSet.open(tmp_path / "shards")
+    assert rows.rows >= 2000  # more than twice the demo's corpus
+    different = np.unique(rows.gather(np.arange(rows.rows)), axis=0)
+    assert len(different) > 0.98 * rows.rows
+
+
+def test_what_the_trainer_gives_back_computes_in_fp32(tmp_path: Path, tiny_shards: Path) -> None:
+    shape = {"layers": 1, "heads": 1, "width": 16, "context": 32, "precision": "bf16"}
+    batch = {"global_batch": 4, "micro_batch": 2, "warmup": 0, "steps": 1}
+    folders = {"shards": str(tiny_shards), "weights": str(tmp_path)}
+    job = dataclasses.replace(JOB, **shape, **batch, **folders, on_gpu=False, compile=False)
+    world.save_weights(job)
+    recipe = job.applied("hf-seed", arms.SEED)
+    timer = clock.StepClock(warmup=0, steps=1)
+    model, _ = trainer.train(job, recipe, timer, torch.device("cpu"))
+    exact = GPT2LMHeadModel(model.config)
+    exact.load_state_dict(model.state_dict())
+    ids = torch.arange(32)[None]
+    with torch.no_grad():
+        assert torch.equal(model.eval()(ids).logits, exact.eval()(ids).logits)
 
 
 def test_every_rung_of_the_ladder_has_one_switch_more() -> None:
@@ -191,6 +219,21 @@ def test_the_largest_micro_batch_is_the_first_that_does_not_lack_memory() -> Non
         largest_micro_batch(160, breaks)
 
 
+@pytest.mark.parametrize("why", ["no compiler", "CUDA out of memory"])
+def test_an_arm_without_a_largest_micro_batch_is_not_measured_with_a_small_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str
+) -> None:
+    def start(job: Job, name: str, work: Path) -> dict:
+        if name == "device":
+            return {}
+        assert name == "bare@160" or job.steps == 1, "only the probe tries others"
+        raise ArmError(f"exit code 1: {why}")
+
+    monkeypatch.setattr("speed.rounds.start", start)
+    found = run_rounds(JOB, ["bare@best"], 1, tmp_path)
+    assert found["arms"] == {"bare@best": [{"error": f"exit code 1: {why}"}]}
+
+
 def test_figures_of_the_card_are_medians_of_those_it_tells() -> None:
     assert parse_samples("1695, 349.1, 71\n1700, 350.3, 73\n1650, 340.0, 75\n") == {
         "clock_mhz": 1695.0,
@@ -208,6 +251,19 @@ def test_a_prediction_is_the_time_of_products_and_of_memory_traffic() -> None:
     assert compiled.tokens_per_second == pytest.approx(1 / seconds, rel=1e-3)
     assert compiled.mfu == pytest.approx(0.6641e9 / seconds / 71e12, rel=1e-3)
     assert ceiling("RTX 3090", shape, 21248, is_eager=True).mfu < compiled.mfu < 0.9
+
+
+def test_a_rung_is_compared_with_the_one_before_alone() -> None:
+    rung = {"void": None, "peak_gib": 1.0}
+    rows = {
+        "seed-loop": rung | {"tokens_per_second": 100.0},
+        "+bf16": rung | {"tokens_per_second": 150.0},
+        "+sdpa": rung | {"tokens_per_second": 150.0, "void": "off"},
+        "+no-dropout": rung | {"tokens_per_second": 300.0},
+    }
+    lines = report._ladder({"arms": rows}).splitlines()[4:]
+    changes = [line.split(" | ")[2:4] for line in lines]
+    assert changes == [["100", ""], ["150", "+50.0%"], ["**void**", ""], ["300", ""]]
 
 
 def test_goals_are_told_for_a_gpu_and_only_of_rows_that_count() -> None:
