@@ -42,11 +42,8 @@ pretrain
 
 last=$(ls -d "$out"/run/checkpoint-* | sort -V | tail -n 1)
 say "4/5 write"
-for prompt in 从前，山里有 小满 甲：; do
-    gpt2zh generate --model "$last" --prompt "$prompt" --max-new-tokens 60 \
-        --temperature 0.7 --seed 1
-    echo
-done
+gpt2zh generate --model "$last" --prompt 从前，山里有 小满 甲： --max-new-tokens 60 \
+    --temperature 0.7 --seed 1
 
 say "5/5 what is there now"
 echo "checkpoint   $last"

@@ -34,7 +34,7 @@ from torture.faults import Fault, FaultyWatch
 engine._deepspeed()  # imported once, for all forks
 
 
-FOLLOW = 20.0
+FOLLOW = 15.0
 """Seconds in which the other ranks must have followed the first one that ended."""
 
 

@@ -45,4 +45,6 @@ def test_code_that_breaks_a_promise_is_caught(tmp_path: Path, name: str) -> None
     code, figures, output = torture(
         tmp_path, "--faults=40", "--outside=0", "--seed=3", f"--sabotage={name}"
     )
-    assert code == 1 and figures["failures"], output[-3000:]
+    # Rank 0 alone meets a file that is not whole, and the other one waits for it.
+    how = "had to be killed" if name == "trust in files" else " differs"
+    assert code == 1 and any(how in told for told in figures["failures"]), output[-3000:]

@@ -176,7 +176,7 @@ def test_fp16_tells_a_nan_from_an_overflow_and_keeps_its_scale(
 ) -> None:
     from deepspeed.accelerator import get_accelerator
 
-    # DeepSpeed refuses fp16 on CPUs without fp16 instructions, for its speed; see pretrain_cases.
+    # DeepSpeed refuses fp16 on CPUs without fp16 instructions, for its speed; see forked_ranks.
     monkeypatch.setattr(type(get_accelerator()), "is_fp16_supported", lambda self: True)
     run = tmp_path / "run"
     more = ("--train.precision=fp16", *EVERY_STEP)

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 import pytest
+from pretrain_forks import pretrain
 from pretraining import arguments, losses, tensors
-from ranks import run_ranks
 
 pytestmark = pytest.mark.ranks
 
@@ -56,7 +56,7 @@ def elastic(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path
     for ranks, zero in CHAIN:
         stop = "never" if ranks == CHAIN[-1][0] else "2steps"
         cases = [*moved(zero, stop), *alongside.get(ranks, [])]
-        run_ranks("pretrain_cases.py", ranks, {"cases": cases})
+        pretrain(ranks, cases, folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from torture.tiny import arguments
 from verifying import altered, gpt2zh
 
 from gpt2zh.config.exit_codes import Exit
-from gpt2zh.train.muon import matrices_in
+from gpt2zh.cost.muon import matrices_in
 
 pytestmark = pytest.mark.ranks
 
@@ -51,7 +51,7 @@ def test_a_resumed_run_equals_the_undisturbed_one_bit_for_bit(
 ) -> None:
     from deepspeed.accelerator import get_accelerator
 
-    # DeepSpeed refuses fp16 on CPUs without fp16 instructions, for its speed; see pretrain_cases.
+    # DeepSpeed refuses fp16 on CPUs without fp16 instructions, for its speed; see forked_ranks.
     monkeypatch.setattr(type(get_accelerator()), "is_fp16_supported", lambda self: True)
     whole, again = tmp_path / "whole", tmp_path / "again"
     more = (f"--train.precision={precision}",)
