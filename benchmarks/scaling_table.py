@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from gpt2zh.config.batch import micro_batches  # noqa: E402
 from gpt2zh.config.cli import parse  # noqa: E402
 from gpt2zh.config.deepspeed import resolve  # noqa: E402
 from gpt2zh.config.profiles import BUCKET, profile  # noqa: E402
@@ -26,6 +27,7 @@ from gpt2zh.cost.cards import Card, card_named  # noqa: E402
 from gpt2zh.cost.gathers import Limits  # noqa: E402
 from gpt2zh.cost.scaling import Cluster, Job, predict  # noqa: E402
 from gpt2zh.cost.traffic import Transfer  # noqa: E402
+from gpt2zh.recipes.choices import setting_of  # noqa: E402
 from gpt2zh.text.tokenizer import load_tokenizer  # noqa: E402
 
 MICRO_BATCH = {"gpt2-small": 32, "gpt2-large": 8}
@@ -105,7 +107,8 @@ def assumptions() -> Iterator[str]:
     yield (
         f"A card computes at {percent(scaling.ACHIEVED)} of its dense bf16 peak (llm.c on H100s: "
         "40.5 %; llm-foundry on A100s: 40 to 50 %); without torch.compile, as at ZeRO 3, at "
-        f"{percent(scaling.EAGER)}. One that computes faster waits for a larger share of its time."
+        f"{percent(scaling.EAGER)}. One that computes faster waits for a larger share of its time. "
+        "In fp32 the shares are the same of the peak without tensor cores."
     )
     links = ", ".join(f"{known(name).link_rate / 1e9:g} GB/s for an {name}" for name in CARDS)
     yield (
@@ -153,12 +156,12 @@ def stages() -> Iterator[str]:
     )
     cases = [job(model, STAGE, 8) for model in MICRO_BATCH]
     heads = [
-        f"{model}, W = 8, A = {case.resolved['gradient_accumulation_steps']}"
+        f"{model}, W = 8, A = {case.setting.accumulation}"
         for model, case in zip(MICRO_BATCH, cases, strict=True)
     ]
     yield from head(["ZeRO", "gradients", "weights", "bytes, x (W - 1) / W", *heads])
     for stage, rule in enumerate(rules):
-        sent = [job(model, stage, 8).traffic(8).sent(8) for model in MICRO_BATCH]
+        sent = [job(model, stage, 8).traffic.sent(8) for model in MICRO_BATCH]
         yield row([str(stage), *rule, *(f"{one / 1e9:.2f} GB" for one in sent)])
 
 
@@ -168,7 +171,7 @@ def table(model: str, card: Card) -> Iterator[str]:
     yield from head(["GPUs", "tokens a step", "A", "sent, GB", *links, "tokens/s, 100 Gb/s"])
     for ranks in GPUS:
         case = job(model, STAGE, ranks)
-        sent = case.traffic(ranks)
+        sent = case.traffic
         steps = {
             link: predict(case, Cluster(card, ranks, RANKS_PER_MACHINE, link))
             for link in scaling.LINKS
@@ -218,17 +221,12 @@ def job(model: str, stage: int, ranks: int) -> Job:
     if rows < ranks * micro_batch:
         rows = ranks * micro_batch
     else:
-        mine = rows // ranks
-        micro_batch = max(m for m in range(1, micro_batch + 1) if mine % m == 0)
+        micro_batch = micro_batches(train, ranks, most=micro_batch)[-1]
     train = dataclasses.replace(train, global_batch=rows, micro_batch=micro_batch)
-    return Job(
-        config.model,
-        vocabulary(),
-        resolve(profile(stage), train, config.optimizer, ranks),
-        config.optimizer,
-        train.activation_checkpointing,
-        train.compile,
-    )
+    config = dataclasses.replace(config, train=train)
+    resolved = resolve(profile(stage), train, config.optimizer, ranks)
+    setting = setting_of(config, resolved, ranks=ranks, on_gpu=True)
+    return Job(config.model, vocabulary(), setting)
 
 
 def profile_table() -> Iterator[str]:

@@ -30,6 +30,8 @@ class Case:
     compiled: bool = False
     document_mask: bool = False
     optimizer: Literal["adamw", "muon"] = "adamw"
+    sums: str = "auto"
+    """The JSON's `data_types.grad_accum_dtype`."""
 
     def resolved(self, ranks: int) -> dict[str, Any]:
         """As a run resolves its DeepSpeed JSON."""
@@ -38,19 +40,21 @@ class Case:
             global_batch=self.micro_batch * self.accumulation * ranks,
             precision=self.precision,
         )
-        raw = {"zero_optimization": self.zero, "fp16": {"initial_scale_power": 8}}
+        raw = {
+            "zero_optimization": self.zero,
+            "data_types": {"grad_accum_dtype": self.sums},
+            "fp16": {"initial_scale_power": 8},
+        }
         return resolve(raw, train, OptimizerConfig(kind=self.optimizer), ranks)
 
     def setting(self, ranks: int, *, on_gpu: bool) -> Setting:
         """What decides about its memory."""
         return Setting(
-            precision=self.precision,
-            zero=self.resolved(ranks)["zero_optimization"],
+            resolved=self.resolved(ranks),
             ranks=ranks,
             recompute=self.recompute,
-            compiled=self.compiled,
+            compile="always" if self.compiled else "never",
             on_gpu=on_gpu,
-            accumulation=self.accumulation,
             optimizer=self.optimizer,
             document_mask=self.document_mask,
         )

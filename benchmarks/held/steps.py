@@ -10,7 +10,7 @@ import torch
 
 from gpt2zh.config.schema import OptimizerConfig
 from gpt2zh.cost import activations, sizes
-from gpt2zh.cost.memory import Memory, training_moments
+from gpt2zh.cost.memory import Memory, training_phases
 from gpt2zh.dist.world import World
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
@@ -63,7 +63,7 @@ def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.devic
 def estimated(case: Case, found: Found, ranks: int, *, on_gpu: bool) -> dict[str, Memory]:
     """The estimate: at `rest`, and for each of the levels."""
     setting = case.setting(ranks, on_gpu=on_gpu)
-    return training_moments(case.model, found.vocabulary, setting, micro_batch=case.micro_batch)
+    return training_phases(case.model, found.vocabulary, setting, micro_batch=case.micro_batch)
 
 
 def estimated_between(case: Case, found: Found, ranks: int, *, on_gpu: bool) -> int:

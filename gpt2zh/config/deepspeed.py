@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gpt2zh.config.batch import accumulation
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 
 AUTO = "auto"
+Offload = Literal["optimizer", "param"]
 
 # What DeepSpeed reads at the top level and would ignore without a word when misspelt.
 _NAMES = (
@@ -38,6 +39,25 @@ _REFUSED = {
     "prescale_gradients": "it changes the sum of the gradients",
     "sparse_gradients": "the tied embedding has dense gradients",
     "tensorboard": "RUN/tensorboard is always written",
+}
+# The numbers of zero_optimization, all of them whole (zero/config.py).
+_WHOLE = (
+    *("reduce_bucket_size", "allgather_bucket_size", "sub_group_size", "zero_hpz_partition_size"),
+    *("stage3_prefetch_bucket_size", "stage3_module_granularity_threshold"),
+    *("stage3_param_persistence_threshold", "stage3_model_persistence_threshold"),
+    *("stage3_max_live_parameters", "stage3_max_reuse_distance"),
+)
+# What else DeepSpeed takes for some keys there; ours are read under one name only.
+_OTHER_NAMES = {
+    "cpu_offload": "offload_optimizer",
+    "cpu_offload_param": "offload_param",
+    **{key.removeprefix("stage3_"): key for key in _WHOLE if key.startswith("stage3_")},
+}
+# As DeepSpeed spells the types that gradients are summed in (runtime/config.py, DtypeEnum).
+_TYPES = {
+    **dict.fromkeys(("fp32", "float32", "float", "torch.float32"), "fp32"),
+    **dict.fromkeys(("fp16", "float16", "half", "torch.float16"), "fp16"),
+    **dict.fromkeys(("bf16", "bfloat16", "torch.bfloat16"), "bf16"),
 }
 
 
@@ -77,7 +97,7 @@ def resolve(
     """
     raw = _without(raw, None)  # JSON's null is "not given"
     raise_all(list(_not_tables(raw)), "the DeepSpeed JSON")
-    faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw), *_sum_faults(raw, train)]
+    faults = [*_misspelt(raw), *_refused(raw), *_zero_faults(raw), *_type_faults(raw, train)]
     if train.compile == "always" and raw.get("zero_optimization", {}).get("stage") == 3:
         faults.append(
             "train.compile is always, but zero_optimization.stage 3 gathers weights amid the "
@@ -117,9 +137,35 @@ def resolve(
     return filled
 
 
-def zero_stage(resolved: dict[str, Any]) -> int:
+def zero_stage(resolved: Mapping[str, Any]) -> int:
     """The ZeRO stage of a DeepSpeed dict; 0 when it names none."""
     return int(resolved.get("zero_optimization", {}).get("stage", 0))
+
+
+def is_offloaded(table: Mapping[str, Any], name: Offload) -> bool:
+    """Whether a DeepSpeed dict, raw or resolved, keeps optimizer or weights in host memory."""
+    zero = table.get("zero_optimization") or {}
+    return (zero.get(f"offload_{name}") or {}).get("device") not in (None, AUTO, "none")
+
+
+def precision(resolved: Mapping[str, Any]) -> str:
+    """The `train.precision` of a resolved dict."""
+    return next((name for name in ("bf16", "fp16") if resolved[name]["enabled"]), "fp32")
+
+
+def sum_type(resolved: Mapping[str, Any]) -> str:
+    """What gradients are summed up in over the micro-batches: fp32, bf16 or fp16."""
+    types = resolved.get("data_types", {})
+    return _TYPES[types.get("grad_accum_dtype", precision(resolved))]
+
+
+def has_bf16_optimizer(resolved: Mapping[str, Any]) -> bool:
+    """Whether DeepSpeed makes a BF16_Optimizer of it (engine.py, _do_optimizer_sanity_check)."""
+    return (
+        zero_stage(resolved) == 1
+        and (precision(resolved), sum_type(resolved)) == ("bf16", "fp32")
+        and not is_offloaded(resolved, "optimizer")
+    )
 
 
 def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[str, Any]:
@@ -181,21 +227,47 @@ def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
             "zero_optimization.round_robin_gradients is not supported: it changes the order of the "
             "parameters without telling, and checkpoints would mix them up; remove it"
         )
-    for name, least in (("offload_optimizer", 1), ("offload_param", 3)):
-        device = (zero.get(name) or {}).get("device", "none")
-        if device == "none":
+    least: dict[Offload, int] = {"optimizer": 1, "param": 3}
+    for name in least:
+        if not is_offloaded(raw, name):
             continue
-        if stage < least:
-            yield f"zero_optimization.{name} needs stage {least} or more, the JSON has {stage}"
+        where, device = f"zero_optimization.offload_{name}", zero[f"offload_{name}"]["device"]
+        if stage < least[name]:
+            yield f"{where} needs stage {least[name]} or more, the JSON has {stage}"
         if device != "cpu":
-            yield f"zero_optimization.{name}.device is {device!r}; supported are cpu and none"
+            yield f"{where}.device is {device!r}; supported are cpu and none"
+    for key, value in zero.items():
+        if key in _OTHER_NAMES:
+            yield f"zero_optimization.{key}: write zero_optimization.{_OTHER_NAMES[key]} instead"
+        elif isinstance(value, str) and value != AUTO:
+            yield (
+                f"zero_optimization.{key} is the text {value!r}; it is a number, true or false; "
+                "remove the quotes"
+            )
+        elif key in _WHOLE and value != AUTO and not _is_whole(value):
+            yield f"zero_optimization.{key} is {value!r}; it is a whole number, 0 or more"
 
 
-def _sum_faults(raw: dict[str, Any], train: TrainConfig) -> Iterable[str]:
-    """A type for summing gradients that DeepSpeed has not at stage 0."""
+def _is_whole(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and value >= 0 and value % 1 == 0  # 5e8 is, as JSON has it
+
+
+def _type_faults(raw: dict[str, Any], train: TrainConfig) -> Iterable[str]:
+    """Types that DeepSpeed does not know or has not at stage 0, or that would lose gradients."""
+    sent, usual = raw.get("communication_data_type", AUTO), ("fp32", "fp16", "bf16")
+    if sent not in (AUTO, *usual):
+        yield f"communication_data_type is {sent!r}; it is {', '.join(usual)} or left out"
     dtype = raw.get("data_types", {}).get("grad_accum_dtype", AUTO)
     stage = raw.get("zero_optimization", {}).get("stage", 0)
-    if stage == 0 and dtype not in (AUTO, train.precision):
+    if dtype == AUTO:
+        return
+    if not isinstance(dtype, str) or _TYPES.get(dtype) not in ("fp32", train.precision):
+        yield (
+            f"data_types.grad_accum_dtype is {dtype!r}; gradients are summed in fp32 or as "
+            f"train.precision, {train.precision}; write one of these or remove it"
+        )
+    elif stage == 0 and _TYPES[dtype] != train.precision:
         yield (
             f"data_types.grad_accum_dtype {dtype!r} needs zero_optimization.stage 1 or more when "
             f"train.precision is {train.precision}; remove it or use ds_configs/zero1.json"
@@ -212,7 +284,7 @@ def _muon_faults(raw: dict[str, Any], optimizer: OptimizerConfig) -> Iterable[st
             "optimizer.kind muon needs zero_optimization.stage 0, 1 or 2, the JSON has 3, which "
             "cuts every matrix among all ranks; use ds_configs/zero2.json or optimizer.kind adamw"
         )
-    if (zero.get("offload_optimizer") or {}).get("device", "none") != "none":
+    if is_offloaded(raw, "optimizer"):
         yield (
             "optimizer.kind muon has products of matrices to compute, far too many for a CPU; "
             "remove zero_optimization.offload_optimizer or use optimizer.kind adamw"

@@ -35,7 +35,7 @@ def profile(stage: int, *, offload: bool = False) -> dict[str, Any]:
     return {"zero_optimization": zero}
 
 
-def candidates(ranks: int, optimizer: str) -> list[dict[str, Any]]:
+def candidates(ranks: int) -> list[dict[str, Any]]:
     """What to try for a model, the fastest first: of those that fit, the first is the best.
 
     Stage 1 sends gradients once a step, 2 and 3 with every micro-batch (DeepSpeed's
@@ -44,10 +44,7 @@ def candidates(ranks: int, optimizer: str) -> list[dict[str, Any]]:
 
     Args:
         ranks: Processes.
-        optimizer: `adamw`; `muon` needs whole matrices on a GPU.
     """
-    whole = [profile(1), profile(2)] if ranks > 1 else [profile(1)]
-    if optimizer == "muon":
-        return whole
-    cut = [profile(3)] if ranks > 1 else []
-    return [*whole, *cut, profile(2, offload=True), profile(3, offload=True)]
+    stages = (1, 2, 3) if ranks > 1 else (1,)
+    away = [profile(stage, offload=True) for stage in (2, 3)]
+    return [*(profile(stage) for stage in stages), *away]

@@ -50,7 +50,7 @@ def before_blocks(model: ModelConfig, vocabulary: int, setting: Setting, tokens:
     """
     hidden = tokens * model.width
     head = _head_gradient(model, vocabulary)
-    scaled = 0 if setting.compiled else 2 * _SUM * hidden if setting.half else _SUM * hidden
+    scaled = 0 if setting.is_compiled else 2 * _SUM * hidden if setting.is_half else _SUM * hidden
     first = Held(kept(model, setting, tokens) + hidden * setting.width + scaled, head)
     weight = head + vocabulary * model.width * setting.width
     second = Held(kept(model, setting, tokens) + 2 * hidden * setting.width, head + weight)
@@ -75,15 +75,15 @@ def in_last_block(model: ModelConfig, vocabulary: int, setting: Setting, tokens:
 
 
 def kept(model: ModelConfig, setting: Setting, tokens: int) -> int:
-    """All that the blocks and the last norm keep for the backward pass."""
+    """Bytes that the blocks and the last norm keep for the backward pass."""
     if setting.recompute:  # the inputs of blocks; a compiled model gathers the first one again
-        blocks = model.width * setting.width * (model.layers - setting.compiled)
+        blocks = model.width * setting.width * (model.layers - setting.is_compiled)
     else:
         blocks = model.layers * _block(model, setting)
     last = model.width * setting.width + 16  # the input of the last norm; ids and labels, int64
     if model.dropout > 0:
         last += model.width * (1 if setting.on_gpu else setting.width)
-    if setting.document_mask and setting.compiled:
+    if setting.document_mask and setting.is_compiled:
         last += model.context * setting.width  # one mask for all blocks
     elif setting.document_mask and setting.recompute:
         last += model.context  # the same, one byte each
@@ -109,14 +109,14 @@ def _block(model: ModelConfig, setting: Setting) -> int:
         # three times in fp32, so are query, key and value.
         found += (2 - 3) * model.width * width
         found += 3 * _SUM * (model.width + model.heads * model.context)
-    elif setting.document_mask and not setting.compiled:
+    elif setting.document_mask and not setting.is_compiled:
         found += model.context * width  # torch makes numbers of a mask in every block
     return found
 
 
 def _is_chain(model: ModelConfig, setting: Setting) -> bool:
     """Whether the activation is a chain of operations that each keep their input."""
-    return model.activation == "gelu_new" and not setting.compiled
+    return model.activation == "gelu_new" and not setting.is_compiled
 
 
 def _head_gradient(model: ModelConfig, vocabulary: int) -> int:

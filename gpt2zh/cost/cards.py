@@ -1,14 +1,14 @@
 """The GPUs that a large run may be planned for: what they hold, and how fast they are fed.
 
-Peaks are those of `cost.sizes`. Memory and its bandwidth are of NVIDIA's data sheets.
+Peaks, memory and its bandwidth are of NVIDIA's data sheets; of GeForce cards, of the whitepapers on
+Ampere GA102, Ada and RTX Blackwell, where the peaks are called "Peak FP16 Tensor TFLOPS with FP32
+Accumulate", which is half of the usual one, and "Peak FP32 TFLOPS (non-Tensor)".
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-
-from gpt2zh.cost import sizes
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,9 @@ class Card:
     name: str
     peak: float
     """Dense FLOP/s of half precision summed in fp32."""
+    peak_fp32: float
+    """FLOP/s of fp32 without tensor cores, which only TF32 would use: training in fp32 does not
+    ask for it (recipes/pretrain.py)."""
     memory: int
     """Bytes."""
     memory_rate: float
@@ -40,39 +43,39 @@ _PCIE = 10e9
 """Between cards on two CPU sockets, as NCCL reckons (src/graph/topo.h, SKL_QPI_BW); GeForce cards
 send through host memory. A machine with PCIe switches may have twice as much."""
 
-# GiB, GB/s of memory, bytes per second of the link.
+# TFLOP/s in half precision and in fp32, GiB, GB/s of memory, bytes per second of the link.
 _CARDS = {
-    "RTX 3090 Ti": (24, 1008, _PCIE),
-    "RTX 3090": (24, 936, _PCIE),
-    "RTX 4090": (24, 1008, _PCIE),
-    "RTX 5090": (32, 1792, _PCIE),
-    "A100": (40, 1555, _NVLINK3),
-    "A10": (24, 600, _PCIE),
-    "L40S": (48, 864, _PCIE),
-    "H100 PCIe": (80, 2000, _PCIE),
-    "H100": (80, 3350, _NVLINK4),
-    "H200": (141, 4800, _NVLINK4),
-    "V100": (32, 900, _NVLINK2),
-    "T4": (16, 300, _PCIE),
+    "RTX 3090 Ti": (80, 40, 24, 1008, _PCIE),
+    "RTX 3090": (71, 35.6, 24, 936, _PCIE),
+    "RTX 4090": (165.2, 82.6, 24, 1008, _PCIE),
+    "RTX 5090": (209.5, 104.8, 32, 1792, _PCIE),
+    "A100": (312, 19.5, 40, 1555, _NVLINK3),
+    "A10": (125, 31.2, 24, 600, _PCIE),
+    "L40S": (362, 91.6, 48, 864, _PCIE),
+    "H100 PCIe": (756, 51, 80, 2000, _PCIE),
+    "H100": (989, 67, 80, 3350, _NVLINK4),
+    "H200": (989, 67, 141, 4800, _NVLINK4),
+    "V100": (125, 15.7, 32, 900, _NVLINK2),
+    "T4": (65, 8.1, 16, 300, _PCIE),
 }
 _OLD = ("V100", "T4")
 """Without bf16."""
-_SLOWER = ("Laptop", "D")
+_SLOWER = {"LAPTOP", "D"}
 """Words in the names of slower cards."""
 KNOWN = tuple(_CARDS)
 
 
 def card_named(name: str) -> Card | None:
     """The card of a device name, as a driver or a person says it; None if it is not known."""
-    usual = {word.upper(): word for known in (*_CARDS, *_SLOWER) for word in known.split()}
-    words = [usual.get(word.upper(), word) for word in re.split(r"[\s-]+", name)]
-    peak = sizes.peak_flops(" ".join(words))
-    for known, (gib, rate, link) in _CARDS.items():
-        own = sizes.peak_flops(known)
-        if own is not None and own == peak and set(known.split()) <= set(words):
+    words = set(re.split(r"[\s-]+", name.upper()))
+    if words & _SLOWER:
+        return None
+    for known, (peak, peak_fp32, gib, rate, link) in _CARDS.items():
+        if set(known.upper().split()) <= words:
             return Card(
                 name=known,
-                peak=own,
+                peak=peak * 1e12,
+                peak_fp32=peak_fp32 * 1e12,
                 memory=gib * 2**30,
                 memory_rate=rate * 1e9,
                 link_rate=link,

@@ -31,12 +31,12 @@ class Limits:
 
     @classmethod
     def of(cls, zero: Mapping[str, Any]) -> Limits:
-        """Those of the table `zero_optimization` of a DeepSpeed JSON."""
+        """Those of the table `zero_optimization` of a resolved DeepSpeed JSON."""
         return cls(
-            ahead=int(zero.get("stage3_prefetch_bucket_size", cls.ahead)),
-            live=int(zero.get("stage3_max_live_parameters", cls.live)),
-            reuse=int(zero.get("stage3_max_reuse_distance", cls.reuse)),
-            persistent=int(zero.get("stage3_param_persistence_threshold", cls.persistent)),
+            ahead=zero.get("stage3_prefetch_bucket_size", cls.ahead),
+            live=zero.get("stage3_max_live_parameters", cls.live),
+            reuse=zero.get("stage3_max_reuse_distance", cls.reuse),
+            persistent=zero.get("stage3_param_persistence_threshold", cls.persistent),
         )
 
 

@@ -69,11 +69,11 @@ def training_memory(
         setting: How it is trained.
         micro_batch: Rows of a forward pass.
     """
-    moments = training_moments(model, vocabulary, setting, micro_batch=micro_batch)
-    return max(moments.values(), key=lambda memory: memory.total)
+    phases = training_phases(model, vocabulary, setting, micro_batch=micro_batch)
+    return max(phases.values(), key=lambda memory: memory.total)
 
 
-def training_moments(
+def training_phases(
     model: ModelConfig, vocabulary: int, setting: Setting, *, micro_batch: int
 ) -> dict[str, Memory]:
     """Estimate the memory of a rank between steps, and in each part of one where it is fullest.
@@ -85,7 +85,7 @@ def training_moments(
         micro_batch: Rows of a forward pass.
     """
     kept = states(model, vocabulary, setting)
-    return _moments(model, vocabulary, setting, kept, micro_batch * model.context)
+    return _phases(model, vocabulary, setting, kept, micro_batch * model.context)
 
 
 def largest_micro_batch(
@@ -104,8 +104,8 @@ def largest_micro_batch(
     kept = states(model, vocabulary, setting)
 
     def fits(rows: int) -> bool:
-        moments = _moments(model, vocabulary, setting, kept, rows * model.context)
-        needed = max(memory.total for memory in moments.values())
+        phases = _phases(model, vocabulary, setting, kept, rows * model.context)
+        needed = max(memory.total for memory in phases.values())
         return needed + (0 if setting.on_gpu else kept.host) <= device_bytes * (1 - RESERVE)
 
     enough, too_many = 0, most + 1
@@ -118,7 +118,7 @@ def largest_micro_batch(
     return enough
 
 
-def _moments(
+def _phases(
     model: ModelConfig, vocabulary: int, setting: Setting, kept: States, tokens: int
 ) -> dict[str, Memory]:
     context = CONTEXT + (COMMUNICATION if setting.ranks > 1 else 0)

@@ -15,12 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from gpt2zh.config.deepspeed import zero_stage
-from gpt2zh.config.schema import ModelConfig, OptimizerConfig
-from gpt2zh.cost import sizes
+from gpt2zh.config.schema import ModelConfig
+from gpt2zh.cost import muon, sizes
 from gpt2zh.cost.cards import Card
+from gpt2zh.cost.setting import Setting
 from gpt2zh.cost.traffic import Traffic, Transfer, traffic
 
 LINKS = (10, 25, 100, 400)
@@ -31,7 +30,9 @@ ACHIEVED = 0.40
 (scripts/train/benchmarking). A faster card waits longer in proportion."""
 EAGER = 0.30
 """The same without torch.compile, which made a Llama 1.16 times as fast (torchtitan, benchmarks)
-and a GPT-2 1.85 times (nanoGPT, README)."""
+and a GPT-2 1.85 times (nanoGPT, README). In fp32 the peak is another one, the share the same: 30
+percent for a GPT-2 small on an RTX 3090 at 12,599 tokens/s (gilesthomas.com/2026/04/
+llm-from-scratch-32h-interventions-full-fat-float32)."""
 NETWORK = 0.75
 """Of a link's rate that NCCL reaches with RDMA: 600 of 800 Gb/s between two machines (github.com/
 NVIDIA/nccl, issue 495). Over TCP it can be far less: 12 percent of 40 Gb/s Ethernet in DeepSpeed's
@@ -46,8 +47,6 @@ _UPDATE_BYTES = 30
 fp32, and the weight in half precision."""
 _GRADIENT_BYTES = 16
 """Read and written per gradient that a rank holds: norm, clipping, clearing."""
-_TURNS = 5
-"""Rounds of Muon's iteration (train/muon.py)."""
 
 
 @dataclass(frozen=True)
@@ -130,31 +129,13 @@ class Job:
     model: ModelConfig
     vocabulary: int
     """Rows of the embedding, padded."""
-    resolved: dict[str, Any]
-    """The dict of `config.deepspeed.resolve`, for the ranks of the cluster."""
-    optimizer: OptimizerConfig
-    recompute: bool
-    compile: str
-    """`train.compile`."""
+    setting: Setting
+    """How, on GPUs and on as many ranks as the cluster has."""
 
-    def is_compiled(self, stage: int) -> bool:
-        """Whether torch.compile makes one graph of it at a ZeRO stage, on a GPU."""
-        return self.compile == "always" or (self.compile == "auto" and stage < 3)
-
-    def achieved(self, stage: int) -> float:
-        """Share of a card's peak in forward and backward."""
-        return ACHIEVED if self.is_compiled(stage) else EAGER
-
-    def traffic(self, ranks: int) -> Traffic:
+    @property
+    def traffic(self) -> Traffic:
         """What the ranks send each other in a step."""
-        return traffic(
-            self.model,
-            self.vocabulary,
-            self.resolved,
-            optimizer=self.optimizer,
-            ranks=ranks,
-            recompute=self.recompute,
-        )
+        return traffic(self.model, self.vocabulary, self.setting)
 
 
 @dataclass(frozen=True)
@@ -189,12 +170,15 @@ class Step:
 
 def predict(job: Job, cluster: Cluster) -> Step:
     """Predict a step of a job on a cluster."""
-    sent = job.traffic(cluster.ranks)
-    tokens = job.resolved["train_micro_batch_size_per_gpu"] * job.model.context
+    setting, card = job.setting, cluster.card
+    assert setting.ranks == cluster.ranks
+    sent = job.traffic
+    tokens = setting.resolved["train_micro_batch_size_per_gpu"] * job.model.context
     flops = sizes.flops_per_token(job.model, job.vocabulary) * tokens
-    forward = flops / 3 / (job.achieved(zero_stage(job.resolved)) * cluster.card.peak)
-    backward = (3 if job.recompute else 2) * forward
-    alone = (4 if job.recompute else 3) * flops / 3 / (job.achieved(0) * cluster.card.peak)
+    lone = flops / 3 / _flops_per_second(card, setting, is_compiled=setting.should_compile)
+    forward = flops / 3 / _flops_per_second(card, setting, is_compiled=setting.is_compiled)
+    passes_back = 3 if setting.recompute else 2
+    backward, alone = passes_back * forward, (1 + passes_back) * lone
     passes = sent.micro_batches
     waiting = passes * _late_weights(sent.forward, forward, cluster)
     waiting += _late_gradients(sent, backward, cluster)
@@ -205,11 +189,17 @@ def predict(job: Job, cluster: Cluster) -> Step:
     return Step(
         forward=passes * forward,
         backward=passes * backward,
-        update=_update_seconds(job, cluster.card, cluster.ranks),
+        update=_update_seconds(job, card, cluster.ranks),
         waiting=waiting,
-        alone=passes * alone + _update_seconds(job, cluster.card, 1),
+        alone=passes * alone + _update_seconds(job, card, 1),
         tokens=tokens * passes * cluster.ranks,
     )
+
+
+def _flops_per_second(card: Card, setting: Setting, *, is_compiled: bool) -> float:
+    """What forward and backward reach."""
+    peak = card.peak if setting.is_half else card.peak_fp32
+    return (ACHIEVED if is_compiled else EAGER) * peak
 
 
 def _late_weights(transfers: Sequence[Transfer], forward: float, cluster: Cluster) -> float:
@@ -239,16 +229,17 @@ def _late_gradients(sent: Traffic, backward: float, cluster: Cluster) -> float:
 
 def _update_seconds(job: Job, card: Card, ranks: int) -> float:
     """Seconds of AdamW's or Muon's update; from ZeRO 1 on, each rank updates its part."""
-    stage = zero_stage(job.resolved)
+    stage = job.setting.stage
     count = sizes.parameters(job.model, job.vocabulary)
     mine = count / (ranks if stage >= 1 else 1)
     held = count / (ranks if stage >= 2 else 1)
     seconds = (_UPDATE_BYTES * mine + _GRADIENT_BYTES * held) / card.memory_rate
-    if job.optimizer.kind == "muon":
+    if job.setting.optimizer == "muon":
         # One parameter at least, for a matrix that lies on several ranks is turned by each of them.
         total, largest = _turning_flops(job.model)
         share = max(total / ranks, largest) if stage >= 1 else total
-        seconds += share / (ACHIEVED * card.peak)
+        peak = card.peak if card.has_bf16 else card.peak_fp32  # whatever the model's precision
+        seconds += share / (ACHIEVED * peak)
     return seconds
 
 
@@ -256,7 +247,7 @@ def _turning_flops(model: ModelConfig) -> tuple[float, float]:
     """FLOPs of Muon's iteration for all hidden matrices, and for the largest parameter."""
 
     def turn(short: int, long: int) -> float:
-        return _TURNS * (4.0 * short * short * long + 2.0 * short**3)
+        return muon.ROUNDS * (4.0 * short * short * long + 2.0 * short**3)
 
     square, oblong = turn(model.width, model.width), turn(model.width, 4 * model.width)
     return model.layers * (4 * square + 2 * oblong), max(3 * square, oblong)

@@ -5,28 +5,11 @@
 
 from __future__ import annotations
 
-import re
-
 from gpt2zh.config.schema import ModelConfig
+from gpt2zh.cost.cards import card_named
+from gpt2zh.cost.muon import turned_elements
 
 VOCABULARY_MULTIPLE = 128  # tensor cores want it; 50257 -> 50304 alone was worth 25 % on an A100
-
-# Dense peak in FLOP/s of bf16 products summed in fp32. GeForce cards reach half of their fp16
-# peak then (NVIDIA's Ampere GA102 and Ada whitepapers), and MFU against the higher one misleads.
-_PEAKS = {
-    "RTX 3090 Ti": 80e12,
-    "RTX 3090": 71e12,
-    "RTX 4090": 165.2e12,
-    "RTX 5090": 209.5e12,
-    "A100": 312e12,
-    "A10": 125e12,
-    "L40S": 362e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "V100": 125e12,
-    "T4": 65e12,
-}
 
 
 def padded_vocabulary(tokens: int) -> int:
@@ -56,9 +39,16 @@ def flops_per_token(model: ModelConfig, vocabulary: int) -> float:
     return 6.0 * weights + 12.0 * model.layers * model.width * model.context
 
 
-def checkpoint_bytes(model: ModelConfig, vocabulary: int) -> int:
-    """Bytes of a checkpoint: weights and two moments, each in fp32."""
-    return 12 * parameters(model, vocabulary)
+def checkpoint_bytes(model: ModelConfig, vocabulary: int, optimizer: str) -> int:
+    """Bytes of a checkpoint: weights and two moments, or one of what Muon updates, all in fp32.
+
+    Args:
+        model: The shape.
+        vocabulary: Rows of the embedding, padded.
+        optimizer: Its kind.
+    """
+    numbers = 3 * parameters(model, vocabulary)
+    return 4 * (numbers - turned_elements(model) if optimizer == "muon" else numbers)
 
 
 def chunk_tokens(tokens: int) -> int:
@@ -74,11 +64,6 @@ def chunk_tokens(tokens: int) -> int:
 
 
 def peak_flops(device_name: str) -> float | None:
-    """The card's peak in FLOP/s, or None when unknown: no MFU is better than a wrong one."""
-    words = set(re.split(r"[\s-]+", device_name))
-    if words & {"Laptop", "D"}:  # slower cards with the name of a faster one
-        return None
-    for name in sorted(_PEAKS, key=len, reverse=True):
-        if set(name.split()) <= words:
-            return _PEAKS[name]
-    return None
+    """The card's peak in half precision, FLOP/s; None when unknown: no MFU beats a wrong one."""
+    card = card_named(device_name)
+    return card.peak if card else None

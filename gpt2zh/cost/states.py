@@ -2,8 +2,8 @@
 
 ZeRO's paper (arXiv 1910.02054, section 3.1) tells what must be kept; this is what DeepSpeed 0.19.8
 does keep, read in its source (paths below are in deepspeed/runtime) and compared with real engines
-by tests/cost/test_memory.py. It is more by the copies that are reduced and by gradients in fp32,
-which `config.deepspeed` asks for in half precision.
+by tests/cost/test_memory.py. It is more by the copies that are reduced, and by the sums of the
+gradients, which in half precision `config.deepspeed` wants in fp32 where the JSON says nothing.
 
 All figures are bytes, and they are floats, since parts are not whole numbers.
 """
@@ -12,18 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpt2zh.config.deepspeed import has_bf16_optimizer
 from gpt2zh.config.schema import ModelConfig
+from gpt2zh.cost import muon
 from gpt2zh.cost.gathers import Limits, most_held
-from gpt2zh.cost.setting import Setting
+from gpt2zh.cost.setting import BUCKET, Setting
 from gpt2zh.cost.weights import weights_of
 
-BUCKET = 500_000_000
-"""DeepSpeed's default of reduce_bucket_size, and what it takes without ZeRO and in BF16_Optimizer
-(engine.py, MEMORY_OPT_ALLREDUCE_SIZE)."""
 _NORM = 8  # bytes of a number whose norm is taken: fp64 (zero/stage_1_and_2.py, get_norm_dtype)
 _SUM = 4  # fp32
-_MUON_AT_ONCE = 2**24  # elements that train/muon.py turns together
-_MUON_COPIES = 15  # bytes of each meanwhile, measured on a CPU in fp32
+_MUON_COPIES = 15  # bytes of an element that Muon turns, measured on a CPU in fp32
 
 
 @dataclass(frozen=True)
@@ -70,31 +68,31 @@ def states(model: ModelConfig, vocabulary: int, setting: Setting) -> States:
         vocabulary: Rows of the embedding, padded.
         setting: How it is trained.
     """
-    plan = _Plan(model, vocabulary, setting)
+    rank = _Holder(model, vocabulary, setting)
     if setting.stage == 0:
-        return plan.without_zero()
+        return rank.without_zero()
     if setting.stage == 3:
-        return plan.everything_in_parts()
-    if setting.stage == 1 and setting.precision == "bf16" and not setting.offloads("optimizer"):
-        return plan.bf16_optimizer()
-    return plan.optimizer_in_parts()
+        return rank.everything_in_parts()
+    if has_bf16_optimizer(setting.resolved):
+        return rank.bf16_optimizer()
+    return rank.optimizer_in_parts()
 
 
-class _Plan:
-    """A model and how it is trained."""
+class _Holder:
+    """A rank, by what it holds."""
 
     def __init__(self, model: ModelConfig, vocabulary: int, setting: Setting) -> None:
         self.weights = weights_of(model, vocabulary)
         self.sizes = [weight.elements for weight in self.weights.all]
         self.count, self.largest = sum(self.sizes), max(self.sizes)
         self.square = model.width**2
-        self.turned = 12 * model.layers * self.square if setting.optimizer == "muon" else 0
-        self.setting, self.ranks = setting, setting.ranks
-        # A text where a number belongs is DeepSpeed's to refuse, with all else that is wrong there.
-        self.zero = {k: value for k, value in setting.zero.items() if not isinstance(value, str)}
-        self.width, self.half, self.compiled = setting.width, setting.half, setting.compiled
+        self.turned = muon.turned_elements(model) if setting.optimizer == "muon" else 0
+        self.setting, self.ranks, self.zero = setting, setting.ranks, setting.zero
+        self.width, self.sum_width, self.bucket = setting.width, setting.sum_width, setting.bucket
+        self.is_half, self.is_compiled = setting.is_half, setting.is_compiled
+        # In another type than the gradients (zero/stage_1_and_2.py, use_grad_accum_attribute).
+        self.is_summed_apart = self.sum_width != self.width
         self.is_accumulated = setting.accumulation > 1
-        self.bucket = int(self.zero.get("reduce_bucket_size", BUCKET))
 
     @property
     def reduced(self) -> int:
@@ -113,7 +111,7 @@ class _Plan:
         """
         between = min(7 * self.square * (ranks - 1), self.turned)
         mine = min(self.turned * 2 / 3, self.turned * 2 / 3 / ranks + between)
-        return _MUON_COPIES * min(_MUON_AT_ONCE, mine) + _SUM * between
+        return _MUON_COPIES * min(muon.AT_ONCE, mine) + _SUM * between
 
     def without_zero(self) -> States:
         """Whole tensors. In half precision FP16_UnfusedOptimizer keeps fp32 weights as well, and
@@ -125,13 +123,13 @@ class _Plan:
         bucket = min(self.count, BUCKET + self.largest)
         return States(
             parameters=self.width * self.count,
-            optimizer=self.moments + (_SUM * self.count if self.half else 0),
+            optimizer=self.moments + (_SUM * self.count if self.is_half else 0),
             host=0,
             rest=Phase(),
             forward=Phase(before),
             backward=Phase(before),
             reduction=Phase(gradients + self.anew, max(self.width * bucket, self.tied)),
-            update=Phase(gradients, (_SUM * self.count if self.half else 0) + self.turning(1)),
+            update=Phase(gradients, (_SUM * self.count if self.is_half else 0) + self.turning(1)),
         )
 
     def bf16_optimizer(self) -> States:
@@ -165,7 +163,7 @@ class _Plan:
             # states, param_buffer_of_bit16_for_cpu_offload_groups), one parameter at a time.
             optimizer, extra = 0.0, self.width * self.largest
             host = kept / self.ranks + (_SUM + self.width) * part + extra
-            if not self.half and self.is_accumulated and self.setting.stage == 2:
+            if not self.is_summed_apart and self.is_accumulated and self.setting.stage == 2:
                 host += self.width * part  # accumulated_grads_in_cpu
         return States(
             self.width * self.count,
@@ -175,79 +173,76 @@ class _Plan:
         )
 
     def stage_1(self, part: float) -> tuple[Phase, Phase, Phase, Phase]:
-        """Gradients are summed up whole, in fp32, and reduced at the end of the step: through a
-        bucket, into a part of their own.
+        """Gradients are summed up whole and reduced at the end of the step: through a bucket, into
+        a part of their own.
         """
-        bucket, whole = _SUM * self.bucket_elements, _SUM * self.count
+        bucket, whole = self.sum_width * self.bucket_elements, self.sum_width * self.count
         forward = Phase(whole, bucket) if self.is_accumulated else Phase()
-        backward = Phase(forward.gradients, forward.buckets if self.compiled else bucket)
-        if self.half:
-            copies = (_SUM + self.width) * self.reduced
-            rest = whole * (1 - 1 / self.ranks)  # of what other ranks update
-            update = Phase(rest + _SUM * part, _NORM * min(self.largest, part))
+        backward = Phase(forward.gradients, forward.buckets if self.is_compiled else bucket)
+        if self.is_summed_apart:
+            copies = (self.sum_width + self.width) * self.reduced
+            update = Phase(whole, _NORM * min(self.largest, part))
         else:
-            copies = _SUM * self.reduced if self.ranks > 1 else 0
+            copies = self.width * self.reduced if self.ranks > 1 else 0
             part = 0 if self.setting.offloads("optimizer") else part
-            update = Phase(_SUM * part, max(_SUM * part, _NORM * min(self.largest, part)))
+            norm = _NORM * min(self.largest, part)
+            update = Phase(self.sum_width * part, max(self.flat * part, norm))
         # What is copied into the bucket is no longer held beside it.
-        beside = _SUM * max(0, self.count - min(self.bucket, self.small))
+        beside = self.sum_width * max(0, self.count - min(self.bucket, self.small))
         if self.zero.get("overlap_comm"):
             copies = max(copies, self.tied)
         reduction = max(
             Phase(whole + self.all_at_once, bucket + self.tied),
-            Phase(beside + _SUM * part, bucket + copies),
+            Phase(beside + self.sum_width * part, bucket + copies),
             key=lambda phase: phase.total,
         )
         return forward, backward, reduction, self.with_turning(update)
 
     def stage_2(self, part: float) -> tuple[Phase, Phase, Phase, Phase]:
-        """Gradients are reduced in every micro-batch, through buckets. In half precision they are
-        added to a part in fp32 that is made with the first of them; those of this rank that are too
-        large for a bucket stay beside it until the backward pass ends. In fp32 every backward pass
-        makes a part, which is then added to that of the last ones.
+        """Gradients are reduced in every micro-batch, through buckets. Sums in another type are a
+        part that is made with the first of them; gradients of this rank that are too large for a
+        bucket stay beside it until the backward pass ends. Else every backward pass makes a part,
+        which is then added to that of the last ones.
         """
         bucket = self.width * self.bucket_elements
-        copies = self.width * self.reduced if self.ranks > 1 or self.half else 0
-        mine = _SUM * part
+        copies = self.width * self.reduced if self.ranks > 1 or self.is_summed_apart else 0
+        mine = self.sum_width * part
         before = mine if self.is_accumulated else 0.0
-        beside = self.width * (self.count - self.small) / self.ranks
-        if self.half:
+        beside = 0 if self.is_compiled else self.width * (self.count - self.small) / self.ranks
+        if self.is_summed_apart:
             during, update = mine, Phase(mine, _NORM * min(self.largest, part))
         elif self.setting.offloads("optimizer"):
             before, during, update = 0.0, 0.0, Phase()
         else:
-            during, update = before + mine, Phase(mine, max(mine, _NORM * self.largest))
-            beside = 0
-        if self.compiled:
+            during = before + mine
+            update = Phase(mine, max(self.flat * part, _NORM * self.largest))
             beside = 0
         return (
             Phase(before),
-            Phase(before) if self.compiled else Phase(during, bucket + copies),
+            Phase(before) if self.is_compiled else Phase(during, bucket + copies),
             Phase(during + beside + self.all_at_once, bucket + max(copies, self.tied)),
             self.with_turning(update),
         )
 
     def everything_in_parts(self) -> States:
-        """Stage 3 (zero/stage3.py): parts of weights, of sums of gradients in fp32 and of the
-        optimizer, and a bucket that is always there. A step copies the sums of a sub-group.
+        """Stage 3 (zero/stage3.py): parts of weights, of sums of gradients and of the optimizer,
+        and a bucket that is always there. A step copies the sums of a sub-group to fp32.
 
         A single rank has its weights and gathers nothing, unless they are on the host.
         """
         part = self.count / self.ranks
-        own = self.width * part
+        own, sums = self.width * part, self.sum_width * part
         kept = (_SUM * self.count + self.moments) / self.ranks
-        sums = _SUM * part
-        subgroup = _SUM * min(part, int(self.zero.get("sub_group_size", 1e9)))
+        subgroup = self.flat * min(part, self.zero.get("sub_group_size", 1e9))
         parameters, optimizer, host = own, kept, 0.0
         if self.setting.offloads("param"):
             parameters, host = 0.0, own
         copied = self.ranks > 1 or (self.setting.offloads("param") and self.setting.on_gpu)
         small, held = self.gathered if copied else (0, 0)
         if self.setting.offloads("optimizer"):
-            host += kept + 2 * sums
+            host += kept + _SUM * part + sums
             optimizer = sums = subgroup = 0.0
-        bucket = self.width * self.bucket
-        all_there = self.width * (small + held)
+        bucket, all_there = self.width * self.bucket, self.width * (small + held)
         copies = self.width * self.reduced + _SUM * self.reduced / self.ranks
         last = max(self.all_at_once, self.width * self.reduced)
         return States(
@@ -275,6 +270,11 @@ class _Plan:
         return self.bucket * (2 if self.zero.get("overlap_comm") else 1)
 
     @property
+    def flat(self) -> int:
+        """Bytes of each sum that an update flattens, and casts where it is not in fp32."""
+        return _SUM if self.sum_width == _SUM else self.sum_width + _SUM
+
+    @property
     def small(self) -> int:
         """Parameters that fit a bucket."""
         return sum(size for size in self.sizes if size <= self.bucket)
@@ -287,7 +287,7 @@ class _Plan:
     @property
     def all_at_once(self) -> int:
         """Gradients of a compiled model, which all appear at the end of the backward pass."""
-        return self.width * self.count if self.compiled else 0
+        return self.width * self.count if self.is_compiled else 0
 
     @property
     def anew(self) -> int:
@@ -295,6 +295,6 @@ class _Plan:
         return self.all_at_once if self.is_accumulated else 0
 
     def with_turning(self, phase: Phase) -> Phase:
-        # In fp32 there are copies of the gradients meanwhile; norms have been taken before.
-        beside = 0 if self.half else phase.buckets
+        # Copies of the sums are there meanwhile; norms have been taken before.
+        beside = 0 if self.is_summed_apart else phase.buckets
         return Phase(phase.gradients, max(phase.buckets, beside + self.turning(self.ranks)))

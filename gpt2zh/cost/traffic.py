@@ -19,19 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from gpt2zh.config.deepspeed import zero_stage
-from gpt2zh.config.schema import ModelConfig, OptimizerConfig
+from gpt2zh.config.deepspeed import has_bf16_optimizer
+from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.gathers import Limits, gathers
+from gpt2zh.cost.setting import BUCKET, Setting
 from gpt2zh.cost.weights import Weight, Weights, weights_of
 
 Kind = Literal["all-reduce", "reduce", "reduce-scatter", "all-gather"]
-
-BUCKET = 500_000_000
-"""DeepSpeed's default of reduce_bucket_size, and what stage 0 always takes (runtime/engine.py,
-MEMORY_OPT_ALLREDUCE_SIZE)."""
-_BYTES = {"fp32": 4, "float32": 4, "fp16": 2, "float16": 2, "bf16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
@@ -86,59 +82,33 @@ class Traffic:
         return sum(transfer.sent(ranks) for transfer in self.step)
 
 
-def traffic(
-    model: ModelConfig,
-    vocabulary: int,
-    resolved: dict[str, Any],
-    *,
-    optimizer: OptimizerConfig,
-    ranks: int,
-    recompute: bool,
-) -> Traffic:
+def traffic(model: ModelConfig, vocabulary: int, setting: Setting) -> Traffic:
     """The collectives of a step.
 
     Args:
         model: The shape.
         vocabulary: Rows of the embedding, padded.
-        resolved: The dict of `config.deepspeed.resolve`, for as many ranks.
-        optimizer: Its kind decides the groups, and Muon puts matrices together.
-        ranks: Processes.
-        recompute: Activation checkpointing.
+        setting: How it is trained.
     """
-    stage = zero_stage(resolved)
-    plan = _Plan(weights_of(model, vocabulary), resolved, optimizer, ranks)
-    if stage == 3:
-        return plan.everything_in_parts(recompute=recompute)
-    return plan.whole_weights(stage)
+    rank = _Sender(weights_of(model, vocabulary), setting)
+    return rank.everything_in_parts() if setting.stage == 3 else rank.whole_weights()
 
 
-class _Plan:
-    """A model and the settings that it is trained with."""
+class _Sender:
+    """A rank, by what it sends."""
 
-    def __init__(
-        self, weights: Weights, resolved: dict[str, Any], optimizer: OptimizerConfig, ranks: int
-    ) -> None:
-        self.weights, self.ranks = weights, ranks
-        self.zero: dict[str, Any] = resolved.get("zero_optimization", {})
-        self.groups = weights.groups(optimizer)
-        self.turned = self.groups[2:] if optimizer.kind == "muon" else []
-        halves = [p for p in ("bf16", "fp16") if resolved[p]["enabled"]]
-        self.precision = halves[0] if halves else "fp32"
-        self.width = _BYTES[self.precision]
-        self.gradient_width = _BYTES[resolved.get("communication_data_type", self.precision)]
-        self.micro_batches = int(resolved["gradient_accumulation_steps"])
-        self.bucket = int(self.zero.get("reduce_bucket_size", BUCKET))
-        offload = (self.zero.get("offload_optimizer") or {}).get("device", "none") != "none"
-        summed = resolved.get("data_types", {}).get("grad_accum_dtype", self.precision)
-        self.is_bf16_optimizer = (
-            self.precision == "bf16" and _BYTES[summed] == 4 and not offload
-        )  # runtime/engine.py, _do_optimizer_sanity_check
+    def __init__(self, weights: Weights, setting: Setting) -> None:
+        self.weights, self.setting = weights, setting
+        self.zero, self.ranks, self.bucket = setting.zero, setting.ranks, setting.bucket
+        self.groups = weights.groups(setting.optimizer)
+        self.turned = self.groups[2:] if setting.optimizer == "muon" else []
 
-    def whole_weights(self, stage: int) -> Traffic:
+    def whole_weights(self) -> Traffic:
         """Stages 0, 1 and 2: every rank has all weights."""
+        stage = self.setting.stage
         is_overlapped = stage > 0 and bool(self.zero.get("overlap_comm"))
         kind: Kind = "all-reduce"
-        if stage == 0 or (stage == 1 and self.is_bf16_optimizer):
+        if stage == 0 or has_bf16_optimizer(self.setting.resolved):
             is_overlapped = False
             flat = [weight.elements for weight in self.weights.all]
             if stage == 1:  # bf16_optimizer.py: one padded tensor for each group
@@ -152,30 +122,24 @@ class _Plan:
             if not self.zero.get("use_multi_rank_bucket_allreduce", True):
                 kind = "reduce" if self.zero.get("reduce_scatter", True) else kind
         update = [self._together(group) for group in self.turned if stage] + [
-            Transfer("all-gather", self._padded(group), self.width)
+            Transfer("all-gather", self._padded(group), self.setting.width)
             for group in self.groups
             if stage
         ]
         return Traffic(
-            self.micro_batches,
+            self.setting.accumulation,
             forward=(),
             backward=(),
-            gradients=tuple(Transfer(kind, n, self.gradient_width, at) for n, at in buckets),
-            reductions=self.micro_batches if stage == 2 else 1,
+            gradients=tuple(Transfer(kind, n, self.setting.sent_width, at) for n, at in buckets),
+            reductions=self.setting.accumulation if stage == 2 else 1,
             is_overlapped=is_overlapped,
             update=tuple(transfer for transfer in update if transfer.elements),
         )
 
-    def everything_in_parts(self, *, recompute: bool) -> Traffic:
+    def everything_in_parts(self) -> Traffic:
         """Stage 3: every rank has a part of each tensor, and small tensors whole."""
-        first = Limits()
-        limits = Limits(
-            ahead=int(self.zero.get("stage3_prefetch_bucket_size", first.ahead)),
-            live=int(self.zero.get("stage3_max_live_parameters", first.live)),
-            reuse=int(self.zero.get("stage3_max_reuse_distance", first.reuse)),
-            persistent=int(self.zero.get("stage3_param_persistence_threshold", first.persistent)),
-        )
-        there, back = self.weights.calls(recompute=recompute)
+        limits = Limits.of(self.zero)
+        there, back = self.weights.calls(recompute=self.setting.recompute)
         found = gathers([*there, *back], limits)
         by_ring = bool(self.zero.get("reduce_scatter", True))
         kept = [w for w in self.weights.all if w.elements <= limits.persistent]
@@ -186,19 +150,19 @@ class _Plan:
                 forward.append(self._gather(gather.weights, at=min(1.0, done / total)))
                 done += sum(weight.elements for weight in gather.weights)
         return Traffic(
-            self.micro_batches,
+            self.setting.accumulation,
             forward=tuple(forward),
             backward=tuple(self._gather(g.weights) for g in found if g.at >= len(there)),
             gradients=tuple(
                 Transfer(
                     "reduce-scatter" if by_ring else "all-reduce",
                     sum(map(self._parts, bucket)) if by_ring else sum(w.elements for w in bucket),
-                    self.gradient_width,
+                    self.setting.sent_width,
                     at,
                 )
                 for bucket, at in _buckets(self.weights.by_gradient, self.bucket)
             ),
-            reductions=self.micro_batches,
+            reductions=self.setting.accumulation,
             is_overlapped=bool(self.zero.get("overlap_comm", True)),
             update=tuple(self._gather([weight]) for weight in kept),
         )
@@ -213,7 +177,7 @@ class _Plan:
         return -(-sum(weight.elements for weight in group) // multiple) * multiple
 
     def _gather(self, weights: Iterable[Weight], at: float = 1.0) -> Transfer:
-        return Transfer("all-gather", sum(map(self._parts, weights)), self.width, at)
+        return Transfer("all-gather", sum(map(self._parts, weights)), self.setting.width, at)
 
     def _together(self, group: Sequence[Weight]) -> Transfer:
         """What Muon puts together: the parameters that lie on several ranks (train/muon.py)."""

@@ -6,10 +6,10 @@ order of the gradients, and gathers weights in the order of the modules.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from gpt2zh.config.schema import ModelConfig, OptimizerConfig
+from gpt2zh.config.schema import ModelConfig
+from gpt2zh.cost.muon import matrices_in
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,6 @@ class Weight:
 
 Module = tuple[Weight, ...]
 """The parameters that a module has itself; most modules have none."""
-
-_HIDDEN = re.compile(r"(attn|mlp)\.\w+\.weight$")
 
 
 @dataclass(frozen=True)
@@ -55,15 +53,16 @@ class Weights:
                 inner += module if is_norm else reversed(module)  # a bias comes before its matrix
         return [*self.last_norm, *inner, *self.positions, *self.embedding]
 
-    def groups(self, optimizer: OptimizerConfig) -> list[list[Weight]]:
-        """As `train.optimizer.build_optimizer` groups them."""
+    def groups(self, optimizer: str) -> list[list[Weight]]:
+        """As `train.optimizer.build_optimizer` groups them, for a kind of optimizer."""
+        turned = {w: matrices_in(w.name) for w in self.all if optimizer == "muon"}
         return [
             [w for w in self.all if keeps(w)]
             for keeps in (
-                lambda w: w.is_matrix and not _turned(w, optimizer),
+                lambda w: w.is_matrix and not turned.get(w),
                 lambda w: not w.is_matrix,
-                lambda w: _turned(w, optimizer) == "side by side",
-                lambda w: _turned(w, optimizer) == "alone",
+                lambda w: turned.get(w) == 3,
+                lambda w: turned.get(w) == 1,
             )
             if any(map(keeps, self.all))
         ]
@@ -125,10 +124,3 @@ def weights_of(model: ModelConfig, vocabulary: int) -> Weights:
         blocks=tuple(block(f"h.{number}") for number in range(model.layers)),
         last_norm=norm("ln_f"),
     )
-
-
-def _turned(weight: Weight, optimizer: OptimizerConfig) -> str | None:
-    """Whether Muon updates a parameter, and how its matrices lie in it."""
-    if optimizer.kind != "muon" or not _HIDDEN.search(weight.name):
-        return None
-    return "side by side" if "c_attn" in weight.name else "alone"

@@ -17,10 +17,11 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional as F
 
+from gpt2zh.cost.muon import matrices_in
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.world import World
 from gpt2zh.train.engine import hidden_model
-from gpt2zh.train.muon import Muon, Piece, matrices_in
+from gpt2zh.train.muon import Muon, Piece
 from gpt2zh.train.optimizer import MOMENTS, kind_of, moments_of
 
 Layout = dict[str, list[tuple[int, int, int]]]

@@ -17,7 +17,6 @@ share the singular values; apart they train better (Jordan, "Empirical considera
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,22 +25,13 @@ import torch
 import torch.distributed as dist
 from torch.optim import AdamW
 
+from gpt2zh.cost.muon import AT_ONCE, ROUNDS
+
 LIKE_ADAMW = 0.2
 """Root mean square of an update of AdamW at the learning rate 1, by Moonlight's measurement."""
 # A polynomial that moves all singular values in (0, 1] close to 1 in five rounds (Jordan).
-_ROUNDS, _LINEAR, _CUBIC, _QUINTIC = 5, 3.4445, -4.7750, 2.0315
+_LINEAR, _CUBIC, _QUINTIC = 3.4445, -4.7750, 2.0315
 _TINY = 1e-7
-_AT_ONCE = 2**24  # elements: enough to fill a GPU, little beside the model
-
-_HIDDEN = re.compile(r"\bh\.\d+\.(?:attn\.(c_attn|c_proj)|mlp\.(?:c_fc|c_proj))\.weight$")
-
-
-def matrices_in(name: str) -> int:
-    """How many matrices for Muon lie side by side in a parameter of a GPT-2; 0 if it is AdamW's."""
-    found = _HIDDEN.search(name)
-    if found is None:
-        return 0
-    return 3 if found[1] == "c_attn" else 1
 
 
 @dataclass(frozen=True)
@@ -183,7 +173,7 @@ def turn(matrices: Sequence[torch.Tensor]) -> None:
         alike.setdefault(wide.shape, []).append(wide)
     for shape, found in alike.items():
         scale = LIKE_ADAMW * max(shape) ** 0.5
-        most = max(1, _AT_ONCE // shape.numel())
+        most = max(1, AT_ONCE // shape.numel())
         for begin in range(0, len(found), most):
             some = found[begin : begin + most]
             turned = orthogonal(torch.stack(some)).float().mul_(scale)
@@ -202,7 +192,7 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """
     norm = torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=_TINY)
     x = (matrices / norm).to(_precision(matrices.device))
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         square = x @ x.mT
         polynomial = torch.baddbmm(square, square, square, beta=_CUBIC, alpha=_QUINTIC)
         x = torch.baddbmm(x, polynomial, x, beta=_LINEAR)

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from deepspeed.runtime import engine
+from deepspeed.runtime.config import DeepSpeedConfig
+from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
 from gpt2zh.config import deepspeed
 from gpt2zh.config.batch import accumulation
@@ -58,6 +62,14 @@ def test_a_resolved_dict_resolves_to_itself() -> None:
 def test_gradients_are_summed_in_fp32_unless_the_json_says_otherwise() -> None:
     kept = {"zero_optimization": {"stage": 1}, "data_types": {"grad_accum_dtype": "bf16"}}
     assert resolve(kept, precision="bf16")["data_types"]["grad_accum_dtype"] == "bf16"
+
+
+def test_stage_0_sums_gradients_in_the_training_s_precision_alone() -> None:
+    message = refused({"data_types": {"grad_accum_dtype": "float"}}, precision="bf16")
+    for part in ("grad_accum_dtype 'float' needs", "stage 1 or more", "zero1.json"):
+        assert part in message
+    for spelled in ("bf16", "bfloat16", "torch.bfloat16"):
+        assert resolve({"data_types": {"grad_accum_dtype": spelled}}, precision="bf16")
 
 
 OURS = {
@@ -135,8 +147,29 @@ def test_what_is_ours_may_be_absent_equal_or_auto(raw: dict[str, Any]) -> None:
             ["offload_optimizer.device is 'nvme'", "cpu and none"],
         ),
         (
-            {"zero_optimization": {"stage": 0}, "data_types": {"grad_accum_dtype": "bf16"}},
-            ["grad_accum_dtype 'bf16'", "stage 1", "zero1.json"],
+            {"data_types": {"grad_accum_dtype": "fp64"}},
+            ["grad_accum_dtype is 'fp64'", "summed in fp32 or as train.precision, fp32"],
+        ),
+        (
+            {"zero_optimization": {"stage": 1}, "data_types": {"grad_accum_dtype": "bf16"}},
+            ["grad_accum_dtype is 'bf16'", "in fp32 or as train.precision, fp32", "remove it"],
+        ),
+        ({"data_types": {"grad_accum_dtype": ["fp32"]}}, ["grad_accum_dtype is ['fp32']"]),
+        (
+            {"communication_data_type": "float32"},
+            ["communication_data_type is 'float32'", "fp32, fp16, bf16 or left out"],
+        ),
+        (
+            {"zero_optimization": {"stage": 1, "overlap_comm": "false"}},
+            ["overlap_comm is the text 'false'", "true or false", "remove the quotes"],
+        ),
+        (
+            {"zero_optimization": {"stage": 1, "cpu_offload": True}},
+            ["zero_optimization.cpu_offload", "write zero_optimization.offload_optimizer instead"],
+        ),
+        (
+            {"zero_optimization": {"stage": 3, "max_live_parameters": 10}},
+            ["write zero_optimization.stage3_max_live_parameters instead"],
         ),
         ({"zero_optimization": 2}, ["zero_optimization", "2"]),
         ({"bf16": True}, ["bf16", "True", "enabled"]),
@@ -194,7 +227,8 @@ def test_every_cure_for_a_batch_that_does_not_split_works() -> None:
             assert f"{ranks} ranks" in message and f"{rows} rows" in message
             assert f"at most {rows} ranks" in message
             continue
-        assert f"{rows} is no multiple" in message and f"{micro} x {ranks}" in message
+        portion = f"{micro} x {ranks};" if micro > 1 else f"{ranks} ranks;"  # 1: also for auto
+        assert f"{rows} is no multiple" in message and portion in message
         smaller = re.search(r"train\.micro_batch (\d+), which keeps", message)
         assert (smaller is not None) == (rows % ranks == 0), message
         if smaller:
@@ -277,6 +311,82 @@ def test_an_order_of_parameters_that_deepspeed_does_not_tell_is_refused(stage: i
     zero = {"stage": stage, "round_robin_gradients": True}
     assert "round_robin_gradients" in refused({"zero_optimization": zero})
     assert resolve({"zero_optimization": zero | {"round_robin_gradients": False}})
+
+
+NUMBERS = sorted(
+    field.alias or name
+    for name, field in DeepSpeedZeroConfig.model_fields.items()
+    if field.annotation is int
+)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_of_zero_is_whole_and_not_negative(name: str) -> None:
+    assert len(NUMBERS) == 10
+    for value in ("5e8", "500000000", -1, 0.5, True, float("inf"), [5]):
+        message = refused({"zero_optimization": {"stage": 3, name: value}})
+        assert f"zero_optimization.{name} is " in message and repr(value) in message
+    for value in (500_000_000, 5e8, "auto", None):
+        resolved = resolve({"zero_optimization": {"stage": 3, name: value}})
+        assert resolved["zero_optimization"].get(name, 5e8) == 5e8
+        DeepSpeedZeroConfig(**resolved["zero_optimization"])
+
+
+@pytest.mark.parametrize("name", [*deepspeed._OTHER_NAMES, *deepspeed._OTHER_NAMES.values()])
+def test_deepspeed_knows_what_the_json_may_not_have_by_another_name(name: str) -> None:
+    known = DeepSpeedZeroConfig.model_fields
+    assert name in {*known, *(field.alias for field in known.values())}
+
+
+@pytest.mark.parametrize("name", ["optimizer", "param"])
+@pytest.mark.parametrize(
+    ("section", "is_away"),
+    [
+        (None, False),
+        ({}, False),
+        ({"device": None}, False),
+        ({"device": "auto"}, False),
+        ({"device": "none"}, False),
+        ({"device": "cpu"}, True),
+        ({"device": "nvme"}, True),
+    ],
+)
+def test_what_is_offloaded_is_told_of_raw_and_resolved_tables(
+    name: str, section: dict[str, Any] | None, is_away: bool
+) -> None:
+    raw = {"zero_optimization": {"stage": 3, f"offload_{name}": section}}
+    assert deepspeed.is_offloaded(raw, name) == is_away
+    other = {"optimizer": "param", "param": "optimizer"}[name]
+    assert not deepspeed.is_offloaded(raw, other)
+    assert not deepspeed.is_offloaded({"zero_optimization": None}, name)
+    if section != {"device": "nvme"}:
+        assert deepspeed.is_offloaded(resolve(raw), name) == is_away
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_deepspeed_sums_gradients_and_makes_a_bf16_optimizer_where_we_say(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "is_zero_supported_optimizer", lambda optimizer: True)  # has a log
+    theirs = engine.DeepSpeedEngine.__new__(engine.DeepSpeedEngine)
+    torch.nn.Module.__init__(theirs)
+    names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+    made = set()
+    for stage, device, sums in itertools.product(
+        (1, 2, 3), ("none", "cpu"), (None, *deepspeed._TYPES)
+    ):
+        if deepspeed._TYPES.get(sums, "fp32") not in ("fp32", precision):
+            continue
+        zero = {"stage": stage, "offload_optimizer": {"device": device}}
+        raw = {"zero_optimization": zero, "data_types": {"grad_accum_dtype": sums}}
+        resolved = resolve(raw, precision=precision)
+        theirs._config = DeepSpeedConfig(resolved)
+        types = [names[dtype] for dtype in theirs.get_data_types()]
+        assert types == [deepspeed.precision(resolved), deepspeed.sum_type(resolved)]
+        optimizer = theirs._do_optimizer_sanity_check(None)
+        assert (optimizer == engine.BFLOAT16) == deepspeed.has_bf16_optimizer(resolved), raw
+        made.add(optimizer)
+    assert len(made) == (2 if precision == "bf16" else 1)
 
 
 def test_compiling_always_is_refused_at_stage_3() -> None:

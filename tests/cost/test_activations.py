@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from settings import setting as setting_of
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
@@ -17,8 +18,7 @@ SHAPE = ModelConfig(layers=3, heads=4, width=128, context=64)
 CHAIN = replace(SHAPE, activation="gelu_new")
 DROPOUT = replace(SHAPE, dropout=0.1)
 VOCABULARY, ROWS = 256, 32
-HALF = Setting(precision="bf16", zero={}, ranks=1, recompute=False, compiled=False, on_gpu=False)
-FULL = replace(HALF, precision="fp32")
+HALF, FULL = setting_of({}, "bf16"), setting_of({}, "fp32")
 
 EAGER = {
     "bf16": (SHAPE, HALF),
@@ -33,9 +33,12 @@ EAGER = {
     "masked and recomputed": (SHAPE, replace(HALF, document_mask=True, recompute=True)),
 }
 COMPILED = {
-    "gelu_new in bf16": (CHAIN, replace(HALF, compiled=True)),
-    "masked in fp32": (SHAPE, replace(FULL, compiled=True, document_mask=True)),
-    "recomputed in bf16": (replace(SHAPE, layers=5), replace(HALF, compiled=True, recompute=True)),
+    "gelu_new in bf16": (CHAIN, replace(HALF, compile="always")),
+    "masked in fp32": (SHAPE, replace(FULL, compile="always", document_mask=True)),
+    "recomputed in bf16": (
+        replace(SHAPE, layers=5),
+        replace(HALF, compile="always", recompute=True),
+    ),
 }
 
 
@@ -53,11 +56,11 @@ def kept(shape: ModelConfig, setting: Setting) -> int:
             **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), shape.dropout),
             **dict.fromkeys(("bos_token_id", "eos_token_id"), 0),
         )
-    ).to(torch.bfloat16 if setting.half else torch.float32)
+    ).to(torch.bfloat16 if setting.is_half else torch.float32)
     if setting.recompute:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     loss = SummedLoss(model.train(), document_start=0 if setting.document_mask else None)
-    if setting.compiled:
+    if setting.is_compiled:
         torch._dynamo.reset()
         # It divides the graph as the real compiler does, and needs no C++ compiler.
         loss.forward = torch.compile(

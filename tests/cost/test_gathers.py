@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from deepspeed.runtime import engine
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+from settings import setting
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gpt2zh.config.deepspeed import read, resolve
-from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
-from gpt2zh.cost import sizes, traffic
+from gpt2zh.config.profiles import profile
+from gpt2zh.config.schema import ModelConfig, OptimizerConfig
+from gpt2zh.cost import sizes
 from gpt2zh.cost.gathers import Limits, gathers
+from gpt2zh.cost.setting import BUCKET
+from gpt2zh.cost.traffic import traffic
 from gpt2zh.cost.weights import Weights, weights_of
 from gpt2zh.train.optimizer import build_optimizer
 
-DS_CONFIGS = Path(__file__).parents[2] / "ds_configs"
 SHAPE = ModelConfig(layers=3, heads=2, width=30, context=17)
 SMALL = ModelConfig(layers=12, heads=12, width=768)
 LARGE = ModelConfig(layers=36, heads=20, width=1280)
@@ -46,11 +46,9 @@ def test_the_parameters_are_those_of_the_model_in_its_order(real: GPT2LMHeadMode
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_the_groups_are_those_of_the_optimizer(real: GPT2LMHeadModel, kind: str) -> None:
-    config = OptimizerConfig(kind=kind)
-    expected = [
-        [p.numel() for p in group["params"]] for group in build_optimizer(real, config).param_groups
-    ]
-    groups = weights_of(SHAPE, 256).groups(config)
+    optimizer = build_optimizer(real, OptimizerConfig(kind=kind))
+    expected = [[p.numel() for p in group["params"]] for group in optimizer.param_groups]
+    groups = weights_of(SHAPE, 256).groups(kind)
     assert [[w.elements for w in group] for group in groups] == expected
     assert len(groups) == {"adamw": 2, "muon": 4}[kind]
 
@@ -63,7 +61,7 @@ def test_what_is_not_in_the_json_is_as_deepspeed_has_it() -> None:
         reuse=theirs.max_reuse_distance,
         persistent=theirs.param_persistence_threshold,
     )
-    assert theirs.reduce_bucket_size == engine.MEMORY_OPT_ALLREDUCE_SIZE == traffic.BUCKET
+    assert theirs.reduce_bucket_size == engine.MEMORY_OPT_ALLREDUCE_SIZE == BUCKET
     assert theirs.reduce_scatter and theirs.use_multi_rank_bucket_allreduce
     overlaps = [bool(DeepSpeedZeroConfig(stage=stage).overlap_comm) for stage in (1, 2, 3)]
     assert overlaps == [False, False, True]
@@ -94,11 +92,8 @@ def test_without_reuse_a_model_is_gathered_for_forward_and_backward() -> None:
 @pytest.mark.parametrize("accumulation", [1, 5])
 def test_the_rule_of_the_document_holds(stage: int, accumulation: int) -> None:
     """Bytes of a step times W / (W - 1), P parameters in bf16, A micro-batches."""
-    train = TrainConfig(micro_batch=2, global_batch=16 * accumulation, precision="bf16")
-    resolved = resolve(read(DS_CONFIGS / f"zero{stage}.json"), train, OptimizerConfig(), 8)
-    found = traffic.traffic(
-        LARGE, VOCABULARY, resolved, optimizer=OptimizerConfig(), ranks=8, recompute=False
-    )
+    zero = profile(stage)["zero_optimization"]
+    found = traffic(LARGE, VOCABULARY, setting(zero, ranks=8, accumulation=accumulation))
     factor = {0: 4, 1: 6, 2: 4 * accumulation + 2, 3: 4 * accumulation}[stage]
     expected = factor * sizes.parameters(LARGE, VOCABULARY) * 7 / 8
     assert found.sent(8) == pytest.approx(expected, rel=0.01)

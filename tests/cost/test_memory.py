@@ -9,10 +9,10 @@ import pytest
 from held.cases import Case
 from held.steps import Found, estimated
 from held_ranks import found
+from settings import setting
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.memory import RESERVE, largest_micro_batch, training_memory
-from gpt2zh.cost.setting import Setting
 
 pytestmark = pytest.mark.ranks
 
@@ -47,6 +47,12 @@ ONE = {
     "2 in bf16, offloaded": case(2, "bf16", 1, 2, zero=OFFLOAD),
     "3 in bf16": case(3, "bf16", 1, 2),
     "3 in bf16, all offloaded": case(3, "bf16", 1, 2, zero=BOTH),
+    "1 in bf16, summed so": case(1, "bf16", 1, 2, sums="bf16"),
+    "1 in bf16, summed so, offloaded": case(1, "bf16", 1, 2, sums="bf16", zero=OFFLOAD),
+    "2 in bf16, summed so": case(2, "bf16", 1, 2, sums="bf16"),
+    "2 in bf16, summed so, offloaded": case(2, "bf16", 1, 2, sums="bf16", zero=OFFLOAD),
+    "3 in bf16, summed so": case(3, "bf16", 1, 2, sums="bf16"),
+    "3 in bf16, summed so, all offloaded": case(3, "bf16", 1, 2, sums="bf16", zero=BOTH),
     "many rows": case(1, "bf16", 64, 2),
     "many rows, recomputed": case(2, "bf16", 64, 1, recompute=True),
     "many rows in fp32, gelu_new": case(1, "fp32", 48, 1, model={"activation": "gelu_new"}),
@@ -57,6 +63,9 @@ TWO = {
     "1 in fp32": case(1, "fp32", 1, 2),
     "1 in bf16": case(1, "bf16", 1, 2),
     "1 in bf16, Muon": case(1, "bf16", 1, 1, optimizer="muon"),
+    "1 in bf16, summed so": case(1, "bf16", 1, 2, sums="bf16"),
+    "2 in bf16, summed so": case(2, "bf16", 1, 2, sums="bf16"),
+    "3 in bf16, summed so": case(3, "bf16", 1, 2, sums="bf16"),
     "2 in bf16, overlapped": case(2, "bf16", 1, 2, zero={"overlap_comm": True}),
     "2 in bf16, offloaded": case(2, "bf16", 1, 2, zero=OFFLOAD),
     "3 in bf16, little kept": case(3, "bf16", 1, 2, zero=LIMITS),
@@ -106,14 +115,9 @@ def test_the_estimate_is_what_steps_hold_on_two_ranks(name: str, two: dict[str, 
     compare(TWO[name], two[name], 2)
 
 
-GPU = Setting(
-    precision="bf16",
-    zero={"stage": 1, "reduce_bucket_size": 10**8},
-    ranks=1,
-    recompute=False,
-    compiled=True,
-    on_gpu=True,
-)
+ON_GPU = {"on_gpu": True, "compile": "auto"}
+GPU = setting({"stage": 1, "reduce_bucket_size": 10**8}, **ON_GPU)
+AWAY = {"stage": 2} | OFFLOAD
 VOCABULARY = 32_000
 
 
@@ -133,13 +137,12 @@ def test_no_row_fits_where_the_states_do_not_and_never_more_than_asked_for() -> 
     size = {"device_bytes": 24 * 2**30, "most": 64}
     assert largest_micro_batch(large, VOCABULARY, GPU, **size) == 0
     assert largest_micro_batch(ModelConfig(), VOCABULARY, GPU, **size) == 64
-    away = replace(GPU, zero={"stage": 2, "offload_optimizer": {"device": "cpu"}})
-    assert largest_micro_batch(large, VOCABULARY, away, **size) > 0
+    assert largest_micro_batch(large, VOCABULARY, setting(AWAY, **ON_GPU), **size) > 0
 
 
 def test_what_is_offloaded_takes_the_memory_of_a_cpu() -> None:
     """On a GPU it does not, so more rows fit."""
-    away = replace(GPU, zero={"stage": 2, "offload_optimizer": {"device": "cpu"}})
+    away = setting(AWAY, on_gpu=True, compile="always")
     size = {"device_bytes": 8 * 2**30, "most": 4096}
     on_gpu = largest_micro_batch(ModelConfig(), VOCABULARY, away, **size)
     on_cpu = largest_micro_batch(ModelConfig(), VOCABULARY, replace(away, on_gpu=False), **size)

@@ -8,6 +8,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import sizes
+from gpt2zh.train.optimizer import moments_of
 
 SMALL = ModelConfig(layers=12, heads=12, width=768, context=512)
 
@@ -23,7 +24,7 @@ def test_the_vocabulary_is_padded_to_a_multiple_of_128(tokens: int, rows: int) -
     ("layers", "heads", "width", "context", "vocabulary"),
     [(1, 1, 8, 4, 128), (2, 3, 30, 32, 256), (4, 4, 128, 64, 640), (12, 12, 768, 512, 21248)],
 )
-def test_parameters_equal_the_real_model(
+def test_parameters_and_what_is_saved_of_them_equal_the_real_model(
     layers: int, heads: int, width: int, context: int, vocabulary: int
 ) -> None:
     with torch.device("meta"):
@@ -38,7 +39,11 @@ def test_parameters_equal_the_real_model(
         )
     model = ModelConfig(layers=layers, heads=heads, width=width, context=context)
     assert sizes.parameters(model, vocabulary) == real.num_parameters()
-    assert sizes.checkpoint_bytes(model, vocabulary) == 12 * real.num_parameters()
+    for kind in ("adamw", "muon"):
+        tensors = {name: 1 + len(moments_of(kind, name)) for name, _ in real.named_parameters()}
+        numbers = sum(tensors[name] * p.numel() for name, p in real.named_parameters())
+        assert sizes.checkpoint_bytes(model, vocabulary, kind) == 4 * numbers
+    assert len(set(tensors.values())) == 2
 
 
 def test_flops_of_gpt2_small() -> None:

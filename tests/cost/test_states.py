@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
 from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
+from settings import setting
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import sizes
-from gpt2zh.cost.setting import Setting
-from gpt2zh.cost.states import states
+from gpt2zh.cost.states import States, states
 
 SHAPE, VOCABULARY = ModelConfig(), 32_000
 COUNT = sizes.parameters(SHAPE, VOCABULARY)
 LARGEST = VOCABULARY * SHAPE.width
-HALF = Setting(
-    precision="bf16", zero={"stage": 2}, ranks=1, recompute=False, compiled=False, on_gpu=True
-)
 AWAY = {"offload_optimizer": {"device": "cpu"}}
+
+
+def held(zero: dict, **more: object) -> States:
+    return states(SHAPE, VOCABULARY, setting(zero, on_gpu=True, **more))
+
+
 RANKS = pytest.mark.parametrize("ranks", [1, 4, 8])
 
 # Both count 2 bytes of weights, 12 of the optimizer and 4 of gradients in fp32 for a parameter.
@@ -38,8 +39,7 @@ RANKS = pytest.mark.parametrize("ranks", [1, 4, 8])
 @RANKS
 def test_stage_2_is_as_deepspeed_reckons(ranks: int) -> None:
     """Without buckets: then all gradients lie beside them."""
-    zero = {"stage": 2, "reduce_bucket_size": 1}
-    ours = states(SHAPE, VOCABULARY, replace(HALF, zero=zero, ranks=ranks))
+    ours = held({"stage": 2, "reduce_bucket_size": 1}, ranks=ranks)
     _, theirs = estimate_zero2_model_states_mem_needs(
         COUNT, num_gpus_per_node=ranks, cpu_offload=False
     )
@@ -48,7 +48,7 @@ def test_stage_2_is_as_deepspeed_reckons(ranks: int) -> None:
 
 @RANKS
 def test_stage_2_with_the_optimizer_away_keeps_a_part_of_the_gradients(ranks: int) -> None:
-    ours = states(SHAPE, VOCABULARY, replace(HALF, zero={"stage": 2, **AWAY}, ranks=ranks))
+    ours = held({"stage": 2, **AWAY}, ranks=ranks)
     host, device = estimate_zero2_model_states_mem_needs(
         COUNT, num_gpus_per_node=ranks, additional_buffer_factor=1.0
     )
@@ -62,7 +62,7 @@ def test_stage_2_with_the_optimizer_away_keeps_a_part_of_the_gradients(ranks: in
 
 @RANKS
 def test_stage_3_is_as_deepspeed_reckons_without_what_is_gathered(ranks: int) -> None:
-    ours = states(SHAPE, VOCABULARY, replace(HALF, zero={"stage": 3}, ranks=ranks))
+    ours = held({"stage": 3}, ranks=ranks)
     _, theirs, layer = estimate_zero3_model_states_mem_needs(
         COUNT, LARGEST, num_gpus_per_node=ranks, cpu_offload=False, cpu_offload_params=False
     )
@@ -76,12 +76,12 @@ def test_stage_3_is_as_deepspeed_reckons_without_what_is_gathered(ranks: int) ->
 def test_stage_3_with_all_away_keeps_what_is_gathered_and_a_bucket() -> None:
     """The less, the nearer a weight must be used again to be kept."""
     zero = {"stage": 3, "offload_param": {"device": "cpu"}, "reduce_bucket_size": 10**8} | AWAY
-    ours = states(SHAPE, VOCABULARY, replace(HALF, zero=zero, ranks=4))
+    ours = held(zero, ranks=4)
     assert (ours.parameters, ours.optimizer, ours.forward.gradients) == (0, 0, 0)
     assert ours.forward.buckets == 2 * 10**8
     assert ours.host == pytest.approx((2 + 12 + 8) * COUNT / 4)
     limits = {"stage3_max_reuse_distance": 10**7, "stage3_max_live_parameters": 3 * 10**7}
-    tight = states(SHAPE, VOCABULARY, replace(HALF, zero=zero | limits, ranks=4))
+    tight = held(zero | limits, ranks=4)
     assert 2 * LARGEST < tight.forward.gathered < 0.6 * ours.forward.gathered
 
 
@@ -104,12 +104,11 @@ BYTES = {
 def test_each_stage_divides_more_of_the_states_among_the_ranks(
     precision: str, stage: int, ranks: int
 ) -> None:
-    setting = replace(HALF, precision=precision, zero={"stage": stage}, ranks=ranks)
-    found = states(SHAPE, VOCABULARY, setting)
+    found = held({"stage": stage}, precision=precision, ranks=ranks)
     bytes_ = found.parameters + found.optimizer + found.rest.gradients
     assert bytes_ == pytest.approx(BYTES[precision, stage, ranks] * COUNT)
 
 
 def test_muon_keeps_one_moment_of_the_hidden_matrices() -> None:
-    adamw, muon = (states(SHAPE, VOCABULARY, replace(HALF, optimizer=k)) for k in ("adamw", "muon"))
+    adamw, muon = (held({"stage": 2}, optimizer=kind) for kind in ("adamw", "muon"))
     assert adamw.optimizer - muon.optimizer == 4 * 12 * SHAPE.layers * SHAPE.width**2

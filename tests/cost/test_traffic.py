@@ -32,6 +32,7 @@ TWO = {
     "0 in bf16": Case(0, "bf16", 1),
     "1 in fp32": Case(1, "fp32", 3),
     "1 in bf16": Case(1, "bf16", 3),
+    "1 in bf16, summed in bf16": Case(1, "bf16", 3, SMALL_BUCKETS, sums="bfloat16"),
     "1 in fp16": Case(1, "fp16", 3),
     "1 in fp32, overlapped": Case(1, "fp32", 3, SMALL_BUCKETS),
     "1 in fp32, buckets": Case(1, "fp32", 1, {"reduce_bucket_size": 9000}),
@@ -78,10 +79,7 @@ def predicted(case: Case, ranks: int, vocabulary: Path) -> Traffic:
     return traffic(
         SHAPE,
         sizes.padded_vocabulary(load_tokenizer(vocabulary).vocab_size),
-        case.resolved(ranks),
-        optimizer=case.optimizer,
-        ranks=ranks,
-        recompute=case.recompute,
+        case.setting(ranks),
     )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from forked_ranks import run
+from settings import setting
 
-from gpt2zh.config.deepspeed import resolve
-from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
+from gpt2zh.config.schema import ModelConfig, OptimizerConfig
+from gpt2zh.cost.setting import Setting
 from gpt2zh.data.batch import Batch
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
@@ -46,19 +47,19 @@ class Case:
     zero: dict[str, Any] = field(default_factory=dict)
     recompute: bool = False
     kind: str = "adamw"
+    sums: str = "auto"
 
-    @property
-    def optimizer(self) -> OptimizerConfig:
-        return OptimizerConfig(kind=self.kind)
-
-    def resolved(self, ranks: int) -> dict[str, Any]:
-        """As a run resolves its DeepSpeed JSON."""
-        train = TrainConfig(
-            micro_batch=1, global_batch=ranks * self.accumulation, precision=self.precision
+    def setting(self, ranks: int) -> Setting:
+        """As a run resolves it."""
+        return setting(
+            {"stage": self.stage, **self.zero},
+            self.precision,
+            ranks=ranks,
+            accumulation=self.accumulation,
+            sums=self.sums,
+            optimizer=self.kind,
+            recompute=self.recompute,
         )
-        zero = {"stage": self.stage, **self.zero}
-        raw = {"zero_optimization": zero, "fp16": {"initial_scale_power": 4}}
-        return resolve(raw, train, self.optimizer, ranks)
 
 
 def counted(cases: list[Case], ranks: int, vocabulary: Path, folder: Path) -> list[list[Sent]]:
@@ -79,8 +80,9 @@ def _count(cases: list[Case], world: World, vocabulary: Path, folder: Path) -> N
         model = new_model(SHAPE, tokenizer, seed=1)
         if case.recompute:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        optimizer = build_optimizer(model, case.optimizer)
-        engine = engines.build_engine(SummedLoss(model), optimizer, case.resolved(world.size))
+        optimizer = build_optimizer(model, OptimizerConfig(kind=case.kind))
+        resolved = dict(case.setting(world.size).resolved)
+        engine = engines.build_engine(SummedLoss(model), optimizer, resolved)
         masters.materialise_moments(engine)
         rows = np.random.default_rng(world.rank).integers(5, 50, (1, SHAPE.context))
         batch = Batch.from_rows(rows, pad_id=0, numbers=np.arange(1)).to(device)
