@@ -14,7 +14,8 @@ Every arm is prepared and trained by the project's own commands, once with each 
   `ours-half` and `ours-third` have that part of the budget, to which their schedule is scaled: the
   honest answer to "as good in a third of the time".
 * `ours-muon` and `ours-muon-third`: the same with Muon. `ours-builtin`: the lossless tokenizer,
-  whose tokens are longer. `ours-ramp`: short sequences first.
+  whose tokens are longer. `ours-lengths`: short sequences first. `ours-ramp` and
+  `ours-muon-ramp`: small batches first; `ours-ramp-third` in a third of the budget.
 
 All read the same text but for the held-out documents, and are scored on those: bits per character
 of all tokens of their text, each predicted once, special tokens never. BERT's vocabulary does not
@@ -115,6 +116,9 @@ def compare(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     job = settle(make_job(options, on_gpu=on_gpu), work)
     prepare_all(job, work, options.arms)
     pairs = [(name, int(seed)) for name in options.arms for seed in options.seeds.split(",")]
+    for arm, seed in pairs:  # before hours are spent on the others
+        if (run := finished(work, arm, seed)) and not same_command(run, job, work):
+            raise SystemExit(f"{arm}, seed {seed}, was run with other options: take another --work")
     missing = [pair for pair in pairs if not finished(work, *pair)]
     with ThreadPoolExecutor(options.jobs) as pool:
         try:
@@ -123,11 +127,6 @@ def compare(options: argparse.Namespace, work: Path) -> dict[str, Any]:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     runs = [found for pair in pairs if (found := finished(work, *pair))]
-    for run in runs:
-        if not same_command(run, job, work):
-            raise SystemExit(
-                f"{run['arm']}, seed {run['seed']}, was run with other options: take another --work"
-            )
     return {
         "device": torch.cuda.get_device_name() if on_gpu else platform.machine() + " CPU",
         "on_gpu": on_gpu,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gpt2zh.config.schema import ModelConfig
+from gpt2zh.config.stages import Stages
 
 SEED, SEED_TUNED = "seed", "seed-lr"
 SEED_CONFIG = "zero_nlp-3090.yaml"
@@ -33,8 +34,10 @@ class Preset:
     """Share of the steps of ours that warm up."""
     muon: Mapping[str, str]
     """Options of ours with Muon beyond those."""
+    lengths: tuple[tuple[int, float], ...]
+    """Short sequences first: tokens of a sequence, share of the steps."""
     ramp: tuple[tuple[int, float], ...]
-    """Sequence curriculum of `ours-ramp`: tokens of a sequence, share of the steps."""
+    """Small batches first: by what the rows of a step are divided, share of the tokens."""
 
 
 PRESETS = {
@@ -47,7 +50,8 @@ PRESETS = {
         tuned={"optimizer.lr": "0.002", "optimizer.final_lr_fraction": "0"},
         warmup=0.05,
         muon={"optimizer.lr": "0.004"},
-        ramp=((32, 0.2), (64, 0.2)),
+        lengths=((32, 0.2), (64, 0.2)),
+        ramp=((4, 0.1), (2, 0.2)),
     ),
     # From published runs of this size, not tuned here: 1.5e-3 to 1.8e-3 are best at 0.5 M tokens
     # a step (llm.c discussion 481, modded-nanogpt), and this batch is a sixth of that.
@@ -60,7 +64,8 @@ PRESETS = {
         tuned={"optimizer.lr": "0.0012", "optimizer.final_lr_fraction": "0"},
         warmup=0.05,
         muon={},
-        ramp=((128, 0.2), (256, 0.2)),
+        lengths=((128, 0.2), (256, 0.2)),
+        ramp=((4, 0.05), (2, 0.1)),
     ),
 }
 
@@ -77,8 +82,8 @@ class Arm:
     parts: int = 1
     """The budget is divided by this; the schedule ends with it."""
     options: Mapping[str, str] = field(default_factory=dict)
-    extra: Literal["", "lr", "muon", "ramp"] = ""
-    """Options that the preset tells: our learning rate for the seed, or an addition to ours."""
+    extras: tuple[Literal["lr", "muon", "lengths", "ramp"], ...] = ()
+    """Options that the preset tells: our learning rate for the seed, or additions to ours."""
 
     @property
     def data(self) -> str:
@@ -92,11 +97,14 @@ ARMS = {
     "ours-half": Arm(meaning="ours, half the budget", parts=2),
     "ours-third": Arm(meaning="ours, a third of the budget", parts=3),
     "ours-builtin": Arm(meaning="ours, builtin tokenizer", tokenizer="builtin"),
-    "ours-muon": Arm(meaning="ours, Muon", extra="muon"),
-    "ours-muon-third": Arm(meaning="ours, Muon, a third", extra="muon", parts=3),
-    "ours-ramp": Arm(meaning="ours, short sequences first", extra="ramp"),
+    "ours-muon": Arm(meaning="ours, Muon", extras=("muon",)),
+    "ours-muon-third": Arm(meaning="ours, Muon, a third", extras=("muon",), parts=3),
+    "ours-lengths": Arm(meaning="ours, short sequences first", extras=("lengths",)),
+    "ours-ramp": Arm(meaning="ours, small batches first", extras=("ramp",)),
+    "ours-ramp-third": Arm(meaning="the same, a third of the budget", extras=("ramp",), parts=3),
+    "ours-muon-ramp": Arm(meaning="ours, Muon, small batches first", extras=("muon", "ramp")),
     SEED_TUNED: Arm(
-        meaning="seed, but our learning rate", base="seed", packing="zero_nlp", extra="lr"
+        meaning="seed, but our learning rate", base="seed", packing="zero_nlp", extras=("lr",)
     ),
     "seed-full": Arm(meaning="seed, but full packing", base="seed"),
     "seed-dropout": Arm(
@@ -112,19 +120,42 @@ MAIN = (
 )
 
 
-def steps_of(arm: Arm, *, tokens: int, rows: int, context: int) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What is given to a run."""
+
+    tokens: int
+    rows: int
+    """Of a step."""
+    context: int
+
+
+def ramp_of(arm: Arm, preset: Preset, budget: Budget) -> Stages:
+    """The smaller batches that an arm begins with."""
+    tokens = budget.tokens / arm.parts
+    found = []
+    for divisor, share in preset.ramp if "ramp" in arm.extras else ():
+        rows = max(1, budget.rows // divisor)
+        found.append((rows, max(1, round(share * tokens / (rows * budget.context)))))
+    return Stages(*found)
+
+
+def steps_of(arm: Arm, preset: Preset, budget: Budget) -> int:
     """Optimizer steps of an arm: what its part of the budget comes to."""
-    return max(1, round(tokens / arm.parts / (rows * context)))
+    ramp = ramp_of(arm, preset, budget)
+    rows = budget.tokens / arm.parts / budget.context - sum(n * steps for n, steps in ramp.stages)
+    return max(1, ramp.steps + round(rows / budget.rows))
 
 
-def options_of(arm: Arm, preset: Preset, *, steps: int) -> dict[str, str]:
+def options_of(arm: Arm, preset: Preset, budget: Budget) -> dict[str, str]:
     """The recipe of an arm as options of launcher/pretrain.py, its config file among them."""
+    steps = steps_of(arm, preset, budget)
     if arm.base == "seed":
         found = {
             "config": SEED_CONFIG,
             "optimizer.warmup_steps": str(max(1, round(SEED_WARMUP * steps))),
         }
-        if arm.extra == "lr":
+        if "lr" in arm.extras:
             found |= {
                 "optimizer.lr": preset.tuned["optimizer.lr"],
                 "optimizer.warmup_steps": str(max(1, round(preset.warmup * steps))),
@@ -136,9 +167,11 @@ def options_of(arm: Arm, preset: Preset, *, steps: int) -> dict[str, str]:
         "optimizer.warmup_steps": str(max(1, round(preset.warmup * steps))),
         **preset.tuned,
     }
-    if arm.extra == "muon":
+    if "muon" in arm.extras:
         found |= {"optimizer.kind": "muon", **preset.muon}
-    if arm.extra == "ramp":
-        stages = [(length, max(1, round(share * steps))) for length, share in preset.ramp]
-        found["train.curriculum"] = ",".join(f"{n}:{count}steps" for n, count in stages)
+    if "lengths" in arm.extras:
+        stages = ((length, max(1, round(share * steps))) for length, share in preset.lengths)
+        found["train.curriculum"] = str(Stages(*stages))
+    if "ramp" in arm.extras:
+        found["train.batch_ramp"] = str(ramp_of(arm, preset, budget))
     return found | dict(arm.options)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gpt2zh.config.schema import ModelConfig
-from quality.arms import ARMS, PRESETS, Arm, Preset, options_of, steps_of
+from quality.arms import ARMS, PRESETS, Arm, Budget, Preset, options_of, steps_of
 
 ROOT = Path(__file__).parents[2]
 HELD_OUT = "held-out.json"
@@ -54,11 +54,16 @@ class Job:
 
     def steps(self, arm: Arm) -> int:
         """Optimizer steps of an arm."""
-        return steps_of(arm, tokens=self.tokens, rows=self.rows, context=self.context)
+        return steps_of(arm, self.choice, self.budget)
+
+    @property
+    def budget(self) -> Budget:
+        """What every run is given."""
+        return Budget(tokens=self.tokens, rows=self.rows, context=self.context)
 
     def period(self, arm: Arm) -> int:
         """Steps between two scores of an arm, by the clock of the whole budget."""
-        whole = steps_of(ARMS["ours"], tokens=self.tokens, rows=self.rows, context=self.context)
+        whole = self.steps(ARMS["ours"])
         return min(-(-whole // self.points), (self.steps(arm) + 1) // 2)
 
     def data(self, work: Path, name: str) -> Path:
@@ -70,7 +75,7 @@ class Job:
         arm = ARMS[name]
         steps = self.steps(arm)
         period = self.period(arm)
-        options = options_of(arm, self.choice, steps=steps)
+        options = options_of(arm, self.choice, self.budget)
         config = ROOT / "configs" / options.pop("config")
         options |= {
             "data": str(self.data(work, arm.data)),

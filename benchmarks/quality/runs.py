@@ -14,6 +14,7 @@ import torch
 
 from gpt2zh.data.manifest import TOKENIZER_DIR
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
+from gpt2zh.train.folder import read_state
 from quality.arms import ARMS, Arm
 from quality.curve import seconds_at, timeline
 from quality.held_out import HeldOut, score
@@ -103,7 +104,7 @@ def _points(
     for step, path in _checkpoints(folder).items():
         model = _model(path).to(device).eval()
         parameters = sum(p.numel() for p in model.parameters())
-        tokens = step * job.rows * job.context
+        tokens = int(read_state(path)["progress"]["tokens"])
         scores = {
             kind: score(
                 model,

@@ -82,6 +82,7 @@ class Case:
             run,
             {"stage": self.stage},
             "--validation.every=5steps",
+            "--train.batch_ramp=4:6steps",
             f"--checkpoint.asynchronous={str(self.asynchronous).lower()}",
             f"--guard.hang_after={HANG_AFTER}s",
             steps=STEPS,
@@ -241,7 +242,7 @@ def disturbed(
 def unexpected(ended: Ended, fault: Fault | None) -> str | None:
     """What is wrong with the way in which the ranks ended, if anything is."""
     if ended.stuck:
-        return f"ranks {ended.stuck} had to be killed after {PATIENCE:.0f} s ({ended})"
+        return f"ranks {ended.stuck} had to be killed ({ended})"
     if ended.apart > APART:
         return f"the ranks ended {ended.apart:.1f} s apart"
     if orphans := _orphans():

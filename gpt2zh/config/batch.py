@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpt2zh.config.errors import UserError
+from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.schema import TrainConfig
 
 
@@ -12,32 +12,33 @@ def accumulation(train: TrainConfig, ranks: int) -> int:
     Raises:
         UserError: The global batch cannot be split; the message says what would work.
     """
-    rows = train.global_batch
+    rows, at_once = train.global_batch, train.rows_at_once
     if ranks > rows:
         raise UserError(
             f"{ranks} ranks but train.global_batch is {rows} rows: every rank needs a row; "
             f"start at most {rows} ranks or raise train.global_batch"
         )
-    if rows % (train.rows_at_once * ranks) == 0:
-        return rows // (train.rows_at_once * ranks)
+    if rows % (at_once * ranks) == 0:
+        _check_ramp(train, ranks)
+        return rows // (at_once * ranks)
     if rows % ranks == 0:
-        cure = f"set train.micro_batch {micro_batches(train, ranks, most=train.rows_at_once)[-1]}"
+        cure = f"set train.micro_batch {micro_batches(train, ranks, most=at_once)[-1]}"
         cure += ", which keeps the global batch"
     else:
-        counts = [n for n in range(1, rows + 1) if rows % (n * train.rows_at_once) == 0]
+        counts = [n for n in range(1, rows + 1) if rows % (n * at_once) == 0]
         near = sorted(sorted(counts, key=lambda n: abs(n - ranks))[:3])
-        whole = train.rows_at_once * ranks
+        whole = at_once * ranks
         cure = f"begin another run with train.global_batch {-(-rows // whole) * whole}"
         if near:
             cure = f"start {' or '.join(map(str, near))} ranks, or {cure}"
-    raise UserError(
-        f"train.global_batch {rows} is no multiple of train.micro_batch x ranks = "
-        f"{train.rows_at_once} x {ranks}; {cure}"
-    )
+    portion = f"{ranks} ranks"
+    if at_once > 1:
+        portion = f"train.micro_batch x ranks = {at_once} x {ranks}"
+    raise UserError(f"train.global_batch {rows} is no multiple of {portion}; {cure}")
 
 
 def micro_batches(train: TrainConfig, ranks: int, *, most: int) -> list[int]:
-    """The micro-batches that divide a rank's rows, in rows, rising; the first is 1.
+    """The micro-batches that divide a rank's rows, and those of a ramp, rising from 1.
 
     Args:
         train: Owner of the global batch.
@@ -45,4 +46,28 @@ def micro_batches(train: TrainConfig, ranks: int, *, most: int) -> list[int]:
         most: The largest one that is looked for.
     """
     mine = train.global_batch // ranks
-    return [rows for rows in range(1, min(most, mine) + 1) if mine % rows == 0]
+    shares = [rows // ranks for rows, _ in train.batch_ramp.stages]
+    return [
+        rows
+        for rows in range(1, min(most, mine) + 1)
+        if mine % rows == 0 and all(_cuts(rows, share) for share in shares)
+    ]
+
+
+def _check_ramp(train: TrainConfig, ranks: int) -> None:
+    at_once = train.rows_at_once
+    raise_all(
+        [
+            f"train.batch_ramp has {rows} rows a step, which {ranks} ranks cannot share in "
+            f"micro-batches of {at_once}; use a multiple of {at_once * ranks}"
+            + (f", or of {ranks} below that" if at_once > 1 else "")
+            for rows, _ in train.batch_ramp.stages
+            if rows % ranks or not _cuts(at_once, rows // ranks)
+        ],
+        "the batches of the first steps",
+    )
+
+
+def _cuts(micro_batch: int, share: int) -> bool:
+    """Whether a rank's rows are so many whole micro-batches, or less than one."""
+    return share < micro_batch or share % micro_batch == 0

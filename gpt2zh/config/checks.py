@@ -80,7 +80,13 @@ def _contradictions(config: PretrainConfig) -> list[str]:
         f"train.curriculum has sequences of {length} tokens, which do not divide model.context "
         f"{model.context}; use one of {_divisors(model.context)}"
         for length, _ in train.curriculum.stages
-        if model.context % length
+        if length < 2 or model.context % length
+    ]
+    found += [
+        f"train.batch_ramp has {rows} rows a step, more than train.global_batch "
+        f"{train.global_batch}; it begins with less and ends there"
+        for rows, _ in train.batch_ramp.stages
+        if rows > train.global_batch
     ]
     if train.steps is None and not 0 < train.epochs < math.inf:
         found.append(f"train.epochs is {train.epochs}; it must be above 0 and finite")

@@ -25,13 +25,13 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
-from gpt2zh.config.curriculum import Curriculum
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.stages import Stages
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 register_type(Duration, serializer=str, deserializer=Duration.parse)
-register_type(Curriculum, serializer=str, deserializer=Curriculum.parse)
+register_type(Stages, serializer=str, deserializer=Stages.parse)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _parser(schemas: Sequence[type], prog: str) -> ArgumentParser:
     for action in parser._actions:
         if action.metavar == "CONFIG" and action.dest != "config":
             action.help = argparse.SUPPRESS  # a file for one section alone: one way is enough
-        if unused and action.dest.startswith(unused):
+        if f"{action.dest}.".startswith(unused):
             action.help = argparse.SUPPRESS  # only there so that files with it are read
     return parser
 
@@ -175,7 +175,7 @@ def leaves(schema: type, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 def to_plain(config: Any) -> Any:
     """Turn a config into dicts, lists, numbers and texts that YAML and JSON can hold."""
-    if isinstance(config, (Curriculum, Duration, Path)):
+    if isinstance(config, (Duration, Path, Stages)):
         return str(config)
     if dataclasses.is_dataclass(config):
         return {f.name: to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}

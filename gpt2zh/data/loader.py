@@ -52,7 +52,7 @@ def training_steps(
     order: Order,
     start: int,
     first_step: int,
-    global_batch: int,
+    rows_in: Callable[[int], int],
     micro_batch: int,
     length_at: Callable[[int], int],
     skipped: np.ndarray,
@@ -67,7 +67,7 @@ def training_steps(
         order: The walk through them.
         start: Rows consumed before, by all ranks.
         first_step: Number of the first step.
-        global_batch: Rows per step over all ranks.
+        rows_in: Rows over all ranks by number of the step.
         micro_batch: Rows per batch.
         length_at: Tokens of a sequence by number of the step, the first is 1; it divides the
             length of the rows, each of which becomes several sequences if it is smaller.
@@ -78,13 +78,15 @@ def training_steps(
     """
 
     def read() -> Iterator[list[Batch]]:
-        for done in itertools.count():
-            numbers = order.at(start + done * global_batch, global_batch)
+        position = start
+        for step in itertools.count(first_step):
+            numbers = order.at(position, rows_in(step))
+            position += len(numbers)
             mine = rank_share(numbers, rank=world.rank, ranks=world.size)
             rows = source.gather(mine)
             if len(skipped):
                 rows[np.isin(mine, skipped)] = pad_id
-            length = length_at(first_step + done)
+            length = length_at(step)
             batches = [
                 Batch.from_rows(
                     rows[i : i + micro_batch].reshape(-1, length),

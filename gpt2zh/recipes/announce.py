@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from gpt2zh.cost.memory import training_memory
+from collections.abc import Mapping
+from typing import Any
+
+from gpt2zh.config.stages import Stages
+from gpt2zh.cost.memory import Memory, training_memory
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.recipes.choices import setting_of
 from gpt2zh.recipes.continuing import changed_settings
@@ -20,13 +24,13 @@ def announce(plan: Plan) -> None:
         say(plan.world, f"changed     since {plan.resume_from}: {', '.join(changed)}")
     if len(plan.skipped):
         say(plan.world, f"skipped     nothing is learnt from {len(plan.skipped):,} rows")
-    accumulated = plan.resolved["gradient_accumulation_steps"]
     half = plan.config.train.precision
-    if half != "fp32" and plan.zero_stage == 0 and accumulated > 1:
+    if half != "fp32" and plan.zero_stage == 0 and plan.accumulation > 1:
         warn(
             plan.world,
-            f"ZeRO 0 adds up the gradients of {accumulated} micro-batches in {half}, which loses "
-            "the small ones; stage 1 adds them in fp32: --deepspeed_config ds_configs/zero1.json",
+            f"ZeRO 0 adds up the gradients of {plan.accumulation} micro-batches in {half}, which "
+            "loses the small ones; stage 1 adds them in fp32: "
+            "--deepspeed_config ds_configs/zero1.json",
         )
     if not plan.held_out:
         warn(
@@ -34,13 +38,17 @@ def announce(plan: Plan) -> None:
             f"{' '.join(plan.config.data)}: there are no validation rows, so nothing is validated; "
             "prepare with a larger --validation-fraction",
         )
-    before = plan.config.train.curriculum.steps
-    if before >= plan.steps:
-        warn(
-            plan.world,
-            f"train.curriculum lasts {before:,} steps but the run only {plan.steps:,}: it never "
-            f"reaches the full context of {plan.config.model.context}; shorten it",
-        )
+    train = plan.config.train
+    for name, stages, end in (
+        ("curriculum", train.curriculum, f"context of {plan.config.model.context}"),
+        ("batch_ramp", train.batch_ramp, f"batch of {train.global_batch}"),
+    ):
+        if stages and stages.steps >= plan.steps:
+            warn(
+                plan.world,
+                f"train.{name} lasts {stages.steps:,} steps but the run only {plan.steps:,}: it "
+                f"never reaches the full {end}; shorten it",
+            )
     if len(plan.corpora) == 1:
         return  # its passes are what train.epochs or train.steps ask for
     for name, epochs in plan.epochs_at_end.items():
@@ -57,7 +65,6 @@ def describe(plan: Plan) -> str:
     config, world = plan.config, plan.world
     model, train = config.model, config.train
     zero = plan.zero_stage
-    accumulation = plan.resolved["gradient_accumulation_steps"]
     held_out = sum(corpus.held_out.rows for corpus in plan.corpora if corpus.held_out)
     start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
     return "\n".join(
@@ -71,10 +78,11 @@ def describe(plan: Plan) -> str:
             f"({plan.training_rows * model.context:,} tokens), {held_out:,} validation rows",
             *(_describe_corpora(plan) if len(plan.corpora) > 1 else ()),
             f"batch       {train.global_batch} rows = {plan.tokens_per_step:,} tokens per step "
-            f"({world.size} ranks x {train.micro_batch} rows x {accumulation} accumulated)",
+            f"({world.size} ranks x {train.micro_batch} rows x {plan.accumulation} accumulated)",
             f"steps       {plan.steps:,} "
             f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
-            *(_describe_lengths(plan) if train.curriculum.stages else ()),
+            *(_describe_stages("ramp", train.batch_ramp, "rows", train.global_batch)),
+            *(_describe_stages("lengths", train.curriculum, "tokens", model.context)),
             f"engine      ZeRO {zero}, {train.precision}, {config.optimizer.kind}",
             f"memory      {memory_line(plan)}",
         )
@@ -82,20 +90,30 @@ def describe(plan: Plan) -> str:
 
 
 def memory_line(plan: Plan) -> str:
-    """What a rank needs by estimate, part by part, in words.
+    """What a rank needs by estimate, part by part in GiB, in words.
 
     It is that of a GPU, without what CUDA takes; a CPU needs about as much.
     """
-    setting = setting_of(plan.config, plan.resolved, ranks=plan.world.size, on_gpu=True)
-    memory = training_memory(
-        plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
-    )
+    memory = memory_of(plan, plan.resolved)
     parts = ("parameters", "gradients", "optimizer", "activations", "logits", "buckets")
     sizes = [f"{part} {size:.2f}" for part in parts if (size := getattr(memory, part) / GIB) > 0]
     away = f", and {memory.host / GIB:.2f} GiB of the host's" if memory.host else ""
     return (
         f"about {(memory.total - memory.context) / GIB:.2f} GiB a rank: {', '.join(sizes)}{away}; "
         f"a GPU needs about {memory.context / GIB:.1f} more for CUDA"
+    )
+
+
+def memory_of(plan: Plan, resolved: Mapping[str, Any]) -> Memory:
+    """What a rank needs by estimate, on a GPU.
+
+    Args:
+        plan: What is trained.
+        resolved: The dict for DeepSpeed, the plan's or another one.
+    """
+    setting = setting_of(plan.config, resolved, ranks=plan.world.size, on_gpu=True)
+    return training_memory(
+        plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
     )
 
 
@@ -109,10 +127,10 @@ def _describe_corpora(plan: Plan) -> list[str]:
     ]
 
 
-def _describe_lengths(plan: Plan) -> list[str]:
-    """Which sequences are trained on when."""
+def _describe_stages(title: str, stages: Stages, unit: str, then: int) -> list[str]:
+    """What the first steps do otherwise, in one line; none if they do not."""
     text, begin = [], 1
-    for length, steps in plan.config.train.curriculum.stages:
-        text.append(f"{length} tokens in steps {begin:,} to {begin + steps - 1:,}")
+    for value, steps in stages.stages:
+        text.append(f"{value} {unit} in steps {begin:,} to {begin + steps - 1:,}")
         begin += steps
-    return [f"lengths     {', '.join(text)}, then {plan.config.model.context}"]
+    return [f"{title:<12}{', '.join(text)}, then {then}"] if stages else []

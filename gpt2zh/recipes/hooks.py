@@ -80,7 +80,7 @@ class RunHooks:
         self._peak_flops = one * plan.world.size if one else None
         self._failed: set[str] = set()
         self._clock = Clock()
-        self._logged_step = state.step
+        self._logged_tokens = state.tokens
         self._started = self._validated_at = self._step_at = time.monotonic()
         self._look_every = 1  # micro-batches
         self._loss: float | None = None  # of the step under way, where spikes are looked for
@@ -236,18 +236,18 @@ class RunHooks:
         loss = result.loss()  # waits for the GPU: once per line, not per step
         if self._log_file is None:
             return
-        steps = state.step - self._logged_step
         seconds = self._clock.read()
-        self._logged_step = state.step
         plan = self._plan
-        speed = steps * plan.tokens_per_step / seconds
+        speed = (state.tokens - self._logged_tokens) / seconds
+        left = plan.rows_between(state.step, plan.steps) * plan.config.model.context
         flops = plan.flops_per_token_at(state.step)
         mfu = speed * flops / self._peak_flops if self._peak_flops else None
         norm = None if result.gradient_norm is None else float(result.gradient_norm)
         lr = plan.learning_rate(state.step)
         epochs = {f"epoch/{name}": times for name, times in plan.epochs(state.rows).items()}
-        curriculum = plan.config.train.curriculum
-        eta = duration_text((plan.steps - state.step) * seconds / steps)
+        train = plan.config.train
+        eta = duration_text(left / speed)
+        self._logged_tokens = state.tokens
         with self._tolerant("the figures"):
             self._log_file.scalars(
                 state.step,
@@ -262,7 +262,8 @@ class RunHooks:
                     "memory_gib": peak_memory(self._engine.device),
                     "epoch": state.rows / plan.training_rows,
                     **(epochs if len(epochs) > 1 else {}),
-                    "length": plan.length_at(state.step) if curriculum.stages else None,
+                    "length": plan.length_at(state.step) if train.curriculum else None,
+                    "batch": plan.rows_in(state.step) if train.batch_ramp else None,
                     "tokens": state.tokens,
                     "rows": state.rows,
                 },

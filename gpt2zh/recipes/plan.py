@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpt2zh.config import deepspeed
+from gpt2zh.config.batch import micro_batches
 from gpt2zh.config.cli import dump
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.cost import sizes
@@ -87,13 +88,13 @@ class Plan:
 
     def with_smaller_micro_batch(self) -> Plan | None:
         """The same run in portions of half the rows or a little less; None from one row on."""
-        mine = self.config.train.global_batch // self.world.size
-        smaller = [rows for rows in range(1, self.micro_batch // 2 + 1) if mine % rows == 0]
+        most = self.micro_batch // 2
+        smaller = micro_batches(self.config.train, self.world.size, most=most)
         return self.with_micro_batch(smaller[-1]) if smaller else None
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of one optimizer step over all ranks."""
+        """Tokens of one optimizer step over all ranks, once a ramp is over."""
         return self.config.train.global_batch * self.config.model.context
 
     @property
@@ -102,12 +103,25 @@ class Plan:
         train = self.config.train
         if train.steps is not None:
             return train.steps
-        steps, rows = self.done
-        all_rows = train.epochs * self.training_rows
-        if rows == steps * train.global_batch:
-            return max(1, math.ceil(all_rows / train.global_batch))
-        # Done with another global batch. Not for all: the last bit may decide over a step.
-        return steps + max(0, math.ceil((all_rows - rows) / train.global_batch))
+        step, rows = self.done
+        # Whole rows, so that no last bit decides over a step: 1.1 x 100 is 110.00000000000001.
+        left = math.ceil(round(train.epochs * self.training_rows, 6)) - rows
+        for each, steps in train.batch_ramp.after(step):
+            taken = min(steps, math.ceil(max(0, left) / each))
+            step, left = step + taken, left - taken * each
+        return max(1, step + math.ceil(max(0, left) / train.global_batch))
+
+    def rows_in(self, step: int) -> int:
+        """Rows of a step over all ranks, the first is 1."""
+        return self.config.train.batch_ramp.at(step, then=self.config.train.global_batch)
+
+    def rows_between(self, begin: int, end: int) -> int:
+        """Rows of the steps after `begin` up to `end`, over all ranks."""
+        rows = 0
+        for each, steps in self.config.train.batch_ramp.after(begin):
+            taken = max(0, min(steps, end - begin))
+            begin, rows = begin + taken, rows + taken * each
+        return rows + (end - begin) * self.config.train.global_batch
 
     @property
     def zero_stage(self) -> int:
@@ -142,6 +156,7 @@ class Plan:
             "tokenizer": self.tokenizer.hash,
             "seed": self.config.seed,
             "global_batch": self.config.train.global_batch,
+            "batch_ramp": str(self.config.train.batch_ramp),
             "optimizer.kind": self.config.optimizer.kind,
             **{f"model.{name}": value for name, value in asdict(self.config.model).items()},
         }
@@ -162,7 +177,8 @@ class Plan:
     @property
     def epochs_at_end(self) -> dict[str, float]:
         """How often the whole run reads each corpus, by name."""
-        return self.epochs(self.steps * self.config.train.global_batch)
+        step, rows = self.done
+        return self.epochs(rows + self.rows_between(step, self.steps))
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, the first is 1."""
@@ -170,7 +186,7 @@ class Plan:
 
     def length_at(self, step: int) -> int:
         """Tokens of a sequence in a step, the first is 1."""
-        return self.config.train.curriculum.length_at(step, context=self.config.model.context)
+        return self.config.train.curriculum.at(step, then=self.config.model.context)
 
     def flops_per_token_at(self, step: int) -> float:
         """FLOPs of forward and backward at the length of the sequences in a step."""

@@ -84,9 +84,8 @@ def _train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) ->
     config, world = plan.config, plan.world
     control = Control()
     _compare_ranks(plan, control)
-    resume_from, done, raw = control.broadcast((plan.resume_from, plan.done, plan.raw))
-    plan = dataclasses.replace(plan, resume_from=resume_from, done=done, raw=raw)
-    plan = plan.with_micro_batch(min(control.gather(plan.micro_batch)))
+    resume_from, done = control.broadcast((plan.resume_from, plan.done))
+    plan = dataclasses.replace(plan, resume_from=resume_from, done=done)
     engine, state, plan = start(plan, device, control, watch)
     watch.mark("opening the run folder")
     if world.is_main:
@@ -147,7 +146,7 @@ def _steps(
         order=plan.order,
         start=state.rows,
         first_step=state.step + 1,
-        global_batch=plan.config.train.global_batch,
+        rows_in=plan.rows_in,
         micro_batch=plan.micro_batch,
         length_at=plan.length_at,
         skipped=plan.skipped,

@@ -145,7 +145,8 @@ def chains(plan: Plan, stretch: Stretch) -> Iterator[tuple[int, str]]:
         stretch: Begins with the chain of its first checkpoint.
     """
     state = stretch.begin.state
-    rows, link = plan.config.train.global_batch, state.chain
-    for done, step in enumerate(stretch.steps):
-        link = chain.extend(link, plan.order.at(state.rows + done * rows, rows))
+    link = state.chain
+    for step in stretch.steps:
+        position = state.rows + plan.rows_between(state.step, step - 1)
+        link = chain.extend(link, plan.order.at(position, plan.rows_in(step)))
         yield step, link

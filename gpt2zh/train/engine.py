@@ -8,7 +8,6 @@ import io
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ import torch.distributed as dist
 
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.cost.memory import CONTEXT
-from gpt2zh.dist.device import Device
+from gpt2zh.dist.device import Device, host_memory
 from gpt2zh.dist.world import World
 
 # `dist.watch` ends ranks that hang; torch's own limits would do it first and without a reason.
@@ -69,9 +68,7 @@ def device_here(world: World) -> Device:
         gpu = _gpu_of(world)
         free, whole = torch.cuda.mem_get_info(gpu)  # which makes our context
         return Device(torch.cuda.get_device_name(gpu), min(whole, free + CONTEXT), is_gpu=True)
-    lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-    (available,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return Device("CPU", 1024 * available // world.local_size, is_gpu=False)
+    return Device("CPU", host_memory() // world.local_size, is_gpu=False)
 
 
 def gpu_id() -> str | None:
@@ -136,6 +133,14 @@ def run_eagerly(engine: Any) -> None:
 def hidden_model(engine: Any) -> Any:
     """The language model inside the engine, with the parameter names of its Hugging Face folder."""
     return engine.module.model
+
+
+def begin_micro_batch(engine: Any, *, is_last: bool) -> None:
+    """Tell DeepSpeed whether the weights are updated after this micro-batch.
+
+    Its own count goes by the number of micro-batches of a full step, which a ramp begins below.
+    """
+    engine.set_gradient_accumulation_boundary(is_last)
 
 
 def backward(engine: Any, loss: torch.Tensor) -> None:
@@ -233,24 +238,34 @@ def _plain_gradient_norm(engine: Any) -> torch.Tensor | None:
     return torch.nn.utils.get_total_norm(gradients)
 
 
-def check_engine_options(resolved: dict[str, Any]) -> None:
-    """Let DeepSpeed itself check `zero_optimization`, and whether the device has the precision.
+def check_precision(precision: str) -> None:
+    """Let DeepSpeed tell whether it can train in a precision on the device that is here.
+
+    Raises:
+        UserError: It cannot.
+    """
+    _choose_device()
+    from deepspeed.accelerator import get_accelerator
+
+    device = get_accelerator()
+    if precision == "fp16" and not device.is_fp16_supported():
+        raise UserError("train.precision fp16: this device has no fp16; use bf16 or fp32")
+    # torch's own question is answered with yes for old cards, too, which only emulate bf16.
+    too_old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
+    if precision == "bf16" and (too_old or not device.is_bf16_supported()):
+        raise UserError("train.precision bf16: this device has no bf16; use fp16 or fp32")
+
+
+def check_zero_options(resolved: dict[str, Any]) -> None:
+    """Let DeepSpeed itself check `zero_optimization`, whatever the device.
 
     Raises:
         UserError: With everything that DeepSpeed objects to.
     """
     _choose_device()
-    from deepspeed.accelerator import get_accelerator
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
     from pydantic import ValidationError
 
-    device = get_accelerator()
-    if resolved["fp16"]["enabled"] and not device.is_fp16_supported():
-        raise UserError("train.precision fp16: this device has no fp16; use bf16 or fp32")
-    # torch's own question is answered with yes for old cards, too, which only emulate bf16.
-    too_old = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
-    if resolved["bf16"]["enabled"] and (too_old or not device.is_bf16_supported()):
-        raise UserError("train.precision bf16: this device has no bf16; use fp16 or fp32")
     try:
         DeepSpeedZeroConfig(**resolved.get("zero_optimization", {}))
     except ValidationError as error:

@@ -71,7 +71,7 @@ def train_step(
 
     Args:
         engine: The DeepSpeed engine around a `SummedLoss`.
-        batches: This rank's micro-batches, as many as the engine accumulates.
+        batches: This rank's micro-batches.
         lr: Learning rate of this step.
         seed: Of the random numbers of this step on this rank. They depend on nothing else, so a
             step that is taken again, after a crash or on the spot, draws the same ones.
@@ -97,9 +97,10 @@ def train_step(
         if number and leaving(number):
             return None
         watch.mark(f"computing micro-batch {number + 1} of {len(batches)}")
+        last = number + 1 == len(batches)
+        deepspeed_engine.begin_micro_batch(engine, is_last=last)
         loss = engine(batch.input_ids, batch.labels)
         nats.append(loss.detach())
-        last = number + 1 == len(batches)
         if last and refused is not None:
             spike = refused(mean_loss(nats, targets))
         guard = torch.where(loss.detach().isfinite() & (not spike), 1.0, math.nan)

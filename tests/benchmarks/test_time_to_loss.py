@@ -199,22 +199,33 @@ def test_seconds_are_those_of_training_and_the_first_step_counts_as_the_others()
 
 def test_the_seed_has_its_own_recipe_and_ours_differs_in_one_thing_by_arm() -> None:
     preset = arms.PRESETS["small"]
+    budget = arms.Budget(tokens=76_500 * 160 * 512, rows=160, context=512)
 
     def options(name: str) -> dict[str, str]:
-        return arms.options_of(arms.ARMS[name], preset, steps=76_500)
+        return arms.options_of(arms.ARMS[name], preset, budget)
 
     assert options("seed") == {"config": "zero_nlp-3090.yaml", "optimizer.warmup_steps": "1000"}
     assert arms.ARMS["seed"].packing == "zero_nlp"
     muon, ours = options("ours-muon"), options("ours")
     assert dict(muon.items() - ours.items()) == {"optimizer.kind": "muon", **preset.muon}
+    lengths = options("ours-lengths")
+    assert lengths.pop("train.curriculum") == "128:15300steps,256:15300steps"
+    assert lengths == ours
     ramp = options("ours-ramp")
-    assert ramp.pop("train.curriculum") == "128:15300steps,256:15300steps"
-    assert ramp == ours == options("ours-third")
-    third, whole = (
-        arms.steps_of(arms.ARMS[name], tokens=9600, rows=4, context=32)
-        for name in ("ours-third", "ours")
-    )
-    assert (third, whole) == (25, 75)
+    assert ramp.pop("train.batch_ramp") == "40:15300steps,80:15300steps"  # .05 and .1 of the tokens
+    assert int(ramp.pop("optimizer.warmup_steps")) == round(0.05 * (2 * 15_300 + 0.85 * 76_500))
+    assert ramp.items() < ours.items()
+
+
+@pytest.mark.parametrize("name", [name for name in arms.ARMS])
+@pytest.mark.parametrize("preset", list(arms.PRESETS.values()))
+def test_every_arm_has_the_tokens_of_its_part_of_the_budget(name: str, preset: arms.Preset) -> None:
+    budget = arms.Budget(tokens=960_000, rows=8, context=32)
+    arm = arms.ARMS[name]
+    ramp, steps = arms.ramp_of(arm, preset, budget), arms.steps_of(arm, preset, budget)
+    rows = sum(ramp.at(step, then=8) for step in range(1, steps + 1))
+    assert rows * 32 * arm.parts == pytest.approx(960_000, rel=0.01)
+    assert bool(ramp) == ("ramp" in name)
 
 
 def test_the_verdict_says_plainly_what_was_not_reached() -> None:

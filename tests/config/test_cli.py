@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gpt2zh.config.cli import dump, leaves, parse
-from gpt2zh.config.curriculum import Curriculum
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.config.stages import Stages
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("--data=shards", "--output=run")
@@ -65,7 +65,8 @@ def test_a_file_may_hold_options_of_this_start_too(tmp_path: Path) -> None:
         (["--train.steps", "null"], "train.steps", None),
         (["--optimizer.lr", "5e-4"], "optimizer.lr", 5e-4),
         (["--checkpoint.every", "10min"], "checkpoint.every", Duration(seconds=600)),
-        (["--train.curriculum=128:9steps"], "train.curriculum", Curriculum((128, 9))),
+        (["--train.curriculum=128:9steps"], "train.curriculum", Stages((128, 9))),
+        (["--train.batch_ramp=40:9steps,80:1step"], "train.batch_ramp", Stages((40, 9), (80, 1))),
         (["--data", "a:0.5", "b", "--data=c"], "data", ("shards", "a:0.5", "b", "c")),
         (["--validation.prompts", "一", "二"], "validation.prompts", ("一", "二")),
         (

@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from forked_ranks import run
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config import profiles
 from gpt2zh.config.deepspeed import resolve
@@ -21,6 +21,7 @@ from gpt2zh.data.batch import Batch
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
+from gpt2zh.model import build
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.train import masters
 from gpt2zh.train.engine import build_engine, close, start_processes
@@ -28,7 +29,10 @@ from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.step import train_step
 
 SHAPE = ModelConfig(layers=2, heads=2, width=32, context=16)
-ROWS, MICRO_BATCH, STEPS = 12, 2, 4
+ROWS, MICRO_BATCH = (8, 4, 12, 12), 2
+"""Rows of each step: a ramp changes them."""
+CASES = {str(stage): profiles.profile(stage) for stage in range(4)}
+CASES |= {f"{stage}-offload": profiles.profile(stage, offload=True) for stage in (2, 3)}
 OPTIMIZER = OptimizerConfig(
     lr=0.01, clip=0.5
 )  # the first norms are about 1: some steps are clipped
@@ -62,7 +66,9 @@ class CountingWatch(Watch):
 
 
 def rows_of(step: int) -> np.ndarray:
-    return np.random.default_rng(step).integers(2, 250, (ROWS, SHAPE.context)).astype(np.uint16)
+    return (
+        np.random.default_rng(step).integers(2, 250, (ROWS[step], SHAPE.context)).astype(np.uint16)
+    )
 
 
 def batches(rows: np.ndarray) -> list[Batch]:
@@ -76,21 +82,8 @@ def batches(rows: np.ndarray) -> list[Batch]:
 
 
 def new_model() -> Any:
-    torch.manual_seed(3)
-    drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            n_layer=SHAPE.layers,
-            n_head=SHAPE.heads,
-            n_embd=SHAPE.width,
-            n_positions=SHAPE.context,
-            vocab_size=256,
-            activation_function="gelu_pytorch_tanh",
-            bos_token_id=0,
-            eos_token_id=0,
-            **drops,
-        )
-    )
+    tokens: Any = SimpleNamespace(vocab_size=256, bos_id=0, eos_id=0, pad_id=1)
+    return build.new_model(SHAPE, tokens, seed=3)
 
 
 def bare(precision: str) -> dict[str, Any]:
@@ -99,7 +92,7 @@ def bare(precision: str) -> dict[str, Any]:
     model = new_model().to(getattr(torch, {"fp32": "float32", "bf16": "bfloat16"}[precision]))
     forward, adamw = SummedLoss(model), build_optimizer(exact, OPTIMIZER)
     told: dict[str, Any] = {"losses": [], "norms": []}
-    for step in range(STEPS):
+    for step in range(len(ROWS)):
         every = batches(rows_of(step))
         targets = sum(batch.targets for batch in every)
         for p, master in zip(model.parameters(), exact.parameters(), strict=True):
@@ -122,15 +115,17 @@ def bare(precision: str) -> dict[str, Any]:
     return told
 
 
-def ours(stage: int, precision: str, world: World, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The engine at a stage, on this rank's share of the same rows."""
-    train = TrainConfig(global_batch=ROWS, micro_batch=MICRO_BATCH, precision=precision)
-    resolved = resolve(profiles.profile(stage), train, OPTIMIZER, world.size)
+def ours(
+    raw: dict[str, Any], precision: str, world: World, wanted: dict[str, Any]
+) -> dict[str, Any]:
+    """The engine by a DeepSpeed JSON, on this rank's share of the same rows."""
+    train = TrainConfig(global_batch=ROWS[-1], micro_batch=MICRO_BATCH, precision=precision)
+    resolved = resolve(raw, train, OPTIMIZER, world.size)
     model = new_model()
     engine = build_engine(SummedLoss(model), build_optimizer(model, OPTIMIZER), resolved)
     masters.materialise_moments(engine)
     told: dict[str, Any] = {"losses": [], "norms": [], "waits": [], "micro_waits": []}
-    for step in range(STEPS):
+    for step in range(len(ROWS)):
         mine = batches(rows_of(step))[world.rank :: world.size]
         watch = CountingWatch(world, folder=Path(), hang_after=0)
         with Waits() as waits:
@@ -165,7 +160,7 @@ def ours(stage: int, precision: str, world: World, wanted: dict[str, Any]) -> di
 
 
 def compared(ranks: int, precisions: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Losses and norms by precision and stage (`bf16-2`, `bf16-bare`), and of the engine's steps:
+    """Losses and norms by precision and case (`bf16-2-offload`, `bf16-bare`); of the engine's steps
 
     `apart`, the largest difference of a weight to that of the bare loop; `micro_waits` and `waits`,
     how often each step asked the device for a number before the update, and with it.
@@ -179,8 +174,8 @@ def _compare(precisions: Sequence[str], world: World, folder: Path) -> None:
     found = {}
     for precision in precisions:
         wanted = bare(precision)
-        for stage in (0, 1, 2, 3):
-            found[f"{precision}-{stage}"] = ours(stage, precision, world, wanted)
+        for case, raw in CASES.items():
+            found[f"{precision}-{case}"] = ours(raw, precision, world, wanted)
         found[f"{precision}-bare"] = {k: v for k, v in wanted.items() if k != "weights"}
     if world.is_main:
         (folder / "found.json").write_text(json.dumps(found), "utf-8")
