@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from gpt2zh.config import deepspeed
 from gpt2zh.config.cli import flatten, to_plain
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.dist.logs import warn
-from gpt2zh.recipes.plan import CONFIG, IDENTITY, Plan
+from gpt2zh.recipes.plan import CONFIG, IDENTITY, RAW_DEEPSPEED, Plan
 from gpt2zh.train import folder
 
-CHANGEABLE = ("data", "tokenizer", "seed", "global_batch", "model.dropout", "model.activation")
+CHANGEABLE = (
+    *("data", "tokenizer", "seed", "global_batch", "batch_ramp"),
+    *("model.dropout", "model.activation"),
+)
 """What `--allow-change` takes: what else an identity holds decides the weights and moments kept."""
-UNTOLD = {"optimizer.kind": "adamw"}
+UNTOLD = {"optimizer.kind": "adamw", "batch_ramp": "none"}
 """What identities of older versions do not tell."""
 
 
@@ -84,14 +89,18 @@ def refuse_other_run(where: Path, plan: Plan) -> None:
 
 
 def changed_settings(plan: Plan) -> list[str]:
-    """What else in the config differs from that of the checkpoint to continue from, for a reader.
+    """What else differs from the checkpoint to continue from, for a reader.
 
-    These may be changed on purpose: learning rate, steps, micro-batch, precision and the like.
+    These may be changed on purpose: learning rate, steps, micro-batch, precision or ZeRO, say.
     """
     if plan.resume_from is None:
         return []
+    return [*_changed_config(plan, plan.resume_from), *_changed_json(plan, plan.resume_from)]
+
+
+def _changed_config(plan: Plan, checkpoint: Path) -> list[str]:
     try:
-        saved = dict(flatten(yaml.safe_load((plan.resume_from / CONFIG).read_text("utf-8"))))
+        saved = dict(flatten(yaml.safe_load((checkpoint / CONFIG).read_text("utf-8"))))
     except (OSError, ValueError, yaml.YAMLError, AttributeError):
         return []
     now = dict(flatten(to_plain(plan.config)))
@@ -101,3 +110,22 @@ def changed_settings(plan: Plan) -> list[str]:
         for name, value in now.items()
         if name in saved and saved[name] != value and name not in elsewhere
     ]
+
+
+def _changed_json(plan: Plan, checkpoint: Path) -> list[str]:
+    """The same of the DeepSpeed JSON itself, wherever it lies and if nobody named one."""
+    try:
+        before = _given(deepspeed.read(checkpoint / RAW_DEEPSPEED))
+    except UserError:
+        return []
+    now = _given(plan.raw)
+    return [
+        f"{name} {before.get(name, 'not given')} -> {now.get(name, 'not given')}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _given(raw: dict[str, Any]) -> dict[str, Any]:
+    """What a DeepSpeed JSON says, without what it leaves to others."""
+    return {name: value for name, value in flatten(raw) if value not in (None, deepspeed.AUTO)}

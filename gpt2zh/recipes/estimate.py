@@ -12,10 +12,13 @@ from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.schema import PretrainConfig, TrainConfig
+from gpt2zh.config.stages import Stages
 from gpt2zh.cost import sizes
-from gpt2zh.cost.memory import RESERVE, Memory, largest_micro_batch, training_moments
+from gpt2zh.cost.memory import RESERVE, Memory, largest_micro_batch, training_phases
 from gpt2zh.dist.device import Device
-from gpt2zh.recipes.choices import choose, setting_of
+from gpt2zh.dist.logs import warn
+from gpt2zh.dist.world import World
+from gpt2zh.recipes.choices import accepted, choose, provisional, setting_of
 from gpt2zh.recipes.estimate_config import EstimateConfig
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -44,6 +47,8 @@ class Case:
     vocabulary: int
     """Rows of the embedding, padded."""
     ranks: int
+    warning: str | None
+    """What does not fit the first card."""
 
 
 def run(options: EstimateConfig) -> None:
@@ -52,8 +57,11 @@ def run(options: EstimateConfig) -> None:
     Raises:
         UserError: Something has no meaning.
     """
-    for line in report(make_case(options), options.cards):
+    case = make_case(options)
+    for line in report(case, options.cards):
         print(line)
+    if case.warning is not None:
+        warn(World(), case.warning)
 
 
 def make_case(options: EstimateConfig) -> Case:
@@ -79,36 +87,30 @@ def make_case(options: EstimateConfig) -> Case:
     if options.vocabulary is not None and options.vocabulary < 1:
         faults.append(f"vocabulary is {options.vocabulary}; it must be 1 or more")
     raw = attempt(lambda: deepspeed.read(path), faults) if path else None
-    faults += [
-        f"{path}: zero_optimization.{key} is the text {value!r}; it is a number, true or false"
-        for key, value in _table(raw).items()
-        if isinstance(value, str) and value != deepspeed.AUTO
-    ]
+    train, ranks = provisional(options.train), max(1, options.ranks)
+    if min(train.global_batch, train.rows_at_once) >= 1:  # else there is nothing to divide by
+        train = _divisible(train, ranks)
+        attempt(lambda: deepspeed.resolve(raw or {}, train, config.optimizer, ranks), faults)
     raise_all(faults, "nothing can be estimated")
     tokens = options.vocabulary or load_tokenizer(options.tokenizer).vocab_size
     vocabulary = sizes.padded_vocabulary(tokens)
     card = Device("the first card", int(options.cards[0] * GIB), is_gpu=True)
-    rows = 1 if options.train.micro_batch == "auto" else options.train.micro_batch
-    train = _divisible(options.train, rows * options.ranks)
-    config, raw = choose(
+    train = dataclasses.replace(train, micro_batch=options.train.micro_batch)
+    choice = choose(
         dataclasses.replace(config, train=train),
         raw,
         vocabulary=vocabulary,
-        ranks=options.ranks,
-        device=card,
+        ranks=ranks,
+        device=lambda: card,
     )
-    return Case(config, raw, vocabulary, options.ranks)
+    return Case(choice.config, choice.raw, vocabulary, ranks, choice.warning)
 
 
-def _divisible(train: TrainConfig, portion: int) -> TrainConfig:
-    """With a global batch of whole portions: it hardly matters to memory."""
+def _divisible(train: TrainConfig, ranks: int) -> TrainConfig:
+    """With a global batch that can be cut, the same in all steps: it hardly matters to memory."""
+    portion = train.rows_at_once * ranks
     whole = -(-train.global_batch // portion) * portion
-    return dataclasses.replace(train, global_batch=whole)
-
-
-def _table(raw: dict[str, Any] | None) -> dict[str, Any]:
-    table = (raw or {}).get("zero_optimization")
-    return table if isinstance(table, dict) else {}
+    return dataclasses.replace(train, global_batch=whole, batch_ramp=Stages())
 
 
 def report(case: Case, cards: tuple[float, ...]) -> Iterator[str]:
@@ -124,43 +126,44 @@ def report(case: Case, cards: tuple[float, ...]) -> Iterator[str]:
         f"vocabulary {case.vocabulary:,}: {parameters / 1e6:,.2f} M parameters"
     )
     settings = (
-        f"{_named(case.raw)}, {train.precision}, {rows} rows x {setting.accumulation} accumulated",
+        f"{_named(resolved)}, {train.precision}, {rows} rows x {setting.accumulation} accumulated",
         f" on each of {case.ranks} ranks" if case.ranks > 1 else "",
         ", blocks recomputed" if setting.recompute else "",
-        ", compiled" if setting.compiled else "",
+        ", compiled" if setting.is_compiled else "",
     )
     yield f"training    {''.join(settings)}"
     yield ""
-    yield from _parts(training_moments(model, case.vocabulary, setting, micro_batch=rows))
+    yield from _parts(training_phases(model, case.vocabulary, setting, micro_batch=rows))
     yield ""
     yield from _fits(case, cards)
 
 
-def _parts(moments: dict[str, Memory]) -> Iterator[str]:
+def _parts(phases: dict[str, Memory]) -> Iterator[str]:
     """A table of what is held where each part of a step needs most."""
-    needed = max(moment.total for moment in moments.values())
+    needed = max(phase.total for phase in phases.values())
     yield f"{needed / GIB:.2f} GiB of each GPU by estimate, where a step needs most:"
-    yield " " * 15 + "".join(f"{COLUMNS[name]:>10}" for name in moments)
+    yield " " * 15 + "".join(f"{COLUMNS[name]:>10}" for name in phases)
     for part, meaning in PARTS.items():
-        sizes = [getattr(moment, part) / GIB for moment in moments.values()]
+        sizes = [getattr(phase, part) / GIB for phase in phases.values()]
         yield f"  {part:<13}" + "".join(f"{size:10.2f}" for size in sizes) + f"   {meaning}"
-    totals = [moment.total for moment in moments.values()]
+    totals = [phase.total for phase in phases.values()]
     cells = "".join(f"{total / GIB:10.2f}" for total in totals)
     yield f"  {'total':<13}{cells}   GiB"
-    if host := moments["rest"].host:
+    if host := phases["rest"].host:
         yield f"and {host / GIB:.2f} GiB of the machine's memory for each, for what is offloaded"
 
 
 def _fits(case: Case, cards: tuple[float, ...]) -> Iterator[str]:
     """A table of the largest micro-batches: what is asked for, then what else there is."""
-    candidates = profiles.candidates(case.ranks, case.config.optimizer.kind)
-    options = [case.raw, *(option for option in candidates if option != case.raw)]
+    train, optimizer = case.config.train, case.config.optimizer
+    candidates = profiles.candidates(case.ranks)
+    raws = [case.raw, *(raw for raw in candidates if raw != case.raw)]
     yield f"Most rows of a micro-batch, with {RESERVE:.0%} of the card left free; - is none:"
     table = []
-    for option in options:
+    for _, resolved in accepted(raws, train, optimizer, case.ranks):
         for recompute in (False, True):
-            name = _named(option) + (", blocks recomputed" if recompute else "")
-            found = [_most_rows(case, option, card, recompute=recompute) for card in cards]
+            name = _named(resolved) + (", blocks recomputed" if recompute else "")
+            found = [_most_rows(case, resolved, card, recompute=recompute) for card in cards]
             table.append((name, [_rows(most) for most in found]))
     wide = max(len(name) for name, _ in table)
     yield " " * (wide + 2) + "".join(f"{f'{card:g} GiB':>10}" for card in cards)
@@ -168,18 +171,14 @@ def _fits(case: Case, cards: tuple[float, ...]) -> Iterator[str]:
         yield f"  {name:<{wide}}" + "".join(f"{cell:>10}" for cell in cells)
 
 
-def _most_rows(case: Case, raw: dict[str, Any], card: float, *, recompute: bool) -> int:
-    train = dataclasses.replace(
-        _divisible(case.config.train, case.ranks),
-        micro_batch=1,
-        activation_checkpointing=recompute,
-    )
+def _most_rows(case: Case, resolved: dict[str, Any], card: float, *, recompute: bool) -> int:
+    train = dataclasses.replace(case.config.train, activation_checkpointing=recompute)
     config = dataclasses.replace(case.config, train=train)
-    resolved = deepspeed.resolve(raw, train, config.optimizer, case.ranks)
+    single = {**resolved, "gradient_accumulation_steps": train.global_batch // case.ranks}
     return largest_micro_batch(
         config.model,
         case.vocabulary,
-        setting_of(config, resolved, ranks=case.ranks, on_gpu=True),
+        setting_of(config, single, ranks=case.ranks, on_gpu=True),
         device_bytes=int(card * GIB),
         most=MOST_ROWS,
     )
@@ -189,13 +188,9 @@ def _rows(most: int) -> str:
     return "-" if most == 0 else f"{most}+" if most == MOST_ROWS else str(most)
 
 
-def _named(raw: dict[str, Any]) -> str:
-    """A DeepSpeed JSON in words."""
-    zero = _table(raw)
-    away = [
-        name
-        for name, key in (("optimizer", "offload_optimizer"), ("weights", "offload_param"))
-        if (zero.get(key) or {}).get("device", "none") != "none"
-    ]
-    stage = f"ZeRO {deepspeed.zero_stage(raw)}"
+def _named(resolved: dict[str, Any]) -> str:
+    """A DeepSpeed dict in words."""
+    offloads: dict[deepspeed.Offload, str] = {"optimizer": "optimizer", "param": "weights"}
+    away = [name for key, name in offloads.items() if deepspeed.is_offloaded(resolved, key)]
+    stage = f"ZeRO {deepspeed.zero_stage(resolved)}"
     return f"{stage}, {' and '.join(away)} on the host" if away else stage

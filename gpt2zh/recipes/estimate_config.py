@@ -15,7 +15,8 @@ from gpt2zh.config.schema import (
     ValidationConfig,
 )
 
-_FOR_FILES = {"help": False}  # so that any preset is read; nothing of it changes the memory
+# So that any preset and the config of any run is read; nothing of it changes the memory.
+_FOR_FILES = {"help": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +41,13 @@ class EstimateConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig, metadata=_FOR_FILES)
     log: LogConfig = field(default_factory=LogConfig, metadata=_FOR_FILES)
     guard: GuardConfig = field(default_factory=GuardConfig, metadata=_FOR_FILES)
+    data: tuple[str, ...] = field(default=(), metadata=_FOR_FILES)
+    """Not used."""
+    output: Path | None = field(default=None, metadata=_FOR_FILES)
+    """Not used."""
+    seed: int = field(default=1, metadata=_FOR_FILES)
+    """Not used."""
+    verify_data: bool = field(default=True, metadata=_FOR_FILES)
+    """Not used."""
+    skip_rows: tuple[str, ...] = field(default=(), metadata=_FOR_FILES)
+    """Not used."""

@@ -7,13 +7,16 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import torch
 
+from gpt2zh.config import profiles
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.dist.watch import Watch
-from gpt2zh.recipes.announce import memory_line
+from gpt2zh.recipes.announce import memory_line, memory_of
+from gpt2zh.recipes.choices import accepted, file_of
 from gpt2zh.recipes.plan import Plan
 
 # How collectives fail when another rank has gone: gloo's and NCCL's words.
@@ -26,6 +29,13 @@ _LOST = (
     "broken pipe",
 )
 _NO_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
+_FOLLOWED: ContextVar[Plan] = ContextVar("followed")
+"""The plan that is followed now; another one is made deep within what `failures_told` surrounds."""
+
+
+def follow(plan: Plan) -> None:
+    """Take note of a plan that is followed from here on instead of the first one."""
+    _FOLLOWED.set(plan)
 
 
 @contextlib.contextmanager
@@ -34,14 +44,19 @@ def failures_told(watch: Watch, plan: Plan) -> Iterator[None]:
 
     Errors that have a message and a code of their own pass through. The process ends at once:
     waiting for threads and for ranks that will not come could take for ever.
+
+    Args:
+        watch: Knows what is done.
+        plan: Followed until another one is.
     """
+    follow(plan)
     try:
         yield
     except (UserError, RunError, SystemExit):
         watch.stop()
         raise
     except BaseException as error:
-        code, message = explain(error, watch, plan)
+        code, message = explain(error, watch, _FOLLOWED.get())
         if message is None:
             traceback.print_exc()
             message = f"rank {plan.world.rank} crashed while {watch.phase} (step {watch.step})"
@@ -74,19 +89,28 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def out_of_memory(error: BaseException, watch: Watch, plan: Plan) -> str:
     """What to turn, in the order in which it costs least."""
-    train, zero = plan.config.train, plan.zero_stage
-    cures = []
-    if plan.micro_batch > 1:
-        half = plan.micro_batch // 2
-        cures.append(f"--train.micro_batch {half} (the global batch and the results stay the same)")
-    if not train.activation_checkpointing:
-        cures.append("--train.activation_checkpointing true (about a quarter slower)")
-    if zero < 1 or (zero < 3 and plan.world.size > 1):
-        cures.append(f"--deepspeed_config ds_configs/zero{zero + 1}.json")
-    cures.append("--deepspeed_config ds_configs/zero2_offload.json (the optimizer in host memory)")
     return (
         f"rank {plan.world.rank} ran out of memory while {watch.phase} (step {watch.step}): "
         f"{str(error).splitlines()[0] if str(error) else type(error).__name__}\n"
         f"it was estimated before: {memory_line(plan)}\n"
-        "what helps, the cheapest first:\n" + "\n".join(f"  {cure}" for cure in cures)
+        "what helps, the cheapest first:\n" + "\n".join(f"  {cure}" for cure in _cures(plan))
     )
+
+
+def _cures(plan: Plan) -> Iterator[str]:
+    """Options that make a plan need less, and which it can be started with."""
+    config, ranks = plan.config, plan.world.size
+    if (smaller := plan.with_smaller_micro_batch()) is not None:
+        rows = smaller.micro_batch
+        yield f"--train.micro_batch {rows} (the global batch and the results stay the same)"
+    if not config.train.activation_checkpointing:
+        yield "--train.activation_checkpointing true (about a quarter slower)"
+    least = memory_of(plan, plan.resolved).total
+    raws = profiles.candidates(ranks)
+    for raw, resolved in accepted(raws, config.train, config.optimizer, ranks):
+        needed = memory_of(plan, resolved)
+        if needed.total < least:
+            least = needed.total
+            away = " (part of it in host memory)" if needed.host else ""
+            yield f"--deepspeed_config {file_of(raw)}{away}"
+    yield "a smaller model, or GPUs with more memory"

@@ -2,7 +2,8 @@
 
 It lies in the package so that `gpt2zh verify resume` can start the same (`python -m
 gpt2zh.recipes.launch`) where there is no launcher script. What is imported here is light: torch
-waits until signals are listened to and the plan is checked.
+waits until signals are listened to and the plan is checked, or lacks nothing but the answer of the
+device.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.dist.device import Device
 from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.watch import Watch
@@ -34,24 +36,21 @@ def main() -> int:
         config, options = parse(
             PretrainConfig, LaunchOptions, prog="deepspeed launcher/pretrain.py"
         )
-        device = rehearsal = None
         refuse_stray_options(options, world)
-        if options.ranks is not None:
-            rehearsal = rehearse(options, config.train)
-            world, device = rehearsal.world, rehearsal.device
-        elif config.train.micro_batch == "auto" or config.deepspeed_config is None:
-            from gpt2zh.train.engine import device_here
-
-            device = device_here(world)
-        plan = make_plan(config, options, world, device)
+        rehearsal = None if options.ranks is None else rehearse(options)
+        if rehearsal is None:
+            plan = make_plan(config, options, world, lambda: _device(world))
+        else:
+            plan = make_plan(config, options, rehearsal.world, rehearsal.device)
         announce(plan)
         from gpt2zh.recipes.pretrain import run
-        from gpt2zh.train.engine import check_engine_options
+        from gpt2zh.train.engine import check_precision, check_zero_options
 
+        check_zero_options(plan.resolved)
         if rehearsal is None:
-            check_engine_options(plan.resolved)
+            check_precision(config.train.precision)
         else:
-            check_engine_options(rehearsal.without_device(plan.resolved))
+            rehearsal.check_precision(config.train.precision)
             rehearsal.announce(plan)
         if options.dry_run:
             return Exit.DONE
@@ -67,6 +66,13 @@ def main() -> int:
         if world.is_main:
             print(f"error: {error}", file=sys.stderr, flush=True)
         return error.code
+
+
+def _device(world: World) -> Device:
+    """What this rank computes on: the first question that needs torch, and a bit of the GPU."""
+    from gpt2zh.train.engine import device_here
+
+    return device_here(world)
 
 
 if __name__ == "__main__":

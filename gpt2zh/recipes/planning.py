@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
@@ -20,6 +20,7 @@ from gpt2zh.data.manifest import TOKENIZER_DIR
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.rows import Rows
 from gpt2zh.dist.device import Device
+from gpt2zh.dist.logs import warn
 from gpt2zh.dist.world import World
 from gpt2zh.recipes.choices import choose, provisional
 from gpt2zh.recipes.continuing import refuse_other_run, resume_from, unknown_changes
@@ -31,7 +32,10 @@ from gpt2zh.train import folder
 
 
 def make_plan(
-    config: PretrainConfig, options: LaunchOptions, world: World, device: Device | None = None
+    config: PretrainConfig,
+    options: LaunchOptions,
+    world: World,
+    device: Callable[[], Device] | None = None,
 ) -> Plan:
     """Check everything and return what will be done.
 
@@ -41,7 +45,8 @@ def make_plan(
         config: What the user wants.
         options: How this start differs.
         world: This rank's place.
-        device: What it computes on; only asked where the config leaves a choice.
+        device: Tells what it computes on. Only asked where the config leaves a choice, once config,
+            JSON and data are found to be right: the answer may cost time and a bit of a GPU.
 
     Raises:
         UserError: All that is wrong, in one message.
@@ -65,14 +70,16 @@ def make_plan(
     raise_all(faults, "this run cannot start")
     assert tokenizer is not None and skipped is not None
     vocabulary = sizes.padded_vocabulary(tokenizer.vocab_size)
-    config, raw = choose(config, raw, vocabulary=vocabulary, ranks=world.size, device=device)
-    resolved = deepspeed.resolve(raw, config.train, config.optimizer, world.size)
+    choice = choose(config, raw, vocabulary=vocabulary, ranks=world.size, device=device)
+    if choice.warning is not None:
+        warn(world, choice.warning)
+    config = choice.config
     plan = Plan(
         config,
         options,
         world,
-        raw,
-        resolved,
+        choice.raw,
+        deepspeed.resolve(choice.raw, config.train, config.optimizer, world.size),
         tuple(corpora),
         tokenizer,
         Rows([b for c in corpora for b in c.train.blocks], row_length=config.model.context),
@@ -131,9 +138,7 @@ def _output_faults(plan: Plan) -> list[str]:
             refuse_other_run(run, plan)
         elif (run / CONFIG).is_file():
             return [f"{run / CONFIG} is of another program; use another --output"]
-    existing = run
-    while not existing.exists():
-        existing = existing.parent
+    existing = next(place for place in (run, *run.parents) if place.exists())
     try:
         if not existing.is_dir():
             raise NotADirectoryError(f"{existing} is a file")
@@ -142,13 +147,21 @@ def _output_faults(plan: Plan) -> list[str]:
         probe.unlink()
     except OSError as error:
         return [f"--output {run} cannot be written: {error}; choose a folder that can"]
-    needed = sizes.checkpoint_bytes(plan.config.model, plan.vocabulary)
-    needed *= plan.config.checkpoint.keep_last + 1  # one more while the next is being written
-    free = shutil.disk_usage(existing).free
+    fault = _disk_fault(plan, shutil.disk_usage(existing).free)
+    if fault is not None and plan.options.ranks is not None:
+        warn(plan.world, fault)  # so many ranks are not on this machine, nor is their disk
+        return []
+    return [] if fault is None else [fault]
+
+
+def _disk_fault(plan: Plan, free: int) -> str | None:
+    run, config = plan.config.output, plan.config
+    needed = sizes.checkpoint_bytes(config.model, plan.vocabulary, config.optimizer.kind)
+    needed *= config.checkpoint.keep_last + 1  # one more while the next is being written
     held = sum(f.stat().st_size for _, c in folder.checkpoints(run) for f in c.iterdir())
-    if free + held < needed:
-        return [
-            f"--output {run} has {free / 2**30:.1f} GiB free but checkpoints need "
-            f"{needed / 2**30:.1f} GiB (checkpoint.keep_last + 1 of them); free some or keep fewer"
-        ]
-    return []
+    if free + held >= needed:
+        return None
+    return (
+        f"--output {run} has {free / 2**30:.1f} GiB free but checkpoints need "
+        f"{needed / 2**30:.1f} GiB (checkpoint.keep_last + 1 of them); free some or keep fewer"
+    )

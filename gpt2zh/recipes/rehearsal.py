@@ -1,26 +1,29 @@
-"""A dry run for more ranks than there are: `--dry-run --ranks 128` on any machine. No torch.
+"""A dry run for more ranks than there are: `--dry-run --ranks 128` on any machine.
 
 The plan is made as rank 0 of so many would make it, so what it refuses would be refused there. What
-the ranks send each other is then counted, and their speed predicted by `cost.scaling`.
+the ranks send each other is then counted, and their speed predicted by `cost.scaling`. Torch is
+only imported to ask for the card of this machine, where no other one is named.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gpt2zh.config import deepspeed
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.profiles import profile
-from gpt2zh.config.schema import LaunchOptions, TrainConfig
+from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.cost import memory, scaling
 from gpt2zh.cost.cards import KNOWN, Card, card_named
 from gpt2zh.cost.scaling import Cluster, Job, Step
 from gpt2zh.dist.device import Device
 from gpt2zh.dist.logs import say
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.choices import setting_of
+from gpt2zh.recipes.announce import memory_of
+from gpt2zh.recipes.choices import accepted, file_of, setting_of
 from gpt2zh.recipes.plan import Plan
 
 RANKS_PER_MACHINE = 8
@@ -73,23 +76,45 @@ def refuse_stray_options(options: LaunchOptions, world: World) -> None:
 class Rehearsal:
     """The ranks that a dry run pretends there are."""
 
-    card: Card
     ranks: int
     ranks_per_machine: int
+    named: Card | None
+    """The card that `--gpu` names."""
+
+    @functools.cached_property
+    def card(self) -> Card:
+        """The one that is named, else that of this machine, else the usual one.
+
+        Of this machine's it counts what nobody else takes now, as for a run that starts here.
+        """
+        if self.named is not None:
+            return self.named
+        from gpt2zh.train.engine import device_here
+
+        here = device_here(World())
+        usual, mine = card_named(USUAL_CARD), card_named(here.name)
+        assert usual is not None
+        return usual if mine is None else dataclasses.replace(mine, memory=here.memory)
 
     @property
     def world(self) -> World:
         """The place of the rank that plans for all."""
         return World(0, self.ranks, 0, min(self.ranks, self.ranks_per_machine))
 
-    @property
     def device(self) -> Device:
         """What each of them computes on."""
         return Device(self.card.name, self.card.memory, is_gpu=True)
 
-    def without_device(self, resolved: dict[str, Any]) -> dict[str, Any]:
-        """The dict for DeepSpeed without the precision, which is for another card than this one."""
-        return {**resolved, "bf16": {"enabled": False}, "fp16": {"enabled": False}}
+    def check_precision(self, precision: str) -> None:
+        """Refuse what the card cannot compute in.
+
+        Raises:
+            UserError: It is bf16, for which the card is too old.
+        """
+        if precision == "bf16" and not self.card.has_bf16:
+            raise UserError(
+                f"train.precision bf16: a {self.card.name} has no bf16; use fp16 or fp32"
+            )
 
     def announce(self, plan: Plan) -> None:
         """Print what the ranks of a plan send each other, and how fast they are."""
@@ -97,13 +122,13 @@ class Rehearsal:
 
     def describe(self, plan: Plan) -> str:
         """The prediction for a reader."""
-        jobs = {stage: job for stage in range(4) if (job := _job(plan, stage)) is not None}
+        jobs = _jobs(plan)
         clusters = self._clusters()
         steps = {
             stage: [scaling.predict(job, cluster) for cluster in clusters]
             for stage, job in jobs.items()
         }
-        needed = {stage: _memory(plan, job) for stage, job in jobs.items()}
+        needed = {stage: memory_of(plan, job.setting.resolved).total for stage, job in jobs.items()}
         room = self.card.memory * (1 - memory.RESERVE)
         where = "in one machine"
         if clusters[0].machines > 1:
@@ -112,12 +137,12 @@ class Rehearsal:
         lines = [
             f"scale       {self.ranks} x {self.card.name} (--gpu) {where}: predicted, not "
             "measured, see docs/scaling.md",
-            f"            what a rank needs of its {self.card.memory / 2**30:g} GiB, sends in a "
+            f"            what a rank needs of its {self.card.memory / 2**30:.4g} GiB, sends in a "
             "step, and its speed as a share of a lone card's:",
             _row("  ZeRO", "memory", "sent", [_link(cluster) for cluster in clusters]),
         ]
         for stage, job in jobs.items():
-            sent = job.traffic(self.ranks).sent(self.ranks)
+            sent = job.traffic.sent(self.ranks)
             needs = f"{needed[stage] / 2**30:,.1f} GiB" + (" (no)" if needed[stage] > room else "")
             mark = "*" if stage == plan.zero_stage else " "
             shares = [f"{step.efficiency:.1%}" for step in steps[stage]]
@@ -138,57 +163,31 @@ class Rehearsal:
         return [Cluster(self.card, self.ranks, self.ranks_per_machine, link) for link in links]
 
 
-def rehearse(options: LaunchOptions, train: TrainConfig) -> Rehearsal:
+def rehearse(options: LaunchOptions) -> Rehearsal:
     """Make the ranks that `--ranks` asks for.
 
     Raises:
-        UserError: The card is not known or cannot train like this.
+        UserError: The card is not known.
     """
     assert options.ranks is not None
-    card = _card(options.gpu)
-    if train.precision == "bf16" and not card.has_bf16:
-        raise UserError(f"train.precision bf16: a {card.name} has no bf16; use fp16 or fp32")
-    return Rehearsal(card, options.ranks, options.ranks_per_machine or RANKS_PER_MACHINE)
+    named = None if options.gpu is None else card_named(options.gpu)
+    if options.gpu is not None and named is None:
+        raise UserError(f"--gpu {options.gpu} is not known; known are {', '.join(KNOWN)}")
+    return Rehearsal(options.ranks, options.ranks_per_machine or RANKS_PER_MACHINE, named)
 
 
-def _card(named: str | None) -> Card:
-    """The card that is named, else the one of this machine, else the usual one."""
-    if named is not None:
-        found = card_named(named)
-        if found is None:
-            raise UserError(f"--gpu {named} is not known; known are {', '.join(KNOWN)}")
-        return found
-    from gpt2zh.train.engine import device_here  # torch: only where it must be asked
-
-    usual = card_named(USUAL_CARD)
-    assert usual is not None
-    return card_named(device_here(World()).name) or usual
-
-
-def _job(plan: Plan, stage: int) -> Job | None:
-    """The run at a ZeRO stage, its own or one that comes with the project; None if it cannot be."""
-    config = plan.config
-    raw = plan.raw if stage == plan.zero_stage else profile(stage)
-    try:
-        resolved = deepspeed.resolve(raw, config.train, config.optimizer, plan.world.size)
-    except UserError:  # Muon at stage 3
-        return None
-    return Job(
-        config.model,
-        plan.vocabulary,
-        resolved,
-        config.optimizer,
-        config.train.activation_checkpointing,
-        config.train.compile,
-    )
-
-
-def _memory(plan: Plan, job: Job) -> int:
-    """Bytes that a rank needs on its card, by estimate."""
-    setting = setting_of(plan.config, job.resolved, ranks=plan.world.size, on_gpu=True)
-    return memory.training_memory(
-        plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
-    ).total
+def _jobs(plan: Plan) -> dict[int, Job]:
+    """The run at each ZeRO stage that it can have: by its own JSON, or one of the project's."""
+    config, ranks = plan.config, plan.world.size
+    raws = [plan.raw if stage == plan.zero_stage else profile(stage) for stage in range(4)]
+    return {
+        deepspeed.zero_stage(resolved): Job(
+            config.model,
+            plan.vocabulary,
+            setting_of(config, resolved, ranks=ranks, on_gpu=True),
+        )
+        for _, resolved in accepted(raws, config.train, config.optimizer, ranks)
+    }
 
 
 def _hints(
@@ -205,7 +204,7 @@ def _hints(
             better.setdefault(best, []).append(_link(cluster))
     lines = [
         f"hint        ZeRO {stage} is faster ({', '.join(links)}): "
-        f"--deepspeed_config ds_configs/zero{stage}.json"
+        f"--deepspeed_config {file_of(profile(stage))}"
         for stage, links in better.items()
     ]
     if plan.zero_stage not in fitting:
@@ -214,9 +213,7 @@ def _hints(
             f"hint        ZeRO {plan.zero_stage} needs more than the card has; {fits}, and a "
             "smaller train.micro_batch or train.activation_checkpointing needs less"
         )
-    if (plan.resolved.get("zero_optimization", {}).get("offload_optimizer") or {}).get(
-        "device"
-    ) == "cpu":
+    if deepspeed.is_offloaded(plan.resolved, "optimizer"):
         lines.append("hint        the speed is that of a run without offload to the host")
     if min(step.efficiency for step in own) < IDLE:
         lines.append(

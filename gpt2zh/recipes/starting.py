@@ -8,21 +8,24 @@ what to do, and no collective waits for a rank that has failed.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
+from gpt2zh.config import profiles
 from gpt2zh.config.errors import UserError
-from gpt2zh.cost.memory import Memory, training_moments
+from gpt2zh.cost.memory import Memory, training_phases
+from gpt2zh.cost.setting import Setting
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.watch import Watch
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.recipes.choices import setting_of
-from gpt2zh.recipes.failures import is_out_of_memory
+from gpt2zh.recipes.failures import follow, is_out_of_memory
 from gpt2zh.recipes.plan import Plan
 from gpt2zh.train import checkpoint, masters
 from gpt2zh.train.engine import build_engine, compile_model, hidden_model, is_compiled, run_eagerly
@@ -53,13 +56,17 @@ def start(
         UserError: `train.compile` is always, and it cannot.
         torch.OutOfMemoryError: Not even one row fits.
     """
+    plan = agreed(plan, control)
+    compiles = _setting(plan, device).is_compiled
     while True:
+        follow(plan)
         watch.mark("loading")
         engine, state = _build(plan)
-        if _shall_compile(plan, device):
+        if compiles:
             compile_model(engine)
         trouble = _tried(engine, plan, state, control, watch)
         if trouble is not None and trouble.kind == "compile":
+            compiles = False
             _go_without_compiler(engine, plan, trouble)
             trouble = _tried(engine, plan, state, control, watch)
         if trouble is None:
@@ -82,6 +89,30 @@ def start(
             torch.cuda.empty_cache()
 
 
+def agreed(plan: Plan, control: Control) -> Plan:
+    """The plan that the rank with the least memory has made; all ranks call it.
+
+    That one took a later one of the project's DeepSpeed JSONs, or fewer rows. Of JSONs that the
+    user gave, the one on rank 0 counts.
+    """
+    chosen = control.gather((plan.raw, plan.micro_batch))
+    config, ranks = plan.config, plan.world.size
+    raws = [chosen[0][0]]
+    if config.deepspeed_config is None:
+        raws = profiles.candidates(ranks)
+    needs = [(raws.index(raw) if raw in raws else 0, -rows) for raw, rows in chosen]
+    place, rows = max(needs)
+    common = dataclasses.replace(plan, raw=raws[place]).with_micro_batch(-rows)
+    if min(needs) < (place, rows):
+        warn(
+            plan.world,
+            f"rank {needs.index((place, rows))} has less memory than others, so all of them take "
+            f"what fits it: ZeRO {common.zero_stage} and a micro-batch of {common.micro_batch} "
+            f"rows, {common.accumulation} of them a step on each rank",
+        )
+    return common
+
+
 def _build(plan: Plan) -> tuple[Any, TrainState]:
     config, resume_from = plan.config, plan.resume_from
     model = new_model(config.model, plan.tokenizer, seed=config.seed)
@@ -97,14 +128,6 @@ def _build(plan: Plan) -> tuple[Any, TrainState]:
     if resume_from is None:
         return engine, TrainState()
     return engine, checkpoint.load_training(engine, resume_from)
-
-
-def _shall_compile(plan: Plan, device: torch.device) -> bool:
-    """At ZeRO 3 the hooks that gather each layer's weights would cut the graph to pieces."""
-    wanted = plan.config.train.compile
-    return wanted == "always" or (
-        wanted == "auto" and device.type == "cuda" and plan.zero_stage < 3
-    )
 
 
 def _go_without_compiler(engine: Any, plan: Plan, trouble: Trouble) -> None:
@@ -163,9 +186,9 @@ def _try_micro_batch(engine: Any, plan: Plan, *, length: int) -> None:
     device = engine.device
     ids = torch.arange(plan.micro_batch * plan.config.model.context, device=device)
     ids = (ids % plan.vocabulary).view(-1, length)
-    moments = _moments(engine, plan)
-    later = max(m.gradients + m.buckets for m in moments.values())
-    later -= moments["rest"].gradients + moments["rest"].buckets
+    phases = _estimated(engine, plan)
+    later = max(phase.gradients + phase.buckets for phase in phases.values())
+    later -= phases["rest"].gradients + phases["rest"].buckets
     gradients = torch.empty(later, dtype=torch.uint8, device=device)
     loss = engine.module(ids, ids.clone())  # one tensor twice would be another graph
     torch.autograd.grad(loss, [hidden_model(engine).transformer.wpe.weight])
@@ -180,15 +203,20 @@ def _hold_as_much(engine: Any, plan: Plan) -> None:
     At ZeRO 3 the ranks gather each other's weights in every forward pass: one that ran out of
     memory would leave the others waiting for it.
     """
-    moments = _moments(engine, plan).values()
-    needed = max(moment.activations + moment.logits for moment in moments)
+    phases = _estimated(engine, plan).values()
+    needed = max(phase.activations + phase.logits for phase in phases)
     torch.empty(needed, dtype=torch.uint8, device=engine.device)
 
 
-def _moments(engine: Any, plan: Plan) -> dict[str, Memory]:
-    """The memory by estimate, at rest and in each part of a step."""
-    on_gpu = engine.device.type == "cuda"
-    setting = setting_of(plan.config, plan.resolved, ranks=plan.world.size, on_gpu=on_gpu)
-    return training_moments(
+def _estimated(engine: Any, plan: Plan) -> dict[str, Memory]:
+    """The memory at rest and in each part of a step, of an engine as it is now: compiled or not."""
+    compiled: Literal["always", "never"] = "always" if is_compiled(engine) else "never"
+    setting = dataclasses.replace(_setting(plan, engine.device), compile=compiled)
+    return training_phases(
         plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
     )
+
+
+def _setting(plan: Plan, device: torch.device) -> Setting:
+    on_gpu = device.type == "cuda"
+    return setting_of(plan.config, plan.resolved, ranks=plan.world.size, on_gpu=on_gpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 from verifying import gpt2zh
 
-from gpt2zh.config.cli import parse
+from gpt2zh.config.cli import dump, parse
+from gpt2zh.config.deepspeed import resolve
+from gpt2zh.config.schema import PretrainConfig, TrainConfig
+from gpt2zh.config.stages import Stages
 from gpt2zh.cost.memory import RESERVE, training_memory
 from gpt2zh.recipes.choices import setting_of
 from gpt2zh.recipes.estimate import PARTS, make_case
@@ -50,12 +54,9 @@ def test_what_fits_a_card_fits_and_one_row_more_does_not(capsys: pytest.CaptureF
     lines = told(capsys, *argv)
     (options,) = parse(EstimateConfig, argv=argv, prog="estimate")
     case = make_case(options)
-    setting = setting_of(
-        case.config,
-        {"gradient_accumulation_steps": 160, **case.raw},
-        ranks=1,
-        on_gpu=True,
-    )
+    train = dataclasses.replace(case.config.train, micro_batch=1)
+    resolved = resolve(case.raw, train, case.config.optimizer, 1)
+    setting = setting_of(case.config, resolved, ranks=1, on_gpu=True)
     for card, cell in zip((24, 48), rows(lines, "ZeRO 1"), strict=True):
         for n, fits in ((int(cell), True), (int(cell) + 1, False)):
             memory = training_memory(case.config.model, case.vocabulary, setting, micro_batch=n)
@@ -91,6 +92,53 @@ def test_the_json_of_the_user_comes_first(tmp_path: Path, capsys: pytest.Capture
     assert table[0].startswith("  ZeRO 0") and table[2].startswith("  ZeRO 1")
 
 
+def test_stages_that_the_config_cannot_have_are_left_out(capsys: pytest.CaptureFixture) -> None:
+    """Nobody has asked for stage 3, which cannot be compiled, nor for what Muon cannot have."""
+    for wanted, stages in (
+        ("--train.compile=auto", {"1", "2", "3"}),
+        ("--train.compile=always", {"1", "2"}),
+        ("--optimizer.kind=muon", {"1", "2"}),
+    ):
+        lines = told(capsys, wanted, "--ranks=2", "--cards=24")
+        found = {line.split()[1].rstrip(",") for line in lines if line.startswith("  ZeRO")}
+        assert found == stages
+
+
+@pytest.mark.parametrize("table", [None, {"stage": None}, {"offload_optimizer": None}])
+def test_what_a_json_leaves_open_with_null_is_not_given(
+    table: dict | None, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text(json.dumps({"zero_optimization": table}))
+    lines = told(capsys, f"--deepspeed-config={path}", "--cards=24")
+    assert lines[1].startswith("training    ZeRO 0, fp32,")
+
+
+def test_the_config_of_a_run_is_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    raw = tmp_path / "deepspeed_config.json"
+    raw.write_text('{"zero_optimization": {"stage": 2}}')
+    train = TrainConfig(micro_batch=4, global_batch=160, batch_ramp=Stages((6, 10)))
+    config = PretrainConfig(
+        data=("a", "b"),
+        output=tmp_path / "run",
+        deepspeed_config=raw,
+        seed=3,
+        skip_rows=("7",),
+        train=train,
+    )
+    (tmp_path / "config.yaml").write_text(dump(config), "utf-8")
+    lines = told(capsys, f"--config={tmp_path / 'config.yaml'}", "--ranks=4", "--cards=24")
+    assert lines[1].startswith("training    ZeRO 2, fp32, 4 rows x 10 accumulated on each of 4")
+
+
+def test_what_does_not_fit_the_first_card_is_warned_of(capsys: pytest.CaptureFixture) -> None:
+    wide = ("--train.micro-batch=960", "--train.global-batch=960", "--train.precision=bf16")
+    assert gpt2zh("estimate", *wide, "--cards=24") == 0
+    assert "micro_batch 960 does not fit the first card (24.0 GiB)" in capsys.readouterr().err
+    assert gpt2zh("estimate", *wide, "--cards=9999") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_auto_takes_the_largest_micro_batch_that_the_global_batch_allows(
     capsys: pytest.CaptureFixture,
 ) -> None:
@@ -116,7 +164,8 @@ def test_the_help_is_of_what_matters_to_memory(capsys: pytest.CaptureFixture) ->
         gpt2zh("estimate", "--help")
     text = capsys.readouterr().out
     assert "--cards" in text and "--train.activation_checkpointing" in text
-    assert "--checkpoint.keep_last" not in text and "--validation.rows" not in text
+    for unused in ("--checkpoint.keep_last", "--validation.rows", "--data", "--seed", "Not used"):
+        assert unused not in text
 
 
 def test_what_has_no_meaning_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import forked_ranks
 import pytest
 import torch
 import yaml
+from plans import plan_of
 from pretraining import arguments, losses, tensors
 from ranks import run_ranks
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
+from gpt2zh.config.profiles import profile
+from gpt2zh.dist.collectives import Control
+from gpt2zh.dist.world import World
+from gpt2zh.recipes.starting import _estimated, agreed
+from gpt2zh.train.engine import close, compile_model, run_eagerly, start_processes
 
 pytestmark = pytest.mark.ranks
 
@@ -52,8 +62,9 @@ def short_of_memory(
         patch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
         for stage in STAGES:  # each in processes that have freed nothing yet
             argv = arguments(prose_shards, root / f"tight-{stage}", zero(stage), **LARGE)
-            cases = [{"argv": argv, "spare": 6 * 2**20}]
-            told += run_ranks("trial_cases.py", 2, {"cases": cases})
+            cases = [{"argv": argv, "spare": 6 * 2**20, "compile": True}]
+            payload = {"cases": cases, "compiler": "/no/such/compiler"}
+            told += run_ranks("trial_cases.py", 2, payload)
     again = []
     for stage in STAGES:
         rows = micro_batch(root / f"tight-{stage}")
@@ -73,6 +84,13 @@ def test_a_micro_batch_that_does_not_fit_one_rank_is_halved_on_all(
     assert 1 <= rows < 32 and 32 % rows == 0
     assert told.count("a micro-batch of 32 rows does not fit (rank 1: ") == len(STAGES)
     assert "the global batch stays" in told
+
+
+def test_after_halving_nothing_is_compiled_that_could_not_be_before(
+    short_of_memory: tuple[Path, str],
+) -> None:
+    """At stage 1; at stage 3 it is not tried."""
+    assert short_of_memory[1].count("the model is not compiled, which makes it slower") == 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -129,3 +147,60 @@ def test_a_compiled_run_learns_the_same_and_resumes_exactly(
     assert all(torch.equal(one[name], other[name]) for name in one)
     eager = tensors(tmp_path / "eager" / "checkpoint-6")
     assert one.keys() == eager.keys()  # no name tells of the compiler
+
+
+def test_the_trial_reckons_with_the_engine_as_it_is(tiny_shards: Path, tmp_path: Path) -> None:
+    """One that could not be compiled needs other memory than the config lets expect."""
+    wanted, unwanted = (
+        plan_of(tiny_shards, tmp_path / "run", train__compile=value) for value in ("auto", "never")
+    )
+    engine = SimpleNamespace(module=torch.nn.Linear(1, 1), device=torch.device("cuda"))
+    eager = _estimated(engine, wanted)
+    assert eager == _estimated(engine, unwanted)
+    compile_model(engine)
+    assert eager != _estimated(engine, wanted) == _estimated(engine, unwanted)
+    run_eagerly(engine)
+    assert eager == _estimated(engine, wanted)
+
+
+# What each of two ranks has chosen for itself, and what both take: ZeRO stage and micro-batch.
+CHOSEN = {
+    "alike": ([1, 4], [1, 4], [1, 4]),
+    "fewer rows": ([1, 4], [1, 2], [1, 2]),
+    "a later stage": ([1, 2], [2, 4], [2, 4]),
+    "a later stage on rank 0": ([3, 1], [1, 4], [3, 1]),
+    "rows by a JSON": ([1, 1], [1, 2], [1, 1]),
+    "other JSONs": ([1, 4], [2, 4], [1, 4]),
+}
+
+
+def test_ranks_with_different_memory_take_what_fits_the_one_with_the_least(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    def act(world: World) -> None:
+        start_processes(world)
+        control, found = Control(), {}
+        for name, chosen in CHOSEN.items():
+            print(f"== {name}", flush=True)
+            given = {} if "JSON" in name else {"deepspeed_config": "null"}
+            plan = plan_of(tiny_shards, tmp_path / "run", world, **given)
+            stage, rows = chosen[world.rank]
+            mine = dataclasses.replace(plan, raw=profile(stage)).with_micro_batch(rows)
+            both = agreed(mine, control)
+            found[name] = [both.zero_stage, both.micro_batch]
+            assert both.raw == profile(both.zero_stage)
+            assert both.accumulation == 4 // both.micro_batch
+        (tmp_path / f"{world.rank}.json").write_text(json.dumps(found))
+        close()
+
+    forked_ranks.run(2, tmp_path, act)
+    expected = {name: both for name, (_, _, both) in CHOSEN.items()}
+    for rank in range(2):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == expected
+    text = (tmp_path / "0.log").read_text("utf-8")
+    told = dict(part.split("\n", 1) for part in text.split("== ")[1:])
+    silent = [name for name, lines in told.items() if "warning: " not in lines]
+    assert silent == ["alike", "other JSONs"]
+    assert "rank 1 has less memory than others, so all" in told["a later stage"]
+    assert "ZeRO 2 and a micro-batch of 4 rows, 1 of them a step" in told["a later stage"]
+    assert "warning: " not in (tmp_path / "1.log").read_text("utf-8")

@@ -1,9 +1,10 @@
 """Pretraining starts one after the other in one process group, some short of memory or compiler.
 
-`spare` lets rank 1 allocate only so many bytes while it tries a micro-batch; `compile` lets the
-model be compiled although there is no GPU, as `train.compile` auto does where there is one.
+`spare` lets the last rank allocate only so many bytes while it tries a micro-batch; `compile` lets
+the model be compiled although there is no GPU, as `train.compile` auto does where there is one.
 """
 
+import dataclasses
 import json
 import os
 import resource
@@ -36,7 +37,8 @@ class TightWatch(Watch):
 
     def mark(self, phase: str) -> None:
         super().mark(phase)
-        if World.detect().rank == 1:
+        world = World.detect()
+        if world.rank == world.size - 1:
             limit_memory(self.spare if phase == "trying a micro-batch" else None)
 
 
@@ -52,14 +54,16 @@ if __name__ == "__main__":
     from gpt2zh.recipes.pretrain import train
     from gpt2zh.train.engine import close, start_processes
 
-    world = World.detect()
+    world, setting = World.detect(), starting._setting
     device = start_processes(world)
     for case in payload["cases"]:
         config, options = parse(PretrainConfig, LaunchOptions, argv=case["argv"], prog="pretrain")
         watch = TightWatch(world, folder=config.output, hang_after=0)
         watch.spare = case.get("spare")
         if case.get("compile"):
-            starting._shall_compile = lambda plan, device: True
+            starting._setting = lambda plan, device: dataclasses.replace(
+                setting(plan, device), compile="always"
+            )
         try:
             train(make_plan(config, options, world), StopRequest(), device, watch)
         except UserError as error:

@@ -30,11 +30,20 @@ sys.exit(code)
 """
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"deepspeed_config": "null", "train__micro_batch": "auto"},
+        {"train__micro_batch": "auto", "dry_run": "true", "ranks": 8},
+    ],
+    ids=["all given", "left open", "of other ranks"],
+)
 def test_bad_input_is_refused_without_torch_and_nothing_is_written(
-    tiny_shards: Path, run: Path
+    tiny_shards: Path, run: Path, more: dict
 ) -> None:
     """No GPU can be taken by a process that never imports torch."""
-    argv = arguments(tiny_shards, run, train__global_batch=4000, dry_run="true")
+    argv = arguments(tiny_shards, run, train__global_batch=4000, **more)
     before = snapshot(tiny_shards)
     done = subprocess.run(
         [sys.executable, "-c", HEAVY, str(LAUNCHER), *argv],
@@ -84,13 +93,11 @@ def test_a_dry_run_asks_deepspeed_about_its_own_section(
     capsys: pytest.CaptureFixture,
 ) -> None:
     path = tmp_path / "ds.json"
-    path.write_text(
-        '{"zero_optimization": {"stage": 2, "overlap_com": true, "reduce_bucket_size": "big"}}'
-    )
+    path.write_text('{"zero_optimization": {"stage": 2, "overlap_com": true, "overlap_comm": 7}}')
     assert launch(arguments(tiny_shards, run, deepspeed_config=path, dry_run="true")) == 2
     error = capsys.readouterr().err
     assert "2 faults" in error and "zero_optimization.overlap_com: " in error
-    assert "zero_optimization.reduce_bucket_size: " in error and "'big'" in error
+    assert "zero_optimization.overlap_comm: " in error and "(given: 7)" in error
     assert not run.exists()
 
 

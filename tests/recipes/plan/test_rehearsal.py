@@ -11,11 +11,13 @@ import pytest
 from plans import ROOT, arguments, plan_of, refused, snapshot
 
 from gpt2zh.config.errors import UserError
-from gpt2zh.config.schema import LaunchOptions, TrainConfig
+from gpt2zh.config.schema import LaunchOptions
+from gpt2zh.cost.cards import card_named
 from gpt2zh.cost.scaling import LINKS, Cluster, predict
+from gpt2zh.dist.device import Device
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.announce import describe
-from gpt2zh.recipes.rehearsal import Rehearsal, _job, _memory, refuse_stray_options, rehearse
+from gpt2zh.recipes.announce import describe, memory_of
+from gpt2zh.recipes.rehearsal import Rehearsal, _jobs, refuse_stray_options, rehearse
 
 # Rows of 2 tokens, so that the tiny shards have enough for 128 ranks.
 BATCH = {
@@ -31,7 +33,7 @@ def options(**named: object) -> LaunchOptions:
 
 
 def rehearsal(**named: object) -> Rehearsal:
-    return rehearse(options(**{"gpu": "RTX 3090", **named}), TrainConfig())
+    return rehearse(options(**{"gpu": "RTX 3090", **named}))
 
 
 def refusal(world: World = World(), **named: object) -> str:  # noqa: B008
@@ -74,14 +76,12 @@ def test_every_stage_has_what_a_rank_sends_and_its_speed_at_every_link(
     lines = told.describe(plan).splitlines()
     assert "128 x RTX 3090 (--gpu) on 16 machines of 8" in lines[0] and "not measured" in lines[0]
     assert lines[2].split()[3::2] == [f"{link}" for link in LINKS]
-    for stage, line in enumerate(lines[3:7]):
-        job = _job(plan, stage)
-        assert job is not None
+    for (stage, job), line in zip(_jobs(plan).items(), lines[3:7], strict=True):
         steps = [predict(job, Cluster(told.card, 128, 8, link)) for link in LINKS]
-        sent = f"{job.traffic(128).sent(128) / 1e9:,.3f} GB"
+        sent = f"{job.traffic.sent(128) / 1e9:,.3f} GB"
         shares = [f"{step.efficiency:.1%}" for step in steps]
         mark = ["*"] if stage == plan.zero_stage else []
-        memory = f"{_memory(plan, job) / 2**30:,.1f} GiB"
+        memory = f"{memory_of(plan, job.setting.resolved).total / 2**30:,.1f} GiB"
         assert line.split() == [*mark, str(stage), *memory.split(), *sent.split(), *shares]
     own = [line for line in lines if "tokens/s" in line]
     assert [line.split(":")[0].strip(" *") for line in own] == [f"{link} Gb/s" for link in LINKS]
@@ -104,8 +104,10 @@ def test_a_faster_stage_and_more_work_are_hinted_at(tiny_shards: Path, run: Path
 
 
 def test_a_stage_that_does_not_fit_is_told_and_not_hinted_at(tiny_shards: Path, run: Path) -> None:
+    """Nor does the disk of this machine matter, which has no room for a thousand checkpoints."""
     told = rehearsal(ranks=32)
     large = {"model__layers": 76, "model__width": 1280, "model__heads": 20}
+    large |= {"checkpoint__keep_last": 1000, "dry_run": "true", "ranks": 32}
     text = told.describe(plan_of(tiny_shards, run, told.world, **BATCH, **large))
     table = text.splitlines()[3:7]
     assert [" GiB (no)" in line for line in table] == [True, False, False, False]
@@ -113,6 +115,24 @@ def test_a_stage_that_does_not_fit_is_told_and_not_hinted_at(tiny_shards: Path, 
     zero0 = {"deepspeed_config": ROOT / "ds_configs" / "zero0.json"}
     text = told.describe(plan_of(tiny_shards, run, told.world, **BATCH, **large, **zero0))
     assert "hint        ZeRO 0 needs more than the card has; ZeRO 1 fits, and " in text
+
+
+def test_a_disk_that_is_too_small_for_so_many_ranks_is_told_and_no_reason_to_refuse(
+    tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    large = {"model__layers": 100_000, "model__width": 8192}
+    assert "GiB free but checkpoints need" in refused(tiny_shards, run, **large)
+    capsys.readouterr()
+    plan_of(tiny_shards, run, rehearsal(ranks=4).world, **large, dry_run="true", ranks=4)
+    assert f"warning: --output {run} has " in capsys.readouterr().err
+
+
+def test_stages_that_the_config_cannot_have_are_left_out(tiny_shards: Path, run: Path) -> None:
+    told = rehearsal(ranks=8)
+    for more in ({"train__compile": "always"}, {"optimizer__kind": "muon"}):
+        plan = plan_of(tiny_shards, run, told.world, **BATCH, **more)
+        assert list(_jobs(plan)) == [0, 1, 2]
+        assert "\n            3 " not in told.describe(plan)
 
 
 def test_offload_is_told_to_be_left_out(tiny_shards: Path, run: Path) -> None:
@@ -162,12 +182,29 @@ def test_a_card_must_be_known_and_able() -> None:
     with pytest.raises(UserError, match="--gpu RTX 3080 is not known; known are RTX 3090 Ti, "):
         rehearsal(gpu="RTX 3080")
     with pytest.raises(UserError, match="a V100 has no bf16; use fp16"):
-        rehearse(options(gpu="V100"), TrainConfig(precision="bf16"))
-    assert rehearse(options(gpu="V100"), TrainConfig(precision="fp16")).device.is_gpu
+        rehearsal(gpu="V100").check_precision("bf16")
+    rehearsal(gpu="V100").check_precision("fp16")
+    rehearsal(gpu="A100").check_precision("bf16")
     assert rehearsal(gpu="nvidia h100 80GB hbm3").card.name == "H100"
 
 
 def test_without_a_card_to_be_found_it_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     told = rehearsal(gpu=None)
-    assert told.card.name == "RTX 3090" and told.device.memory == 24 * 2**30
+    assert told.card.name == "RTX 3090" and told.device().memory == 24 * 2**30
+
+
+@pytest.mark.parametrize("gpu", [None, "A100"])
+def test_the_card_of_this_machine_counts_with_the_memory_that_it_has_now(
+    gpu: str | None, tiny_shards: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An A100 may have 80 GiB instead of the 40 of the table, or be used by somebody else."""
+    here = Device("NVIDIA A100-SXM4-80GB", 70 * 2**30, is_gpu=True)
+    monkeypatch.setattr("gpt2zh.train.engine.device_here", lambda world: here)
+    told = rehearsal(gpu=gpu, ranks=8)
+    table = card_named("A100")
+    assert table is not None and table.memory == 40 * 2**30
+    expected = here.memory if gpu is None else table.memory
+    assert (told.card.name, told.device().memory) == ("A100", expected)
+    text = told.describe(plan_of(tiny_shards, run, told.world, **BATCH))
+    assert f"needs of its {expected // 2**30} GiB" in text

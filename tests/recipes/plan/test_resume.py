@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from pathlib import Path
@@ -128,6 +129,24 @@ def test_other_settings_that_changed_are_announced(
     assert f"changed     since {checkpoint}: " in out
     assert "train.micro_batch 2 -> 4" in out and "optimizer.lr 0.0006 -> 1e-05" in out
     announce(plan_of(tiny_shards, run))
+    assert "changed" not in capsys.readouterr().out
+
+
+def test_another_zero_setup_is_announced(
+    tiny_shards: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    save_checkpoint(plan_of(tiny_shards, run), 3)
+    capsys.readouterr()
+    announce(plan_of(tiny_shards, run, deepspeed_config=ROOT / "ds_configs" / "zero2.json"))
+    out = capsys.readouterr().out
+    assert "zero_optimization.stage 1 -> 2" in out
+    assert "zero_optimization.overlap_comm not given -> True" in out
+    assert "bucket_size" not in out  # the same in both
+    path = tmp_path / "other.json"
+    before = json.loads((ROOT / "ds_configs" / "zero1.json").read_text("utf-8"))
+    zero = before["zero_optimization"] | {"overlap_comm": "auto", "sub_group_size": None}
+    path.write_text(json.dumps({"gradient_clipping": "auto", "zero_optimization": zero}))
+    announce(plan_of(tiny_shards, run, deepspeed_config=path))
     assert "changed" not in capsys.readouterr().out
 
 
