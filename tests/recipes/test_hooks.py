@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
+from pretrain_forks import pretrain
+from pretraining import arguments, losses
 
+from gpt2zh.recipes import hooks
 from gpt2zh.recipes.hooks import first_loss_warning
 
 
@@ -21,3 +26,29 @@ def test_a_first_loss_far_from_it_is_told_with_both_numbers(loss: float) -> None
     assert told is not None
     assert f"first loss is {loss:.2f}" in told and "ln(32000) = 10.37" in told
     assert "check the data and its tokenizer" in told
+
+
+class TwoSeconds:
+    """A clock by which two seconds pass from line to line."""
+
+    def read(self) -> float:
+        return 2.0
+
+    def exclude(self, seconds: float) -> None:
+        pass
+
+
+@pytest.mark.ranks
+def test_speed_and_rest_are_told_by_tokens_also_in_a_ramp_and_after_a_resume(
+    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "Clock", TwoSeconds)
+    ramp = {"train__batch_ramp": "2:2steps,4:2steps", "validation__every": "never"}
+    run = tmp_path / "run"
+    pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, stop_after="3steps", **ramp)], tmp_path)
+    pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, **ramp)], tmp_path)
+    rows = [2, 2, 4, 4, 8, 8, 8]
+    assert [speed for _, speed in losses(run, "tokens_per_second")] == [n * 32 / 2 for n in rows]
+    lines = (tmp_path / "0.log").read_text("utf-8")
+    rest = [sum(rows[step:]) / n * 2 for step, n in enumerate(rows, 1)]
+    assert re.findall(r"eta (\S+)", lines) == [f"{seconds:.0f}s" for seconds in rest]

@@ -83,6 +83,7 @@ def test_an_output_folder_that_holds_another_run(
 CHANGES = {
     "seed": {"seed": 2},
     "global_batch": {"train__global_batch": 4},
+    "batch_ramp": {"train__batch_ramp": "4:5steps"},
     "model.dropout": {"model__dropout": 0.1},
     "model.activation": {"model__activation": "gelu_new"},
 }
