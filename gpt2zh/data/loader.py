@@ -67,7 +67,7 @@ def training_steps(
         order: The walk through them.
         start: Rows consumed before, by all ranks.
         first_step: Number of the first step.
-        rows_in: Rows over all ranks by number of the step.
+        rows_in: Rows of a step over all ranks by its number, the first is 1.
         micro_batch: Rows per batch.
         length_at: Tokens of a sequence by number of the step, the first is 1; it divides the
             length of the rows, each of which becomes several sequences if it is smaller.

@@ -48,6 +48,11 @@ def command(shards: Path, output: Path, *more: str, ranks: int = 2) -> list[str]
     ]
 
 
+def alone(arguments: list[str]) -> list[str]:
+    """The same on one rank, without the deepspeed command."""
+    return [sys.executable, *arguments[arguments.index("launcher/pretrain.py") :]]
+
+
 def run(arguments: list[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a command to its end in the project's folder."""
     return subprocess.run(
@@ -237,8 +242,7 @@ def test_deepspeed_itself_checks_the_json(tiny_shards: Path, tmp_path: Path) -> 
     json_file = tmp_path / "typo.json"
     json_file.write_text('{"zero_optimization": {"stage": 1, "reduce_bucketsize": 5}}')
     more = (f"--deepspeed-config={json_file}", "--dry-run")
-    alone = [sys.executable, *command(tiny_shards, tmp_path / "run", *more)[4:]]
-    done = run(alone)
+    done = run(alone(command(tiny_shards, tmp_path / "run", *more)))
     assert done.returncode == 2
     assert done.stderr.count("zero_optimization.reduce_bucketsize") == 1, done.stderr
 
@@ -283,7 +287,6 @@ def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path
     (name,) = checkpoints(folder)
     assert not faults(folder / name, content=True)
     wait_for(lambda: not living(session=process.pid))
-    if how != "ctrl-c":
-        return
-    done = run(command(tiny_shards, folder, "--train.steps=1000000", "--stop-after=1steps"))
+    again = command(tiny_shards, folder, "--train.steps=1000000", "--stop-after=1steps")
+    done = run(again if how == "ctrl-c" else alone(again))
     assert f"continues from {folder / name}" in done.stdout and done.returncode == STOPPED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
@@ -71,15 +70,16 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
     return all_bytes(output)
 
 
+def started(arguments: list[str], stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own."""
+    return subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+    )
+
+
 def kill_when(arguments: list[str], happened: Callable[[], bool]) -> bool:
     """Run a command and kill it as soon as something happened; tell whether it was killed."""
-    process = subprocess.Popen(
-        arguments,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = started(arguments)
     while process.poll() is None and not happened():
         time.sleep(0.001)
     if process.poll() is None:
@@ -132,13 +132,7 @@ def test_no_process_stays_when_the_main_one_is_killed(
     corpus: Path, tmp_path: Path, whole: dict[str, bytes], number: signal.Signals
 ) -> None:
     line = command(corpus, tmp_path / "out", "--workers", "2")
-    process = subprocess.Popen(
-        line,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = started(line)
     drafts = tmp_path / "out.partial/work/drafts"
     while not list(drafts.glob("*.json")):
         time.sleep(0.01)
@@ -155,23 +149,17 @@ def test_no_process_stays_when_the_main_one_is_killed(
 
 
 def test_one_interrupt_is_answered_by_one_line_each(corpus: Path, tmp_path: Path) -> None:
-    for number in range(5):  # on a busy machine it may end before the signal reaches it
+    for number in range(5):  # on a busy machine it may have ended before we look
         line = command(corpus, tmp_path / f"out-{number}", "--workers", "2")
-        process = subprocess.Popen(
-            line,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        process = started(line, stderr=subprocess.PIPE)
         drafts = tmp_path / f"out-{number}.partial/work/drafts"
         while not list(drafts.glob("*.json")) and process.poll() is None:
             time.sleep(0.01)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
-        told = process.communicate()[1].decode()
-        if process.returncode:
+        if process.poll() is None:
             break
+        process.communicate()
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate()[1].decode()
     assert process.returncode == 130
     assert "goes on where it stopped" in told and "interrupted" in told
     assert "Exception ignored" not in told and "ParquetWriter" not in told
