@@ -99,7 +99,12 @@ class RunHooks:
         return self._plan.config.log
 
     def _is_over_time(self, done_here: int) -> bool:
-        seconds = time.monotonic() - self._started
+        """Whether --stop-after is over.
+
+        The clock of rank 0 counts, which also tells why we stop: the ranks begin some milliseconds
+        apart, and another one would end the run for a reason that rank 0 does not know yet.
+        """
+        seconds = time.monotonic() - self._started if self._world.is_main else 0.0
         return self._plan.options.stop_after.over(step=done_here, seconds=seconds)
 
     def _shall_stop(self) -> bool:

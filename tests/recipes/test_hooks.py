@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pretrain_forks import pretrain
-from pretraining import arguments, losses
+from pretraining import STEPS, arguments, losses
 
 from gpt2zh.recipes import hooks
-from gpt2zh.recipes.hooks import first_loss_warning
+from gpt2zh.recipes.hooks import RunHooks, first_loss_warning
+from gpt2zh.recipes.plan import Plan
 
 
 @pytest.mark.parametrize("vocabulary", [2_048, 21_248, 32_000])
@@ -52,3 +54,22 @@ def test_speed_and_rest_are_told_by_tokens_also_in_a_ramp_and_after_a_resume(
     lines = (tmp_path / "0.log").read_text("utf-8")
     rest = [sum(rows[step:]) / n * 2 for step, n in enumerate(rows, 1)]
     assert re.findall(r"eta (\S+)", lines) == [f"{seconds:.0f}s" for seconds in rest]
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_the_clock_of_rank_0_ends_a_run_and_names_the_reason(
+    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    begin = RunHooks.__init__
+
+    def begin_earlier(self: RunHooks, engine: Any, plan: Plan, *args: Any, **more: Any) -> None:
+        begin(self, engine, plan, *args, **more)
+        self._started -= 7200 * (plan.world.rank == ahead)
+
+    monkeypatch.setattr(RunHooks, "__init__", begin_earlier)
+    run = tmp_path / "run"
+    pretrain(2, [arguments(tiny_shards, run, {"stage": 1}, stop_after="1h")], tmp_path)
+    told = re.findall(r"stopping at step \d+ \(.*\)", (tmp_path / "0.log").read_text("utf-8"))
+    assert told == ([] if ahead else ["stopping at step 0 (stop-after)"])
+    assert len(losses(run)) == (STEPS if ahead else 0)
