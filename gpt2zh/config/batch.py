@@ -61,6 +61,8 @@ def _check_ramp(train: TrainConfig, ranks: int) -> None:
             f"train.batch_ramp has {rows} rows a step, which {ranks} ranks cannot share in "
             f"micro-batches of {at_once}; use a multiple of {at_once * ranks}"
             + (f", or of {ranks} below that" if at_once > 1 else "")
+            + ". A run that is past these steps goes on with --train.batch_ramp=none "
+            "--allow-change=batch_ramp"
             for rows, _ in train.batch_ramp.stages
             if rows % ranks or not _cuts(at_once, rows // ranks)
         ],

@@ -63,7 +63,14 @@ def chunk_tokens(tokens: int) -> int:
     return min(tokens, max(4096, -(-tokens // 16)))
 
 
-def peak_flops(device_name: str) -> float | None:
-    """The card's peak in half precision, FLOP/s; None when unknown: no MFU beats a wrong one."""
+def peak_flops(device_name: str, precision: str = "bf16") -> float | None:
+    """The card's peak, FLOP/s; None when unknown: no MFU beats a wrong one.
+
+    Args:
+        device_name: As the driver says it.
+        precision: That of the training; in fp32 tensor cores are not asked (cost/cards.py).
+    """
     card = card_named(device_name)
-    return card.peak if card else None
+    if card is None:
+        return None
+    return card.peak_fp32 if precision == "fp32" else card.peak

@@ -73,11 +73,7 @@ class RunHooks:
         run, is_main = plan.config.output, self._world.is_main
         self._log_file = RunLog(run, resumed_at=state.step) if is_main else None
         self._row_log = RowLog(run, rows=state.rows) if is_main and self._log.rows else None
-        device = engine.device
-        one = (
-            sizes.peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
-        )
-        self._peak_flops = one * plan.world.size if one else None
+        self._peak_flops = _peak_flops(engine.device, plan)
         self._failed: set[str] = set()
         self._clock = Clock()
         self._logged_tokens = state.tokens
@@ -356,6 +352,15 @@ class RunHooks:
         for file in (self._log_file, self._row_log):
             if file is not None:
                 file.close()
+
+
+def _peak_flops(device: torch.device, plan: Plan) -> float | None:
+    """The peak of all GPUs in the precision of this run; None where it is not known."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    one = sizes.peak_flops(name, plan.config.train.precision)
+    return one * plan.world.size if one else None
 
 
 def first_loss_warning(loss: float, vocabulary: int) -> str | None:

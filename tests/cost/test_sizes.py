@@ -90,3 +90,10 @@ def test_flops_are_six_per_weight_and_twelve_per_attended_token() -> None:
 )
 def test_the_peak_of_known_cards_only(name: str, tera: float | None) -> None:
     assert sizes.peak_flops(name) == (None if tera is None else pytest.approx(tera * 1e12))
+    assert sizes.peak_flops(name, "fp16") == sizes.peak_flops(name)
+    assert (sizes.peak_flops(name, "fp32") is None) == (tera is None)
+
+
+def test_the_peak_of_training_in_fp32_is_that_without_tensor_cores() -> None:
+    assert sizes.peak_flops("NVIDIA GeForce RTX 3090", "fp32") == 35.6e12
+    assert sizes.peak_flops("NVIDIA H200", "fp32") == 67e12
