@@ -6,19 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gpt2zh.config.schema import ModelConfig
+from gpt2zh.cost.cards import card_named
+from gpt2zh.cost.computing import seconds_at_best, share
+from gpt2zh.cost.sizes import flops_per_token
 from speed.arms import BEST, ladder, meaning
-from speed.predict import ceiling
 
 GOALS = (("gpt2zh-1", "hf-seed", 2.5), ("gpt2zh-1", "hf-best", 1.2), ("gpt2zh-1", "bare", 0.97))
-
-
+_GOAL_CARD = "RTX 3090"
 _SMALLEST_PREDICTED = 512  # of narrower models the small products decide
 
 
 def markdown(report: dict[str, Any]) -> str:
     """The whole report."""
     parts = [_heading(report), _arms(report), _ladder(report), _goals(report), _voids(report)]
-    return "\n\n".join(part for part in [*parts, _predicted(report)] if part) + "\n"
+    return "\n\n".join(part for part in [*parts, predicted(report)] if part) + "\n"
 
 
 def _heading(report: dict[str, Any]) -> str:
@@ -117,19 +118,22 @@ def _voids(report: dict[str, Any]) -> str:
     return "Void:\n\n" + "\n".join(lines) if lines else ""
 
 
-def _predicted(report: dict[str, Any]) -> str:
+def predicted(report: dict[str, Any]) -> str:
+    """What the card of the goal, and the one that was measured, should reach."""
     job, vocabulary = report["job"], report["facts"]["vocabulary"]
     if job["width"] < _SMALLEST_PREDICTED:
         return ""
     shape = ModelConfig(**{name: job[name] for name in ("layers", "heads", "width", "context")})
     told = []
-    for is_eager, what in ((False, "compiled"), (True, "eager")):
-        found = ceiling("RTX 3090", shape, vocabulary, is_eager=is_eager)
-        told.append(f"{what} {found.tokens_per_second:,.0f} tokens/s (MFU {found.mfu:.0%})")
-    return (
-        f"Predicted for an RTX 3090, not measured: at most {', '.join(told)} "
-        "(products at 90 % of 71 TFLOP/s, activations at 936 GB/s; benchmarks/speed/predict.py)."
-    )
+    flops = flops_per_token(shape, vocabulary)
+    for card in filter(None, dict.fromkeys(map(card_named, (_GOAL_CARD, report["device"])))):
+        most = 1 / seconds_at_best(card, shape, vocabulary)
+        expected = most * share(is_compiled=True)
+        told.append(
+            f"{card.name}: {expected:,.0f} tokens/s (MFU {expected * flops / card.peak:.0%}), "
+            f"at best {most:,.0f} (MFU {most * flops / card.peak:.0%})"
+        )
+    return f"Predicted, not measured (docs/scaling.md): {'; '.join(told)}."
 
 
 def _bases(report: dict[str, Any]) -> list[str]:

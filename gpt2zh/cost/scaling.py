@@ -1,13 +1,13 @@
 """How fast a GPU is that trains together with many others: a model, not a measurement.
 
-A step is the computing of its micro-batches, what the ranks wait for each other, and the update of
-the weights. How much is sent is exact (`cost.traffic`); how long that takes is assumed here, each
-assumption with its source. Links are judged by the ring that NCCL builds: it passes every card of a
-machine, then goes on to the next machine, so the slowest link on it decides. Not in the model: a
-network that others use, too, slow machines among fast ones, reading data, saving, offload to the
-host, and the time that Python needs. The last can decide at ZeRO 2 and 3 on fast cards: with small
-micro-batches, DeepSpeed's hooks at every parameter made a run on eight A100 2.6 times slower than
-without (github.com/TensorAuto/OpenTau, issue 177).
+A step is the computing of its micro-batches (`cost.computing`), what the ranks wait for each other,
+and the update of the weights. How much is sent is exact (`cost.traffic`); how long that takes is
+assumed here, each assumption with its source. Links are judged by the ring that NCCL builds: it
+passes every card of a machine, then goes on to the next machine, so the slowest link on it decides.
+Not in the model: a network that others use, too, slow machines among fast ones, reading data,
+saving, offload to the host, and the time that Python needs. The last can decide at ZeRO 2 and 3 on
+fast cards: with small micro-batches, DeepSpeed's hooks at every parameter made a run on eight A100
+2.6 times slower than without (github.com/TensorAuto/OpenTau, issue 177).
 """
 
 from __future__ import annotations
@@ -19,20 +19,12 @@ from dataclasses import dataclass
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import muon, sizes
 from gpt2zh.cost.cards import Card
+from gpt2zh.cost.computing import PRODUCTS, seconds_at_best, share
 from gpt2zh.cost.setting import Setting
 from gpt2zh.cost.traffic import Traffic, Transfer, traffic
 
 LINKS = (10, 25, 100, 400)
 """Gb/s of all network cards of a machine together, in each direction."""
-ACHIEVED = 0.40
-"""Of a card's peak in forward and backward: llm.c's 40.5 percent on H100s
-(github.com/KellerJordan/modded-nanogpt, records, 2024-10-13_llmc), llm-foundry's 40 to 50 on A100s
-(scripts/train/benchmarking). A faster card waits longer in proportion."""
-EAGER = 0.30
-"""The same without torch.compile, which made a Llama 1.16 times as fast (torchtitan, benchmarks)
-and a GPT-2 1.85 times (nanoGPT, README). In fp32 the peak is another one, the share the same: 30
-percent for a GPT-2 small on an RTX 3090 at 12,599 tokens/s (gilesthomas.com/2026/04/
-llm-from-scratch-32h-interventions-full-fat-float32)."""
 NETWORK = 0.75
 """Of a link's rate that NCCL reaches with RDMA: 600 of 800 Gb/s between two machines (github.com/
 NVIDIA/nccl, issue 495). Over TCP it can be far less: 12 percent of 40 Gb/s Ethernet in DeepSpeed's
@@ -174,9 +166,9 @@ def predict(job: Job, cluster: Cluster) -> Step:
     assert setting.ranks == cluster.ranks
     sent = job.traffic
     tokens = setting.resolved["train_micro_batch_size_per_gpu"] * job.model.context
-    flops = sizes.flops_per_token(job.model, job.vocabulary) * tokens
-    lone = flops / 3 / _flops_per_second(card, setting, is_compiled=setting.should_compile)
-    forward = flops / 3 / _flops_per_second(card, setting, is_compiled=setting.is_compiled)
+    at_best = tokens * seconds_at_best(card, job.model, job.vocabulary, is_half=setting.is_half)
+    lone = at_best / 3 / share(is_compiled=setting.should_compile)
+    forward = at_best / 3 / share(is_compiled=setting.is_compiled)
     passes_back = 3 if setting.recompute else 2
     backward, alone = passes_back * forward, (1 + passes_back) * lone
     passes = sent.micro_batches
@@ -194,12 +186,6 @@ def predict(job: Job, cluster: Cluster) -> Step:
         alone=passes * alone + _update_seconds(job, card, 1),
         tokens=tokens * passes * cluster.ranks,
     )
-
-
-def _flops_per_second(card: Card, setting: Setting, *, is_compiled: bool) -> float:
-    """What forward and backward reach."""
-    peak = card.peak if setting.is_half else card.peak_fp32
-    return (ACHIEVED if is_compiled else EAGER) * peak
 
 
 def _late_weights(transfers: Sequence[Transfer], forward: float, cluster: Cluster) -> float:
@@ -237,9 +223,9 @@ def _update_seconds(job: Job, card: Card, ranks: int) -> float:
     if job.setting.optimizer == "muon":
         # One parameter at least, for a matrix that lies on several ranks is turned by each of them.
         total, largest = _turning_flops(job.model)
-        share = max(total / ranks, largest) if stage >= 1 else total
+        turned = max(total / ranks, largest) if stage >= 1 else total
         peak = card.peak if card.has_bf16 else card.peak_fp32  # whatever the model's precision
-        seconds += share / (ACHIEVED * peak)
+        seconds += turned / (PRODUCTS * share(is_compiled=True) * peak)
     return seconds
 
 

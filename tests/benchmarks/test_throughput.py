@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,6 @@ import torch
 from speed import arms, clock, judge, report, trainer, world
 from speed.card import parse_samples
 from speed.job import Job
-from speed.predict import ceiling
 from speed.rounds import ArmError, largest_micro_batch, run_rounds
 from transformers import GPT2LMHeadModel
 
@@ -244,13 +244,13 @@ def test_figures_of_the_card_are_medians_of_those_it_tells() -> None:
     assert parse_samples("") == {}
 
 
-def test_a_prediction_is_the_time_of_products_and_of_memory_traffic() -> None:
-    shape = ModelConfig(context=512)
-    compiled = ceiling("RTX 3090", shape, 21248, is_eager=False)
-    seconds = 0.6641e9 / (0.9 * 71e12) + (180 * 12 * 768 + 12 * 21248) / 936e9
-    assert compiled.tokens_per_second == pytest.approx(1 / seconds, rel=1e-3)
-    assert compiled.mfu == pytest.approx(0.6641e9 / seconds / 71e12, rel=1e-3)
-    assert ceiling("RTX 3090", shape, 21248, is_eager=True).mfu < compiled.mfu < 0.9
+@pytest.mark.parametrize("device", ["AMD EPYC", "NVIDIA H200", "NVIDIA GeForce RTX 3090"])
+def test_the_report_predicts_the_card_of_the_goal_and_its_own(device: str) -> None:
+    shape = {"layers": 12, "heads": 12, "width": 768, "context": 512}
+    told = report.predicted({"job": shape, "facts": {"vocabulary": 32_000}, "device": device})
+    cards = re.findall(r"(\w[\w ]+): [\d,]+ tokens/s \(MFU \d\d%\), at best [\d,]+", told)
+    assert cards == (["RTX 3090", "H200"] if "H200" in device else ["RTX 3090"])
+    assert report.predicted({"job": shape | {"width": 256}, "facts": {"vocabulary": 32_000}}) == ""
 
 
 def test_a_rung_is_compared_with_the_one_before_alone() -> None:

@@ -12,6 +12,7 @@ from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import scaling, sizes
 from gpt2zh.cost.cards import KNOWN, card_named
+from gpt2zh.cost.computing import COMPILED, EAGER, seconds_at_best
 from gpt2zh.cost.scaling import LINKS, Cluster, Job, Step, predict
 from gpt2zh.cost.traffic import Transfer
 
@@ -66,7 +67,7 @@ def test_slower_links_cost_and_only_between_machines(stage: int) -> None:
 @pytest.mark.parametrize("stage", [0, 1])
 def test_accumulation_hides_what_is_sent_once_a_step(stage: int) -> None:
     shares = [step(stage, 64, accumulation=a).efficiency for a in (1, 2, 8, 64)]
-    assert shares == sorted(shares) and shares[-1] > 0.9 > 0.5 > shares[0]
+    assert shares == sorted(shares) and shares[-1] > 0.9 > 0.6 > shares[0]
 
 
 @pytest.mark.parametrize("stage", [2, 3])
@@ -144,30 +145,21 @@ def test_recomputing_the_blocks_costs_a_third_more() -> None:
 def test_a_model_that_is_not_compiled_is_slower_and_zero_3_compiles_none() -> None:
     compiled = step(1, 1, compile="auto")
     assert compiled.efficiency == 1
-    assert step(1, 1).forward / compiled.forward == pytest.approx(scaling.ACHIEVED / scaling.EAGER)
+    assert step(1, 1).forward / compiled.forward == pytest.approx(COMPILED / EAGER)
     shares = [step(3, 1, compile=compile_).efficiency for compile_ in ("never", "auto")]
-    assert shares == pytest.approx([1, scaling.EAGER / scaling.ACHIEVED], rel=0.02)
+    assert shares == pytest.approx([1, EAGER / COMPILED], rel=0.02)
 
 
 @pytest.mark.parametrize("card", KNOWN)
-def test_training_in_fp32_is_slower_by_the_peaks_of_the_card(card: str) -> None:
+def test_training_in_fp32_is_slower_by_the_card(card: str) -> None:
     found = card_named(card)
     assert found is not None and 1.9 < found.peak / found.peak_fp32 < 17
     half, full = (step(0, 1, card=card, precision=precision) for precision in ("fp16", "fp32"))
-    assert full.forward / half.forward == pytest.approx(found.peak / found.peak_fp32)
-    assert full.backward / half.backward == pytest.approx(found.peak / found.peak_fp32)
-
-
-def test_a_published_run_in_fp32_is_met() -> None:
-    """12,599 tokens/s of a GPT-2 small on an RTX 3090, eagerly and with an output head of its own
-    (gilesthomas.com/2026/04/llm-from-scratch-32h-interventions-full-fat-float32).
-    """
-    model = ModelConfig(layers=12, heads=12, width=768, context=1024)
-    own = setting({"stage": 0}, "fp32", micro_batch=5, accumulation=1, on_gpu=True)
-    card = card_named("RTX 3090")
-    assert card is not None
-    found = predict(Job(model, 50257, own), Cluster(card, 1, 1, 10)).tokens_per_second
-    assert found == pytest.approx(12_599, rel=0.05)
+    slower = seconds_at_best(found, SMALL, VOCABULARY, is_half=False)
+    slower /= seconds_at_best(found, SMALL, VOCABULARY)
+    assert 1.9 < slower < 17
+    assert full.forward / half.forward == pytest.approx(slower)
+    assert full.backward / half.backward == pytest.approx(slower)
 
 
 def test_muon_turns_matrices_as_fast_in_fp32_unless_the_card_has_no_bf16() -> None:

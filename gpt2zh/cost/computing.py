@@ -1,0 +1,53 @@
+"""How fast a card trains by itself: a model of two terms, not a measurement.
+
+The time of a token is that of its matrix products at 90 percent of the card's peak plus that of
+moving its activations through memory once, one after the other:
+
+    seconds = F / (0.9 peak) + bytes / bandwidth
+
+F is `sizes.flops_per_token`. The bytes are counted from the operations of compiled blocks and of
+a chunked loss. Gaps between kernels, clocks that fall with heat and small products come off it; a
+card that clocks above its data sheet may be a little faster. What share is left is taken from runs
+that others published: `benchmarks/scaling_table.py` lists them, docs/scaling.md sets them beside
+the prediction.
+"""
+
+from __future__ import annotations
+
+from gpt2zh.config.schema import ModelConfig
+from gpt2zh.cost import sizes
+from gpt2zh.cost.cards import Card
+
+PRODUCTS = 0.9
+"""Of a card's peak that large matrix products reach."""
+COMPILED = 0.70
+"""Of the speed that the two terms leave, what is reached with torch.compile or kernels by hand:
+published runs have 0.49 to 1.04, the median is 0.73."""
+EAGER = 0.45
+"""The same without: torch.compile makes a Llama 1.16 times as fast (torchtitan, benchmarks) and a
+GPT-2 1.85 times (nanoGPT, README); this is between the two."""
+_BLOCK, _LOGIT = 180, 12
+"""Bytes of a token in half precision that pass through memory: for each layer and unit of its
+width, and for each row of the embedding."""
+
+
+def seconds_at_best(
+    card: Card, model: ModelConfig, vocabulary: int, *, is_half: bool = True
+) -> float:
+    """The two terms: what forward and backward of a token take.
+
+    Args:
+        card: What computes.
+        model: The shape.
+        vocabulary: Rows of the embedding, padded.
+        is_half: In half precision, else in fp32.
+    """
+    peak = card.peak if is_half else card.peak_fp32
+    moved = (1 if is_half else 2) * (_BLOCK * model.layers * model.width + _LOGIT * vocabulary)
+    flops = sizes.flops_per_token(model, vocabulary)
+    return flops / (PRODUCTS * peak) + moved / card.memory_rate
+
+
+def share(*, is_compiled: bool) -> float:
+    """What is reached of the speed that the two terms leave."""
+    return COMPILED if is_compiled else EAGER
