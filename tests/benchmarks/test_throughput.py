@@ -21,7 +21,6 @@ from speed.job import Job
 from speed.rounds import ArmError, largest_micro_batch, run_rounds
 from transformers import GPT2LMHeadModel
 
-from gpt2zh.config.schema import ModelConfig
 from gpt2zh.data.shard import ShardSet
 
 ROOT = Path(__file__).parents[2]
