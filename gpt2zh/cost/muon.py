@@ -25,3 +25,16 @@ def matrices_in(name: str) -> int:
 def turned_elements(model: ModelConfig) -> int:
     """Numbers in all the matrices that Muon updates."""
     return 12 * model.layers * model.width**2
+
+
+def bytes_at_once(elements: int, *, sides: int) -> float:
+    """What it takes to turn so many elements of matrices of one shape, in fp32 throughout.
+
+    `train.muon.orthogonal` holds a copy of them, the old and the new step of the iteration, and two
+    products of a matrix with its own transpose.
+
+    Args:
+        elements: In all these matrices.
+        sides: The longer side in units of the shorter one.
+    """
+    return 4 * (1 + 2 + 2 / sides) * min(AT_ONCE, elements)

@@ -10,6 +10,7 @@ All figures are bytes, and they are floats, since parts are not whole numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt2zh.config.deepspeed import has_bf16_optimizer
@@ -17,11 +18,10 @@ from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import muon
 from gpt2zh.cost.gathers import Limits, most_held
 from gpt2zh.cost.setting import BUCKET, Setting
-from gpt2zh.cost.weights import weights_of
+from gpt2zh.cost.weights import Weight, owners, weights_of
 
 _NORM = 8  # bytes of a number whose norm is taken: fp64 (zero/stage_1_and_2.py, get_norm_dtype)
 _SUM = 4  # fp32
-_MUON_COPIES = 15  # bytes of an element that Muon turns, measured on a CPU in fp32
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class _Holder:
         self.sizes = [weight.elements for weight in self.weights.all]
         self.count, self.largest = sum(self.sizes), max(self.sizes)
         self.square = model.width**2
+        self.groups = self.weights.groups(setting.optimizer)
         self.turned = muon.turned_elements(model) if setting.optimizer == "muon" else 0
         self.setting, self.ranks, self.zero = setting, setting.ranks, setting.zero
         self.width, self.sum_width, self.bucket = setting.width, setting.sum_width, setting.bucket
@@ -104,14 +105,25 @@ class _Holder:
         """AdamW's two, or Muon's one."""
         return 2 * _SUM * self.count - _SUM * self.turned
 
-    def turning(self, ranks: int) -> float:
-        """Copies while Muon turns matrices (train/muon.py): those of the inner width together, two
-        thirds of all; and at each border between ranks one of 3 D x D and one of 4 D x D, which are
-        put together on all of them.
+    @property
+    def turning(self) -> float:
+        """Copies while Muon turns the matrices of a group (train/muon.py)."""
+        return max((self.turning_of(group) for group in self.groups[2:]), default=0.0)
+
+    def turning_of(self, group: Sequence[Weight]) -> float:
+        """The same of one group: matrices of a shape together, those that lie on several ranks put
+        together on all of them. On a GPU less, which turns them in bf16.
         """
-        between = min(7 * self.square * (ranks - 1), self.turned)
-        mine = min(self.turned * 2 / 3, self.turned * 2 / 3 / ranks + between)
-        return _MUON_COPIES * min(muon.AT_ONCE, mine) + _SUM * between
+        ranks = self.ranks if self.setting.stage else 1
+        found = list(owners(group, ranks))
+        together = sum(weight.elements for weight, where in found if len(where) > 1)
+        most = 0.0
+        for rank in range(ranks):
+            mine = [weight.elements for weight, where in found if rank in where]
+            for is_oblong in (False, True):
+                turned = sum(size for size in mine if (size == 4 * self.square) == is_oblong)
+                most = max(most, muon.bytes_at_once(turned, sides=4 if is_oblong else 1))
+        return _SUM * together + most
 
     def without_zero(self) -> States:
         """Whole tensors. In half precision FP16_UnfusedOptimizer keeps fp32 weights as well, and
@@ -129,7 +141,7 @@ class _Holder:
             forward=Phase(before),
             backward=Phase(before),
             reduction=Phase(gradients + self.anew, max(self.width * bucket, self.tied)),
-            update=Phase(gradients, (_SUM * self.count if self.is_half else 0) + self.turning(1)),
+            update=Phase(gradients, (_SUM * self.count if self.is_half else 0) + self.turning),
         )
 
     def bf16_optimizer(self) -> States:
@@ -148,7 +160,7 @@ class _Holder:
             forward=before,
             backward=before,
             reduction=Phase(sums + own + self.anew, max(flat + own, self.tied)),
-            update=Phase(sums + own, self.turning(self.ranks)),
+            update=Phase(sums + own, self.turning),
         )
 
     def optimizer_in_parts(self) -> States:
@@ -179,6 +191,7 @@ class _Holder:
         bucket, whole = self.sum_width * self.bucket_elements, self.sum_width * self.count
         forward = Phase(whole, bucket) if self.is_accumulated else Phase()
         backward = Phase(forward.gradients, forward.buckets if self.is_compiled else bucket)
+        holders = 1 if self.is_summed_apart else self.ranks
         if self.is_summed_apart:
             copies = (self.sum_width + self.width) * self.reduced
             update = Phase(whole, _NORM * min(self.largest, part))
@@ -196,7 +209,7 @@ class _Holder:
             Phase(beside + self.sum_width * part, bucket + copies),
             key=lambda phase: phase.total,
         )
-        return forward, backward, reduction, self.with_turning(update)
+        return forward, backward, reduction, self.with_turning(update, ranks=holders)
 
     def stage_2(self, part: float) -> tuple[Phase, Phase, Phase, Phase]:
         """Gradients are reduced in every micro-batch, through buckets. Sums in another type are a
@@ -221,7 +234,7 @@ class _Holder:
             Phase(before),
             Phase(before) if self.is_compiled else Phase(during, bucket + copies),
             Phase(during + beside + self.all_at_once, bucket + max(copies, self.tied)),
-            self.with_turning(update),
+            self.with_turning(update, ranks=self.ranks),
         )
 
     def everything_in_parts(self) -> States:
@@ -294,7 +307,18 @@ class _Holder:
         """The same, beside those to which they are added."""
         return self.all_at_once if self.is_accumulated else 0
 
-    def with_turning(self, phase: Phase) -> Phase:
-        # Copies of the sums are there meanwhile; norms have been taken before.
-        beside = 0 if self.is_summed_apart else phase.buckets
-        return Phase(phase.gradients, max(phase.buckets, beside + self.turning(self.ranks)))
+    def with_turning(self, update: Phase, *, ranks: int) -> Phase:
+        """An update of ZeRO 1 and 2, which goes from group to group: the sums of each are flattened
+        in fp32 and let go.
+
+        Args:
+            update: Of AdamW.
+            ranks: That have the sums of gradients together.
+        """
+        phases, later = [update], 0
+        for group in reversed(self.groups[2:]):
+            count = sum(weight.elements for weight in group)
+            copies = _SUM * count / self.ranks + self.turning_of(group)
+            phases.append(Phase(self.sum_width * later / ranks, copies))
+            later += count
+        return max(phases, key=lambda phase: phase.total)

@@ -25,7 +25,7 @@ from gpt2zh.config.deepspeed import has_bf16_optimizer
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.gathers import Limits, gathers
 from gpt2zh.cost.setting import BUCKET, Setting
-from gpt2zh.cost.weights import Weight, Weights, weights_of
+from gpt2zh.cost.weights import Weight, Weights, owners, padded, weights_of
 
 Kind = Literal["all-reduce", "reduce", "reduce-scatter", "all-gather"]
 
@@ -112,7 +112,7 @@ class _Sender:
             is_overlapped = False
             flat = [weight.elements for weight in self.weights.all]
             if stage == 1:  # bf16_optimizer.py: one padded tensor for each group
-                flat = [self._padded(group) for group in self.groups]
+                flat = [padded(group, self.ranks) for group in self.groups]
             buckets = [(size, 1.0) for size in _filled_over(flat, BUCKET)]
         else:
             ordered = self.weights.by_gradient
@@ -122,7 +122,7 @@ class _Sender:
             if not self.zero.get("use_multi_rank_bucket_allreduce", True):
                 kind = "reduce" if self.zero.get("reduce_scatter", True) else kind
         update = [self._together(group) for group in self.turned if stage] + [
-            Transfer("all-gather", self._padded(group), self.setting.width)
+            Transfer("all-gather", padded(group, self.ranks), self.setting.width)
             for group in self.groups
             if stage
         ]
@@ -171,22 +171,13 @@ class _Sender:
         """Elements of a tensor that is cut into equal parts."""
         return -(-weight.elements // self.ranks) * self.ranks
 
-    def _padded(self, group: Iterable[Weight]) -> int:
-        """Elements of a group that is cut into parts of 4 bytes or more that begin at 4 bytes."""
-        multiple = 2 * self.ranks  # nccl_start_alignment_factor
-        return -(-sum(weight.elements for weight in group) // multiple) * multiple
-
     def _gather(self, weights: Iterable[Weight], at: float = 1.0) -> Transfer:
         return Transfer("all-gather", sum(map(self._parts, weights)), self.setting.width, at)
 
     def _together(self, group: Sequence[Weight]) -> Transfer:
         """What Muon puts together: the parameters that lie on several ranks (train/muon.py)."""
-        part = self._padded(group) // self.ranks
-        begin, cut = 0, 0
-        for weight in group:
-            end = begin + weight.elements
-            cut += weight.elements if begin // part != (end - 1) // part else 0
-            begin = end
+        found = owners(group, self.ranks)
+        cut = sum(weight.elements for weight, ranks in found if len(ranks) > 1)
         return Transfer("all-reduce", cut, 4)
 
 

@@ -6,6 +6,7 @@ order of the gradients, and gathers weights in the order of the modules.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
@@ -124,3 +125,23 @@ def weights_of(model: ModelConfig, vocabulary: int) -> Weights:
         blocks=tuple(block(f"h.{number}") for number in range(model.layers)),
         last_norm=norm("ln_f"),
     )
+
+
+def padded(group: Sequence[Weight], ranks: int) -> int:
+    """Elements of a group that is cut into parts of 4 bytes or more that begin at 4 bytes."""
+    multiple = 2 * ranks  # nccl_start_alignment_factor (zero/stage_1_and_2.py)
+    return -(-sum(weight.elements for weight in group) // multiple) * multiple
+
+
+def owners(group: Sequence[Weight], ranks: int) -> Iterator[tuple[Weight, range]]:
+    """Which ranks hold a piece of each parameter, when the group is cut into equal parts.
+
+    Args:
+        group: One after the other, as ZeRO 1 and 2 flatten them.
+        ranks: Processes.
+    """
+    part, begin = padded(group, ranks) // ranks, 0
+    for weight in group:
+        end = begin + weight.elements
+        yield weight, range(begin // part, (end - 1) // part + 1)
+        begin = end

@@ -172,13 +172,17 @@ def turn(matrices: Sequence[torch.Tensor]) -> None:
         wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
         alike.setdefault(wide.shape, []).append(wide)
     for shape, found in alike.items():
-        scale = LIKE_ADAMW * max(shape) ** 0.5
         most = max(1, AT_ONCE // shape.numel())
         for begin in range(0, len(found), most):
-            some = found[begin : begin + most]
-            turned = orthogonal(torch.stack(some)).float().mul_(scale)
-            for matrix, new in zip(some, turned, strict=True):
-                matrix.copy_(new)
+            _turn_alike(found[begin : begin + most])
+
+
+def _turn_alike(matrices: list[torch.Tensor]) -> None:
+    """Turn matrices of one shape (A, B), A <= B; what that takes is free again afterwards."""
+    scale = LIKE_ADAMW * matrices[0].shape[1] ** 0.5
+    turned = orthogonal(torch.stack(matrices)).float().mul_(scale)
+    for matrix, new in zip(matrices, turned, strict=True):
+        matrix.copy_(new)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
