@@ -97,7 +97,13 @@ ARMS = {
     "ours-half": Arm(meaning="ours, half the budget", parts=2),
     "ours-third": Arm(meaning="ours, a third of the budget", parts=3),
     "ours-builtin": Arm(meaning="ours, builtin tokenizer", tokenizer="builtin"),
+    "ours-builtin-third": Arm(
+        meaning="the same, a third of the budget", tokenizer="builtin", parts=3
+    ),
     "ours-muon": Arm(meaning="ours, Muon", extras=("muon",)),
+    "ours-muon-builtin": Arm(
+        meaning="ours, Muon, builtin tokenizer", tokenizer="builtin", extras=("muon",)
+    ),
     "ours-muon-third": Arm(meaning="ours, Muon, a third", extras=("muon",), parts=3),
     "ours-lengths": Arm(meaning="ours, short sequences first", extras=("lengths",)),
     "ours-ramp": Arm(meaning="ours, small batches first", extras=("ramp",)),
