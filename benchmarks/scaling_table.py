@@ -11,13 +11,13 @@ import dataclasses
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from published import known, predicted_rates, published, shares  # noqa: E402
 
 from gpt2zh.config.batch import micro_batches  # noqa: E402
 from gpt2zh.config.cli import parse  # noqa: E402
@@ -25,7 +25,7 @@ from gpt2zh.config.deepspeed import resolve  # noqa: E402
 from gpt2zh.config.profiles import BUCKET, profile  # noqa: E402
 from gpt2zh.config.schema import ModelConfig, PretrainConfig  # noqa: E402
 from gpt2zh.cost import computing, scaling, sizes  # noqa: E402
-from gpt2zh.cost.cards import Card, card_named  # noqa: E402
+from gpt2zh.cost.cards import Card  # noqa: E402
 from gpt2zh.cost.computing import seconds_at_best  # noqa: E402
 from gpt2zh.cost.gathers import Limits  # noqa: E402
 from gpt2zh.cost.scaling import Cluster, Job, predict  # noqa: E402
@@ -41,61 +41,11 @@ RANKS_PER_MACHINE = 8
 STAGE = 1
 """The ZeRO stage of the large tables."""
 
-
-@dataclass(frozen=True)
-class Published:
-    """What somebody measured on one card, or on each of several."""
-
-    what: str
-    card: Card
-    model: ModelConfig
-    vocabulary: int
-    rate: float
-    """Tokens per second of a card."""
-    source: str
-    is_compiled: bool = True
-    """By torch.compile, or written as kernels by hand."""
-    is_half: bool = True
-
-
 PROFILE = {2: 1897.21, 4: 2133.24, 8: 2173.35, 16: 2275.43}
 """Milliseconds of the all-reduce in a step of BERT-Large by machines of four V100, 16 rows a GPU,
 joined by Ethernet of 40 Gb/s: DeepSpeed's authors in arXiv 2102.02888, table 1."""
 PROFILED = Transfer("all-reduce", 340_000_000, 2)
 """Its gradients in fp16."""
-
-
-def published() -> list[Published]:
-    """Runs of a GPT-2 small or of its like."""
-    small, short = (ModelConfig(context=context) for context in (1024, 512))
-    medium = dataclasses.replace(short, layers=24, heads=16, width=1024)
-    larger = dataclasses.replace(short, layers=24, heads=12, width=1536)
-    a100_80 = dataclasses.replace(known("A100"), name="A100 80GB", memory_rate=2039e9)
-    foundry = "mosaicml/llm-foundry, scripts/train/benchmarking"
-    thomas = "gilesthomas.com/2026/04, llm-from-scratch-32h"
-    eager = {"is_compiled": False}
-
-    def run(what: str, card: str | Card, rate: float, source: str, **more: Any) -> Published:
-        found = known(card) if isinstance(card, str) else card
-        usual = {"model": small, "vocabulary": 50304}
-        return Published(what, found, rate=rate, source=source, **usual | more)
-
-    mpt = {"model": short, "vocabulary": 50368}
-    return [
-        run("build-nanogpt", "RTX 4090", 130_000, "karpathy/build-nanogpt, issue 6"),
-        run("llm.c's PyTorch", "RTX 4090", 110_500, "tylerromero.com, nanogpt-speedrun-worklog"),
-        run("nanoGPT", "RTX 4090", 105_600, "karpathy/nanoGPT, issue 182 (29 % of an A100)"),
-        run("llm.c", "A10", 57_900, "karpathy/llm.c, pull request 621"),
-        run("llm.c", a100_80, 231_000, "karpathy/llm.c, discussion 481"),
-        run("nanoGPT", "A100", 109_000, "karpathy/nanoGPT, issue 110"),
-        run("MPT-125M", "A100", 156_735, foundry, **mpt),
-        run("MPT-125M", a100_80, 165_681, foundry, **mpt),
-        run("MPT-350M", a100_80, 69_330, foundry, **mpt | {"model": medium}),
-        run("llm.c", "H100", 468_000, "KellerJordan/modded-nanogpt, records/2024-10-13_llmc"),
-        run("MPT-760M", "H100", 83_749, foundry, **mpt | {"model": larger}),
-        run("eager, AMP", "RTX 3090", 19_921, thomas, **eager),
-        run("eager, fp32", "RTX 3090", 12_599, thomas, **eager, is_half=False),
-    ]
 
 
 def main() -> None:
@@ -305,17 +255,6 @@ def published_table() -> Iterator[str]:
         )
 
 
-def predicted_rates(run: Published) -> tuple[float, float]:
-    """Tokens per second of a card by the model, and what it says is the most."""
-    most = 1 / seconds_at_best(run.card, run.model, run.vocabulary, is_half=run.is_half)
-    return most * computing.share(is_compiled=run.is_compiled), most
-
-
-def shares() -> list[float]:
-    """What was measured of what is predicted, of compiled runs."""
-    return [run.rate / predicted_rates(run)[0] for run in published() if run.is_compiled]
-
-
 def goal() -> str:
     """How far the prediction for one RTX 3090 is from the goal."""
     model, card, wanted = ModelConfig(), known("RTX 3090"), 45_000
@@ -363,13 +302,6 @@ def percent(share: float) -> str:
 def rounded(rate: float) -> int:
     """Three digits are more than a prediction can promise."""
     return int(float(f"{rate:.2e}"))
-
-
-def known(name: str) -> Card:
-    """A card of the table."""
-    card = card_named(name)
-    assert card is not None, name
-    return card
 
 
 def _wrapped(text: str, indent: str = "") -> str:

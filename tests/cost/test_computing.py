@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
-import scaling_table
+from published import Published, predicted_rates, published, shares
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import computing
@@ -27,16 +27,14 @@ def test_at_best_a_token_takes_its_products_and_its_memory_traffic() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "run", scaling_table.published(), ids=lambda run: f"{run.what} on {run.card.name}"
-)
-def test_published_runs_are_met(run: scaling_table.Published) -> None:
+@pytest.mark.parametrize("run", published(), ids=lambda run: f"{run.what} on {run.card.name}")
+def test_published_runs_are_met(run: Published) -> None:
     """Within a factor of 1.5: the cards, the years and the code of these runs differ."""
-    predicted, most = scaling_table.predicted_rates(run)
+    predicted, most = predicted_rates(run)
     assert predicted / 1.5 < run.rate < min(1.5 * predicted, 1.05 * most)
 
 
 def test_what_is_reached_is_the_middle_of_published_runs() -> None:
-    shares = [computing.COMPILED * share for share in scaling_table.shares()]
-    assert statistics.median(shares) == pytest.approx(computing.COMPILED, abs=0.05)
-    assert (min(shares), max(shares)) == pytest.approx((0.49, 1.04), abs=0.005)
+    reached = [computing.COMPILED * share for share in shares()]
+    assert statistics.median(reached) == pytest.approx(computing.COMPILED, abs=0.05)
+    assert (min(reached), max(reached)) == pytest.approx((0.49, 1.04), abs=0.005)
