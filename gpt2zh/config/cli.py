@@ -159,6 +159,8 @@ def _parser(schemas: Sequence[type], prog: str) -> ArgumentParser:
             action.help = argparse.SUPPRESS  # a file for one section alone: one way is enough
         if f"{action.dest}.".startswith(unused):
             action.help = argparse.SUPPRESS  # only there so that files with it are read
+        if action.metavar == "[ITEM,...]":
+            action.metavar = "VALUE ..."  # as `_normalise` takes a list
     return parser
 
 

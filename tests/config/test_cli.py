@@ -231,6 +231,15 @@ def test_help_explains_every_field_with_its_default(capsys: pytest.CaptureFixtur
         assert len(told.split()) > 5, help_text  # a sentence, not only a type
 
 
+def test_help_shows_lists_as_they_are_written(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        parse(PretrainConfig, LaunchOptions, argv=["--help"], prog="pretrain")
+    text = capsys.readouterr().out
+    assert "ITEM" not in text
+    for name in ("data", "skip_rows", "validation.prompts", "allow_change"):
+        assert f"--{name} VALUE ..." in text
+
+
 WITHOUT_TORCH = """
 import runpy, sys, time
 sys.argv = sys.argv[1:]
