@@ -33,7 +33,7 @@ def torture(tmp_path: Path, *options: str) -> tuple[int, dict, str]:
 def test_runs_that_are_killed_stopped_hung_and_damaged_end_like_undisturbed_ones(
     tmp_path: Path,
 ) -> None:
-    code, figures, output = torture(tmp_path, "--faults=80", "--seconds=80", "--seed=7")
+    code, figures, output = torture(tmp_path, "--faults=80", "--seconds=110", "--seed=7")
     assert code == 0 and figures["failures"] == [], output[-6000:]
     assert figures["total"] >= 15 and figures["runs"] >= 4
     assert len(figures["faults"]) >= 8  # kinds and phases

@@ -66,8 +66,9 @@ def test_slower_links_cost_and_only_between_machines(stage: int) -> None:
 
 @pytest.mark.parametrize("stage", [0, 1])
 def test_accumulation_hides_what_is_sent_once_a_step(stage: int) -> None:
-    shares = [step(stage, 64, accumulation=a).efficiency for a in (1, 2, 8, 64)]
-    assert shares == sorted(shares) and shares[-1] > 0.9 > 0.6 > shares[0]
+    steps = [step(stage, 64, accumulation=a, compile="auto") for a in (1, 2, 8, 64)]
+    shares = [s.efficiency for s in steps]
+    assert shares == sorted(shares) and shares[-1] > 0.9 > 0.5 > shares[0]
 
 
 @pytest.mark.parametrize("stage", [2, 3])
@@ -160,6 +161,18 @@ def test_training_in_fp32_is_slower_by_the_card(card: str) -> None:
     assert 1.9 < slower < 17
     assert full.forward / half.forward == pytest.approx(slower)
     assert full.backward / half.backward == pytest.approx(slower)
+
+
+def test_a_published_run_in_fp32_is_met() -> None:
+    """12,599 tokens/s of a GPT-2 small on an RTX 3090, eagerly and with an output head of its own
+    (gilesthomas.com/2026/04/llm-from-scratch-32h-interventions-full-fat-float32).
+    """
+    model = ModelConfig(layers=12, heads=12, width=768, context=1024)
+    own = setting({"stage": 0}, "fp32", micro_batch=5, accumulation=1, on_gpu=True)
+    card = card_named("RTX 3090")
+    assert card is not None
+    found = predict(Job(model, 50257, own), Cluster(card, 1, 1, 10)).tokens_per_second
+    assert found == pytest.approx(12_599, rel=0.05)
 
 
 def test_muon_turns_matrices_as_fast_in_fp32_unless_the_card_has_no_bf16() -> None:
