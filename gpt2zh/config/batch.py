@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import TrainConfig
 
 
@@ -19,7 +19,6 @@ def accumulation(train: TrainConfig, ranks: int) -> int:
             f"start at most {rows} ranks or raise train.global_batch"
         )
     if rows % (at_once * ranks) == 0:
-        _check_ramp(train, ranks)
         return rows // (at_once * ranks)
     if rows % ranks == 0:
         cure = f"set train.micro_batch {micro_batches(train, ranks, most=at_once)[-1]}"
@@ -54,20 +53,23 @@ def micro_batches(train: TrainConfig, ranks: int, *, most: int) -> list[int]:
     ]
 
 
-def _check_ramp(train: TrainConfig, ranks: int) -> None:
+def ramp_faults(train: TrainConfig, ranks: int) -> list[str]:
+    """What is wrong with the batches of the first steps, one sentence each.
+
+    Args:
+        train: With a number as its micro-batch, which divides the global batch.
+        ranks: Processes.
+    """
     at_once = train.rows_at_once
-    raise_all(
-        [
-            f"train.batch_ramp has {rows} rows a step, which {ranks} ranks cannot share in "
-            f"micro-batches of {at_once}; use a multiple of {at_once * ranks}"
-            + (f", or of {ranks} below that" if at_once > 1 else "")
-            + ". A run that is past these steps goes on with --train.batch_ramp=none "
-            "--allow-change=batch_ramp"
-            for rows, _ in train.batch_ramp.stages
-            if rows % ranks or not _cuts(at_once, rows // ranks)
-        ],
-        "the batches of the first steps",
-    )
+    return [
+        f"train.batch_ramp has {rows} rows a step, which {ranks} ranks cannot share in "
+        f"micro-batches of {at_once}; use a multiple of {at_once * ranks}"
+        + (f", or of {ranks} below that" if at_once > 1 else "")
+        + ". A run that is past these steps goes on with --train.batch_ramp=none "
+        "--allow-change=batch_ramp"
+        for rows, _ in train.batch_ramp.stages
+        if rows % ranks or not _cuts(at_once, rows // ranks)
+    ]
 
 
 def _cuts(micro_batch: int, share: int) -> bool:

@@ -76,11 +76,16 @@ def _contradictions(config: PretrainConfig) -> list[str]:
     found = []
     if model.width % model.heads:
         found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
+    if any(length < 2 for length, _ in train.curriculum.stages):
+        found.append(
+            f"train.curriculum {train.curriculum} has sequences of 1 token; the last one of a "
+            "sequence is only predicted, so it takes 2 or more"
+        )
     found += [
         f"train.curriculum has sequences of {length} tokens, which do not divide model.context "
         f"{model.context}; use one of {_divisors(model.context)}"
         for length, _ in train.curriculum.stages
-        if length < 2 or model.context % length
+        if model.context % length
     ]
     found += [
         f"train.batch_ramp has {rows} rows a step, more than train.global_batch "

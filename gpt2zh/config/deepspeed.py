@@ -13,7 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
-from gpt2zh.config.batch import accumulation
+from gpt2zh.config.batch import accumulation, ramp_faults
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 
@@ -40,6 +40,12 @@ _REFUSED = {
     "sparse_gradients": "the tied embedding has dense gradients",
     "tensorboard": "RUN/tensorboard is always written",
 }
+# What is read here and holds options itself.
+_TABLES = (
+    *("zero_optimization", "bf16", "bfloat16", "fp16", "data_types", "timers"),
+    *("zero_optimization.offload_optimizer", "zero_optimization.offload_param"),
+    *("timers.throughput", "optimizer", "optimizer.params", "scheduler", "scheduler.params"),
+)
 # The numbers of zero_optimization, all of them whole (zero/config.py).
 _WHOLE = (
     *("reduce_bucket_size", "allgather_bucket_size", "sub_group_size", "zero_hpz_partition_size"),
@@ -118,6 +124,8 @@ def resolve(
     except UserError as error:
         owned = {}
         faults.append(str(error))
+    else:
+        faults += ramp_faults(train, ranks)
     for name, value in owned.items():
         *path, key = name.split(".")
         node = filled
@@ -182,23 +190,22 @@ def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[s
         "steps_per_print": None,
         # It waits for the GPU twice in every micro-batch (utils/timer.py, ThroughputTimer).
         "timers.throughput.enabled": False,
+        # Each micro-batch tells whether the weights are updated after it (train/engine.py).
+        "managed_gradient_accumulation": True,
     }
 
 
 def _not_tables(raw: dict[str, Any]) -> Iterable[str]:
     """Sections that hold something else than options."""
-    zero = raw.get("zero_optimization", {})
-    offloads = zero if isinstance(zero, dict) else {}
-    for where, table, names in (
-        ("", raw, ("zero_optimization", "bf16", "bfloat16", "fp16", "data_types")),
-        ("", raw, ("optimizer", "scheduler")),
-        ("zero_optimization.", offloads, ("offload_optimizer", "offload_param")),
-    ):
-        for name in names:
-            value = table.get(name)
-            if value is not None and not isinstance(value, dict):
-                example = '{"enabled": true}' if "f16" in name or "float" in name else "{...}"
-                yield f'{where}{name} is {value!r} in the JSON; it is a table: "{name}": {example}'
+    for path in _TABLES:
+        *outer, name = path.split(".")
+        table: Any = raw
+        for part in outer:
+            table = table.get(part, {}) if isinstance(table, dict) else {}
+        value = table.get(name) if isinstance(table, dict) else None
+        if value is not None and not isinstance(value, dict):
+            example = '{"enabled": true}' if "f16" in name or "float" in name else "{...}"
+            yield f'{path} is {value!r} in the JSON; it is a table: "{name}": {example}'
 
 
 def _misspelt(raw: dict[str, Any]) -> Iterable[str]:

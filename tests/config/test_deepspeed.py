@@ -173,6 +173,12 @@ def test_what_is_ours_may_be_absent_equal_or_auto(raw: dict[str, Any]) -> None:
         ),
         ({"zero_optimization": 2}, ["zero_optimization", "2"]),
         ({"bf16": True}, ["bf16", "True", "enabled"]),
+        ({"managed_gradient_accumulation": False}, ["managed_gradient_accumulation is False"]),
+        ({"timers": True}, ["timers is True", "it is a table"]),
+        ({"timers": {"throughput": True}}, ["timers.throughput is True", "it is a table"]),
+        ({"optimizer": {"params": 5}}, ["optimizer.params is 5", "it is a table"]),
+        ({"scheduler": {"params": 5}}, ["scheduler.params is 5", "it is a table"]),
+        ({"timers": 1, "zero_optimization": 2}, ["2 faults", "timers is 1"]),
         ({"optimizer": "AdamW"}, ["optimizer", "AdamW"]),
         ({"scheduler": "WarmupLR"}, ["scheduler", "WarmupLR"]),
         (

@@ -124,6 +124,8 @@ def test_a_curriculum_tells_its_steps_and_must_divide_the_context(
     assert (
         "sequences of 12 tokens, which do not divide model.context 32; use one of 16, 8" in message
     )
+    message = refused(tiny_shards, run, train__curriculum="1:3steps,16:2steps")
+    assert "sequences of 1 token; " in message and "2 or more" in message
     plan = plan_of(tiny_shards, run, train__curriculum="8:3steps,16:2steps", train__steps=6)
     told = "lengths     8 tokens in steps 1 to 3, 16 tokens in steps 4 to 5, then 32"
     assert told in describe(plan)
