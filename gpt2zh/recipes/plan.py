@@ -38,7 +38,7 @@ class Plan:
     options: LaunchOptions
     world: World
     raw: dict[str, Any]
-    """The DeepSpeed JSON as the user wrote it."""
+    """The DeepSpeed JSON, the user's or the one that was chosen."""
     resolved: dict[str, Any]
     """The dict for DeepSpeed."""
     corpora: tuple[Corpus, ...]
@@ -114,6 +114,10 @@ class Plan:
     def rows_in(self, step: int) -> int:
         """Rows of a step over all ranks, the first is 1."""
         return self.config.train.batch_ramp.at(step, then=self.config.train.global_batch)
+
+    def micro_batch_in(self, step: int) -> int:
+        """Rows of a micro-batch in a step, the first is 1; a ramp may begin below the usual."""
+        return min(self.micro_batch, self.rows_in(step) // self.world.size)
 
     def rows_between(self, begin: int, end: int) -> int:
         """Rows of the steps after `begin` up to `end`, over all ranks."""

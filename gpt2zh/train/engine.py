@@ -112,8 +112,9 @@ def compile_model(engine: Any) -> None:
     count of micro-batches differs at each call, so they are compiled again and again until torch
     gives up (runtime/engine.py, _module_forward_post_hook).
 
-    Shapes are taken as fixed: a curriculum's lengths are compiled one by one, which is faster than
-    kernels for any length. With torch's limit of 8 a long curriculum would end in an error.
+    Shapes are taken as fixed: the lengths of a curriculum and the first micro-batches of a ramp are
+    compiled one by one, which is faster than kernels for any shape. With torch's limit of 8 a long
+    curriculum would end in an error.
     """
     torch._dynamo.config.recompile_limit = 64
     engine.module.forward = torch.compile(engine.module.forward, fullgraph=True, dynamic=False)

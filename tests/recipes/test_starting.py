@@ -7,12 +7,14 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import forked_ranks
 import pytest
 import torch
 import yaml
 from plans import plan_of
+from pretrain_forks import pretrain
 from pretraining import arguments, losses, tensors
 from ranks import run_ranks
 
@@ -21,6 +23,8 @@ from data_tools.prepare.run import run as prepare
 from gpt2zh.config.profiles import profile
 from gpt2zh.dist.collectives import Control
 from gpt2zh.dist.world import World
+from gpt2zh.recipes import starting
+from gpt2zh.recipes.plan import Plan
 from gpt2zh.recipes.starting import _estimated, agreed
 from gpt2zh.train.engine import close, compile_model, run_eagerly, start_processes
 
@@ -161,6 +165,24 @@ def test_the_trial_reckons_with_the_engine_as_it_is(tiny_shards: Path, tmp_path:
     assert eager != _estimated(engine, wanted) == _estimated(engine, unwanted)
     run_eagerly(engine)
     assert eager == _estimated(engine, wanted)
+
+
+def test_what_the_first_step_computes_is_tried_and_what_needs_most(
+    tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So nothing new is compiled, and no memory lacks, in the middle of a step."""
+    tried = starting._try_micro_batch
+
+    def told(engine: Any, plan: Plan, **shape: int) -> None:
+        print("tried", shape["rows"], shape["length"], flush=True)
+        tried(engine, plan, **shape)
+
+    monkeypatch.setattr(starting, "_try_micro_batch", told)
+    first = {"train__batch_ramp": "1:1steps", "train__curriculum": "16:1steps"}
+    case = arguments(tiny_shards, tmp_path / "run", {"stage": 1}, **first, train__steps=2)
+    pretrain(1, [case], tmp_path)
+    lines = (tmp_path / "0.log").read_text("utf-8").splitlines()
+    assert sorted(x for x in lines if x.startswith("tried")) == ["tried 1 16", "tried 2 32"]
 
 
 # What each of two ranks has chosen for itself, and what both take: ZeRO stage and micro-batch.
