@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost import computing
 from gpt2zh.cost.cards import Card, card_named
+from gpt2zh.cost.computing import Speed, speed
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,16 @@ def published() -> list[Published]:
     ]
 
 
-def predicted_rates(run: Published) -> tuple[float, float]:
-    """Tokens per second of a card by the model, and what it says is the most."""
-    most = 1 / computing.seconds_at_best(run.card, run.model, run.vocabulary, is_half=run.is_half)
-    return most * computing.share(is_compiled=run.is_compiled), most
+def predicted(run: Published) -> Speed:
+    """What the model says of a run."""
+    return speed(
+        run.card, run.model, run.vocabulary, is_compiled=run.is_compiled, is_half=run.is_half
+    )
 
 
 def shares() -> list[float]:
     """What was measured of what is predicted, of compiled runs."""
-    return [run.rate / predicted_rates(run)[0] for run in published() if run.is_compiled]
+    return [run.rate / predicted(run).expected for run in published() if run.is_compiled]
 
 
 def known(name: str) -> Card:

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from published import known, predicted_rates, published, shares  # noqa: E402
+from published import known, predicted, published, shares  # noqa: E402
 
 from gpt2zh.config.batch import micro_batches  # noqa: E402
 from gpt2zh.config.cli import parse  # noqa: E402
@@ -26,7 +26,6 @@ from gpt2zh.config.profiles import BUCKET, profile  # noqa: E402
 from gpt2zh.config.schema import ModelConfig, PretrainConfig  # noqa: E402
 from gpt2zh.cost import computing, scaling, sizes  # noqa: E402
 from gpt2zh.cost.cards import Card  # noqa: E402
-from gpt2zh.cost.computing import seconds_at_best  # noqa: E402
 from gpt2zh.cost.gathers import Limits  # noqa: E402
 from gpt2zh.cost.scaling import Cluster, Job, predict  # noqa: E402
 from gpt2zh.cost.traffic import Transfer  # noqa: E402
@@ -98,7 +97,8 @@ def document() -> str:
         "So a compiled run was at "
         + " to ".join(percent(end) for end in (min(shares()), max(shares())))
         + " of what is predicted. The eager run in fp32 sets the share of eager ones; that with "
-        "AMP had casts, dropout and a loss over whole logits besides. GeForce cards clock above their data sheets, hence one run above the best.",
+        "AMP had casts, dropout and a loss over whole logits besides. GeForce cards clock above "
+        "their data sheets, hence one run above the best.",
         goal(),
         "One link's rate, fitted to sixteen machines of DeepSpeed's own profile of BERT-Large "
         "(arXiv 2102.02888, table 1, Ethernet), gives the all-reduce of fewer machines:",
@@ -244,12 +244,12 @@ def published_table() -> Iterator[str]:
     """Measured by others and predicted here."""
     yield from head(["run", "card", "measured there", "predicted", "at best", "source"])
     for run in published():
-        predicted, most = predicted_rates(run)
+        found = predicted(run)
         yield row(
             [
                 run.what,
                 run.card.name,
-                *(f"{rounded(rate):,}" for rate in (run.rate, predicted, most)),
+                *(f"{rounded(rate):,}" for rate in (run.rate, found.expected, found.best)),
                 run.source,
             ]
         )
@@ -258,12 +258,12 @@ def published_table() -> Iterator[str]:
 def goal() -> str:
     """How far the prediction for one RTX 3090 is from the goal."""
     model, card, wanted = ModelConfig(), known("RTX 3090"), 45_000
-    most = 1 / seconds_at_best(card, model, vocabulary())
-    needed = wanted / most / computing.COMPILED
+    found = computing.speed(card, model, vocabulary(), is_compiled=True)
+    needed = wanted / found.expected
     others = shares()
     return (
         f"Our goal for GPT-2 small on one RTX 3090 is {wanted:,} tokens a second; predicted are "
-        f"{rounded(most * computing.COMPILED):,}, at best {rounded(most):,}. The goal is "
+        f"{rounded(found.expected):,}, at best {rounded(found.best):,}. The goal is "
         f"{percent(needed)} of the prediction: {sum(share >= needed for share in others)} of the "
         f"{len(others)} compiled runs above had that share or more. "
         "`bash benchmarks/confirm_3090.sh` measures it."

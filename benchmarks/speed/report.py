@@ -7,7 +7,7 @@ from typing import Any
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.cards import card_named
-from gpt2zh.cost.computing import seconds_at_best, share
+from gpt2zh.cost.computing import speed
 from gpt2zh.cost.sizes import flops_per_token
 from speed.arms import BEST, ladder, meaning
 
@@ -127,11 +127,11 @@ def predicted(report: dict[str, Any]) -> str:
     told = []
     flops = flops_per_token(shape, vocabulary)
     for card in filter(None, dict.fromkeys(map(card_named, (_GOAL_CARD, report["device"])))):
-        most = 1 / seconds_at_best(card, shape, vocabulary)
-        expected = most * share(is_compiled=True)
+        found = speed(card, shape, vocabulary, is_compiled=True)
         told.append(
-            f"{card.name}: {expected:,.0f} tokens/s (MFU {expected * flops / card.peak:.0%}), "
-            f"at best {most:,.0f} (MFU {most * flops / card.peak:.0%})"
+            f"{card.name}: {found.expected:,.0f} tokens/s "
+            f"(MFU {found.expected * flops / card.peak:.0%}), at best {found.best:,.0f} "
+            f"(MFU {found.best * flops / card.peak:.0%})"
         )
     return f"Predicted, not measured (docs/scaling.md): {'; '.join(told)}."
 

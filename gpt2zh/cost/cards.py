@@ -31,6 +31,10 @@ class Card:
     has_nvlink: bool
     has_bf16: bool
 
+    def peak_in(self, precision: str) -> float:
+        """FLOP/s in a `train.precision`."""
+        return self.peak_fp32 if precision == "fp32" else self.peak
+
 
 _NVLINK4 = 370e9
 """What NCCL makes of NVLink's 450 GB/s without switches that add up, by one of its authors

@@ -14,6 +14,8 @@ the prediction.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import sizes
 from gpt2zh.cost.cards import Card
@@ -31,6 +33,32 @@ _BLOCK, _LOGIT = 180, 12
 width, and for each row of the embedding."""
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Tokens per second of a card."""
+
+    best: float
+    """That the two terms leave."""
+    expected: float
+    """The share of it that others reached."""
+
+
+def speed(
+    card: Card, model: ModelConfig, vocabulary: int, *, is_compiled: bool, is_half: bool = True
+) -> Speed:
+    """Predict how fast a card trains by itself, without the update of the weights.
+
+    Args:
+        card: What computes.
+        model: The shape.
+        vocabulary: Rows of the embedding, padded.
+        is_compiled: By torch.compile.
+        is_half: In half precision, else in fp32.
+    """
+    best = 1 / seconds_at_best(card, model, vocabulary, is_half=is_half)
+    return Speed(best, expected=best * (COMPILED if is_compiled else EAGER))
+
+
 def seconds_at_best(
     card: Card, model: ModelConfig, vocabulary: int, *, is_half: bool = True
 ) -> float:
@@ -42,12 +70,7 @@ def seconds_at_best(
         vocabulary: Rows of the embedding, padded.
         is_half: In half precision, else in fp32.
     """
-    peak = card.peak if is_half else card.peak_fp32
+    peak = card.peak_in("bf16" if is_half else "fp32")
     moved = (1 if is_half else 2) * (_BLOCK * model.layers * model.width + _LOGIT * vocabulary)
     flops = sizes.flops_per_token(model, vocabulary)
     return flops / (PRODUCTS * peak) + moved / card.memory_rate
-
-
-def share(*, is_compiled: bool) -> float:
-    """What is reached of the speed that the two terms leave."""
-    return COMPILED if is_compiled else EAGER

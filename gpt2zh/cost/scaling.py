@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import muon, sizes
 from gpt2zh.cost.cards import Card
-from gpt2zh.cost.computing import PRODUCTS, seconds_at_best, share
+from gpt2zh.cost.computing import COMPILED, PRODUCTS, speed
 from gpt2zh.cost.setting import Setting
 from gpt2zh.cost.traffic import Traffic, Transfer, traffic
 
@@ -166,9 +166,14 @@ def predict(job: Job, cluster: Cluster) -> Step:
     assert setting.ranks == cluster.ranks
     sent = job.traffic
     tokens = setting.resolved["train_micro_batch_size_per_gpu"] * job.model.context
-    at_best = tokens * seconds_at_best(card, job.model, job.vocabulary, is_half=setting.is_half)
-    lone = at_best / 3 / share(is_compiled=setting.should_compile)
-    forward = at_best / 3 / share(is_compiled=setting.is_compiled)
+    lone, forward = (
+        tokens
+        / 3
+        / speed(
+            card, job.model, job.vocabulary, is_compiled=is_compiled, is_half=setting.is_half
+        ).expected
+        for is_compiled in (setting.should_compile, setting.is_compiled)
+    )
     passes_back = 3 if setting.recompute else 2
     backward, alone = passes_back * forward, (1 + passes_back) * lone
     passes = sent.micro_batches
@@ -225,7 +230,7 @@ def _update_seconds(job: Job, card: Card, ranks: int) -> float:
         total, largest = _turning_flops(job.model)
         turned = max(total / ranks, largest) if stage >= 1 else total
         peak = card.peak if card.has_bf16 else card.peak_fp32  # whatever the model's precision
-        seconds += turned / (PRODUCTS * share(is_compiled=True) * peak)
+        seconds += turned / (PRODUCTS * COMPILED * peak)
     return seconds
 
 

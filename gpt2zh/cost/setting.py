@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gpt2zh.config import deepspeed
 
-BUCKET = 500_000_000
+DEEPSPEED_BUCKET = 500_000_000
 """DeepSpeed's default of reduce_bucket_size, and what it takes without ZeRO and in BF16_Optimizer
 (runtime/engine.py, MEMORY_OPT_ALLREDUCE_SIZE)."""
 _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
@@ -69,7 +69,7 @@ class Setting:
     @property
     def bucket(self) -> int:
         """Gradients that ZeRO reduces at a time."""
-        return int(self.zero.get("reduce_bucket_size", BUCKET))
+        return int(self.zero.get("reduce_bucket_size", DEEPSPEED_BUCKET))
 
     @property
     def accumulation(self) -> int:

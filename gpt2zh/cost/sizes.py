@@ -71,6 +71,4 @@ def peak_flops(device_name: str, precision: str = "bf16") -> float | None:
         precision: That of the training; in fp32 tensor cores are not asked (cost/cards.py).
     """
     card = card_named(device_name)
-    if card is None:
-        return None
-    return card.peak_fp32 if precision == "fp32" else card.peak
+    return card.peak_in(precision) if card else None

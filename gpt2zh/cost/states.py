@@ -17,7 +17,7 @@ from gpt2zh.config.deepspeed import has_bf16_optimizer
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import muon
 from gpt2zh.cost.gathers import Limits, most_held
-from gpt2zh.cost.setting import BUCKET, Setting
+from gpt2zh.cost.setting import DEEPSPEED_BUCKET, Setting
 from gpt2zh.cost.weights import Weight, owners, weights_of
 
 _NORM = 8  # bytes of a number whose norm is taken: fp64 (zero/stage_1_and_2.py, get_norm_dtype)
@@ -86,8 +86,7 @@ class _Holder:
         self.sizes = [weight.elements for weight in self.weights.all]
         self.count, self.largest = sum(self.sizes), max(self.sizes)
         self.square = model.width**2
-        self.groups = self.weights.groups(setting.optimizer)
-        self.turned = muon.turned_elements(model) if setting.optimizer == "muon" else 0
+        self.turned = self.weights.turned_groups(setting.optimizer)
         self.setting, self.ranks, self.zero = setting, setting.ranks, setting.zero
         self.width, self.sum_width, self.bucket = setting.width, setting.sum_width, setting.bucket
         self.is_half, self.is_compiled = setting.is_half, setting.is_compiled
@@ -103,12 +102,13 @@ class _Holder:
     @property
     def moments(self) -> float:
         """AdamW's two, or Muon's one."""
-        return 2 * _SUM * self.count - _SUM * self.turned
+        turned = sum(weight.elements for group in self.turned for weight in group)
+        return 2 * _SUM * self.count - _SUM * turned
 
     @property
     def turning(self) -> float:
         """Copies while Muon turns the matrices of a group (train/muon.py)."""
-        return max((self.turning_of(group) for group in self.groups[2:]), default=0.0)
+        return max((self.turning_of(group) for group in self.turned), default=0.0)
 
     def turning_of(self, group: Sequence[Weight]) -> float:
         """The same of one group: matrices of a shape together, those that lie on several ranks put
@@ -132,7 +132,7 @@ class _Holder:
         """
         gradients = self.width * self.count
         before = gradients if self.is_accumulated else 0
-        bucket = min(self.count, BUCKET + self.largest)
+        bucket = min(self.count, DEEPSPEED_BUCKET + self.largest)
         return States(
             parameters=self.width * self.count,
             optimizer=self.moments + (_SUM * self.count if self.is_half else 0),
@@ -151,7 +151,7 @@ class _Holder:
         sums, own = _SUM * self.count, self.width * self.count
         before = Phase(sums + (own if self.is_accumulated else 0))
         # A group of parameters that fills the bucket alone is not copied, only cast.
-        flat = _SUM * self.count if self.count < BUCKET else 0
+        flat = _SUM * self.count if self.count < DEEPSPEED_BUCKET else 0
         return States(
             parameters=own,
             optimizer=(_SUM * self.count + self.moments) / self.ranks,
@@ -316,7 +316,7 @@ class _Holder:
             ranks: That have the sums of gradients together.
         """
         phases, later = [update], 0
-        for group in reversed(self.groups[2:]):
+        for group in reversed(self.turned):
             count = sum(weight.elements for weight in group)
             copies = _SUM * count / self.ranks + self.turning_of(group)
             phases.append(Phase(self.sum_width * later / ranks, copies))

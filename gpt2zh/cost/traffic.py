@@ -10,9 +10,10 @@ collectives of real ranks by tests/cost/test_traffic.py. In short, for P paramet
 * Stage 2 adds up the gradients of every micro-batch: all-reduce of P for each, all-gather of P.
 * Stage 3 gathers the weights and reduce-scatters the gradients of every micro-batch.
 
-Gradients travel in the training's precision, also where they are summed up in fp32. Not counted are
-flags and norms of a few numbers. A tensor that is larger than a bucket counts as one collective,
-though DeepSpeed may cut it. ZeRO++ (hpz, quantized weights or gradients) is not known here.
+Gradients travel in the training's precision, also where they are summed up in fp32, unless the
+JSON's `communication_data_type` says otherwise. Not counted are flags and norms of a few numbers. A
+tensor that is larger than a bucket counts as one collective, though DeepSpeed may cut it. ZeRO++
+(hpz, quantized weights or gradients) is not known here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Literal
 from gpt2zh.config.deepspeed import has_bf16_optimizer
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.gathers import Limits, gathers
-from gpt2zh.cost.setting import BUCKET, Setting
+from gpt2zh.cost.setting import DEEPSPEED_BUCKET, Setting
 from gpt2zh.cost.weights import Weight, Weights, owners, padded, weights_of
 
 Kind = Literal["all-reduce", "reduce", "reduce-scatter", "all-gather"]
@@ -101,7 +102,7 @@ class _Sender:
         self.weights, self.setting = weights, setting
         self.zero, self.ranks, self.bucket = setting.zero, setting.ranks, setting.bucket
         self.groups = weights.groups(setting.optimizer)
-        self.turned = self.groups[2:] if setting.optimizer == "muon" else []
+        self.turned = weights.turned_groups(setting.optimizer)
 
     def whole_weights(self) -> Traffic:
         """Stages 0, 1 and 2: every rank has all weights."""
@@ -113,7 +114,7 @@ class _Sender:
             flat = [weight.elements for weight in self.weights.all]
             if stage == 1:  # bf16_optimizer.py: one padded tensor for each group
                 flat = [padded(group, self.ranks) for group in self.groups]
-            buckets = [(size, 1.0) for size in _filled_over(flat, BUCKET)]
+            buckets = [(size, 1.0) for size in _filled_over(flat, DEEPSPEED_BUCKET)]
         else:
             ordered = self.weights.by_gradient
             if stage == 1 and not is_overlapped:  # stage_1_and_2.py, reduce_gradients

@@ -68,6 +68,10 @@ class Weights:
             if any(map(keeps, self.all))
         ]
 
+    def turned_groups(self, optimizer: str) -> list[list[Weight]]:
+        """Those of the groups that Muon updates; none with AdamW."""
+        return self.groups(optimizer)[2:]
+
     def calls(self, *, recompute: bool) -> tuple[list[Module], list[Module]]:
         """The modules in the order in which a forward and a backward pass enter them.
 

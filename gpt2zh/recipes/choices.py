@@ -109,8 +109,8 @@ def choose(
     fitting = [one for least in (enough, 1) for one in tried if one[0] >= least]
     rows, option = fitting[0] if fitting else tried[-1]
     if asked == "auto":
-        most = micro_batches(train, ranks, most=max(rows, 1))[-1]
-        config = dataclasses.replace(config, train=dataclasses.replace(train, micro_batch=most))
+        taken = micro_batches(train, ranks, most=max(rows, 1))[-1]
+        config = dataclasses.replace(config, train=dataclasses.replace(train, micro_batch=taken))
     warning = None
     if rows < enough:
         warning = _too_large(asked, found, rows, file_of(option) if raw is None else None)

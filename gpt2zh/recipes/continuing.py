@@ -64,19 +64,30 @@ def unknown_changes(names: Sequence[str]) -> list[str]:
     ]
 
 
+def saved_identity(where: Path) -> dict[str, Any]:
+    """What a run folder or checkpoint is of, with what older versions did not tell.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no JSON.
+        TypeError: It is no JSON object.
+    """
+    saved: dict[str, Any] = UNTOLD | json.loads((where / IDENTITY).read_text("utf-8"))
+    return saved
+
+
 def refuse_other_run(where: Path, plan: Plan) -> None:
     """Refuse to go on with what another run left in a run folder or checkpoint."""
     allowed = plan.options.allow_change
     try:
-        saved = json.loads((where / IDENTITY).read_text("utf-8"))
-        saved = {name: saved.get(name, UNTOLD.get(name)) for name in plan.identity}
+        saved = saved_identity(where)
         differences = [
             f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
             + (f" (--allow-change {name} goes on with it)" if name in CHANGEABLE else "")
             for name, value in plan.identity.items()
             if saved.get(name) != value and name not in allowed
         ]
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError):
         differences = [f"{where / IDENTITY} cannot be read"]
     raise_all(
         [

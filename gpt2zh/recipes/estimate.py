@@ -155,7 +155,8 @@ def _parts(phases: dict[str, Memory]) -> Iterator[str]:
 
 def _fits(case: Case, cards: tuple[float, ...]) -> Iterator[str]:
     """A table of the largest micro-batches: what is asked for, then what else there is."""
-    train, optimizer = case.config.train, case.config.optimizer
+    train = dataclasses.replace(case.config.train, micro_batch=1)
+    optimizer = case.config.optimizer
     candidates = profiles.candidates(case.ranks)
     raws = [case.raw, *(raw for raw in candidates if raw != case.raw)]
     yield f"Most rows of a micro-batch, with {RESERVE:.0%} of the card left free; - is none:"
@@ -174,11 +175,10 @@ def _fits(case: Case, cards: tuple[float, ...]) -> Iterator[str]:
 def _most_rows(case: Case, resolved: dict[str, Any], card: float, *, recompute: bool) -> int:
     train = dataclasses.replace(case.config.train, activation_checkpointing=recompute)
     config = dataclasses.replace(case.config, train=train)
-    single = {**resolved, "gradient_accumulation_steps": train.global_batch // case.ranks}
     return largest_micro_batch(
         config.model,
         case.vocabulary,
-        setting_of(config, single, ranks=case.ranks, on_gpu=True),
+        setting_of(config, resolved, ranks=case.ranks, on_gpu=True),
         device_bytes=int(card * GIB),
         most=MOST_ROWS,
     )

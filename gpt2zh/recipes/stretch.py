@@ -7,7 +7,6 @@ was started again with others since.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.data import chain
 from gpt2zh.dist.logs import warn
 from gpt2zh.dist.world import World
-from gpt2zh.recipes.continuing import UNTOLD
-from gpt2zh.recipes.plan import CONFIG, IDENTITY, RAW_DEEPSPEED, Plan
+from gpt2zh.recipes.continuing import saved_identity
+from gpt2zh.recipes.plan import CONFIG, RAW_DEEPSPEED, Plan
 from gpt2zh.train import folder as files
 from gpt2zh.train.state import TrainState
 
@@ -126,9 +125,7 @@ def _newest(known: dict[int, Path]) -> Checkpoint | None:
 
 
 def _refuse_changed_identity(begin: Checkpoint, end: Checkpoint) -> None:
-    before, after = (
-        UNTOLD | json.loads((one.folder / IDENTITY).read_text("utf-8")) for one in (begin, end)
-    )
+    before, after = (saved_identity(one.folder) for one in (begin, end))
     if changed := [name for name in after if after[name] != before.get(name)]:
         raise UserError(
             f"{' and '.join(changed)} changed between {begin.folder.name} and {end.folder.name} "

@@ -249,6 +249,12 @@ def test_the_report_predicts_the_card_of_the_goal_and_its_own(device: str) -> No
     told = report.predicted({"job": shape, "facts": {"vocabulary": 32_000}, "device": device})
     cards = re.findall(r"(\w[\w ]+): [\d,]+ tokens/s \(MFU \d\d%\), at best [\d,]+", told)
     assert cards == (["RTX 3090", "H200"] if "H200" in device else ["RTX 3090"])
+    flops = 6 * (12 * 12 * 768**2 + 32_000 * 768) + 12 * 12 * 768 * 512
+    best = 1 / (flops / (0.9 * 71e12) + (180 * 12 * 768 + 12 * 32_000) / 936e9)
+    assert (
+        f"RTX 3090: {0.7 * best:,.0f} tokens/s (MFU {0.7 * best * flops / 71e12:.0%}), "
+        f"at best {best:,.0f} (MFU {best * flops / 71e12:.0%})"
+    ) in told
     assert report.predicted({"job": shape | {"width": 256}, "facts": {"vocabulary": 32_000}}) == ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from published import Published, predicted_rates, published, shares
+from published import Published, predicted, published, shares
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import computing
@@ -30,8 +30,9 @@ def test_at_best_a_token_takes_its_products_and_its_memory_traffic() -> None:
 @pytest.mark.parametrize("run", published(), ids=lambda run: f"{run.what} on {run.card.name}")
 def test_published_runs_are_met(run: Published) -> None:
     """Within a factor of 1.5: the cards, the years and the code of these runs differ."""
-    predicted, most = predicted_rates(run)
-    assert predicted / 1.5 < run.rate < min(1.5 * predicted, 1.05 * most)
+    found = predicted(run)
+    assert found.expected / 1.5 < run.rate < 1.5 * found.expected
+    assert run.rate < 1.04 * found.best
 
 
 def test_what_is_reached_is_the_middle_of_published_runs() -> None:

@@ -13,7 +13,7 @@ from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
 from gpt2zh.cost import sizes
 from gpt2zh.cost.gathers import Limits, gathers
-from gpt2zh.cost.setting import BUCKET
+from gpt2zh.cost.setting import DEEPSPEED_BUCKET
 from gpt2zh.cost.traffic import traffic
 from gpt2zh.cost.weights import Weights, weights_of
 from gpt2zh.train.optimizer import build_optimizer
@@ -61,7 +61,7 @@ def test_what_is_not_in_the_json_is_as_deepspeed_has_it() -> None:
         reuse=theirs.max_reuse_distance,
         persistent=theirs.param_persistence_threshold,
     )
-    assert theirs.reduce_bucket_size == engine.MEMORY_OPT_ALLREDUCE_SIZE == BUCKET
+    assert theirs.reduce_bucket_size == engine.MEMORY_OPT_ALLREDUCE_SIZE == DEEPSPEED_BUCKET
     assert theirs.reduce_scatter and theirs.use_multi_rank_bucket_allreduce
     overlaps = [bool(DeepSpeedZeroConfig(stage=stage).overlap_comm) for stage in (1, 2, 3)]
     assert overlaps == [False, False, True]

@@ -69,6 +69,7 @@ def test_flops_are_six_per_weight_and_twelve_per_attended_token() -> None:
         ("NVIDIA GeForce RTX 3090", 71),
         ("NVIDIA GeForce RTX 3090 Ti", 80),
         ("NVIDIA GeForce RTX 4090", 165.2),
+        ("NVIDIA GeForce RTX 5090", 209.5),
         ("NVIDIA H100 80GB HBM3", 989),
         ("NVIDIA H100 PCIe", 756),
         ("NVIDIA H200", 989),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from gpt2zh.config.deepspeed import resolve
-from gpt2zh.config.schema import OptimizerConfig, TrainConfig
+from held.cases import Case
+
+from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.setting import Setting
 
 
@@ -32,17 +34,6 @@ def setting(
         optimizer: Its kind.
         more: Further fields.
     """
-    train = TrainConfig(
-        micro_batch=micro_batch,
-        global_batch=micro_batch * accumulation * ranks,
-        precision=precision,  # type: ignore[arg-type]
-    )
-    raw = {
-        "zero_optimization": zero,
-        "data_types": {"grad_accum_dtype": sums},
-        "fp16": {"initial_scale_power": 4},  # so that no first step overflows
-    }
-    config = OptimizerConfig(kind=optimizer)  # type: ignore[arg-type]
-    usual = {"recompute": False, "compile": "never", "on_gpu": False}
-    resolved = resolve(raw, train, config, ranks)
-    return Setting(resolved=resolved, ranks=ranks, optimizer=config.kind, **usual | more)
+    case = Case("", ModelConfig(), zero, precision, micro_batch, accumulation)
+    case = replace(case, optimizer=optimizer, sums=sums)
+    return replace(case.setting(ranks, on_gpu=False), **more)
