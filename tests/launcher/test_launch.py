@@ -1,4 +1,4 @@
-"""launcher/pretrain.py as users start it: with the deepspeed command, in real processes."""
+"""launcher/pretrain.py as users start it, in real processes: nearly always by `deepspeed`."""
 
 from __future__ import annotations
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gpt2zh.dist.logs import quiet_libraries
 from gpt2zh.dist.world import World
 from gpt2zh.train import engine
+
+_PATIENCE = 300  # seconds
 
 
 def run(ranks: int, folder: Path, act: Callable[[World], None]) -> None:
@@ -24,7 +28,7 @@ def run(ranks: int, folder: Path, act: Callable[[World], None]) -> None:
         act: What each of them does; it starts the process group itself.
 
     Raises:
-        AssertionError: One of them failed; with what all have printed.
+        AssertionError: One of them failed or did not end; with what all have printed.
     """
     port = str(free_port())
 
@@ -39,8 +43,24 @@ def run(ranks: int, folder: Path, act: Callable[[World], None]) -> None:
 
     logs = [folder / f"{rank}.log" for rank in range(ranks)]
     children = [fork(log, work, rank) for rank, log in enumerate(logs)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    codes = _ends_of(children)
     assert codes == [0] * ranks, "\n".join(log.read_text("utf-8") for log in logs)
+
+
+def _ends_of(children: Sequence[int]) -> list[int | None]:
+    """Exit codes of processes; None for one that has not ended in time, and is killed."""
+    codes: dict[int, int] = {}
+    deadline = time.monotonic() + _PATIENCE
+    while len(codes) < len(children) and time.monotonic() < deadline:
+        for child in set(children) - codes.keys():
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                codes[child] = os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    for child in set(children) - codes.keys():
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return [codes.get(child) for child in children]
 
 
 def fork(log: Path, work: Callable[[int], None], rank: int) -> int:

@@ -127,15 +127,27 @@ def processes_of(session: int) -> list[str]:
     return [line for line in done.stdout.splitlines() if not line.startswith("Z")]
 
 
+def caught_at_work(
+    corpus: Path, tmp_path: Path, **how: int
+) -> tuple[list[str], subprocess.Popen[bytes]]:
+    """A preparation by two workers that has begun to write drafts, and its command line."""
+    for number in range(5):  # on a busy machine it may have ended before we look
+        line = command(corpus, tmp_path / f"out-{number}", "--workers", "2")
+        process = started(line, **how)
+        drafts = tmp_path / f"out-{number}.partial/work/drafts"
+        while process.poll() is None:
+            if list(drafts.glob("*.json")):
+                return line, process
+            time.sleep(0.01)
+        process.communicate()
+    raise AssertionError("it had always ended before anybody looked")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_process_stays_when_the_main_one_is_killed(
     corpus: Path, tmp_path: Path, whole: dict[str, bytes], number: signal.Signals
 ) -> None:
-    line = command(corpus, tmp_path / "out", "--workers", "2")
-    process = started(line)
-    drafts = tmp_path / "out.partial/work/drafts"
-    while not list(drafts.glob("*.json")):
-        time.sleep(0.01)
+    line, process = caught_at_work(corpus, tmp_path)
     assert len(processes_of(process.pid)) >= 4  # itself, the server, two workers
     process.send_signal(number)
     process.wait()
@@ -145,19 +157,11 @@ def test_no_process_stays_when_the_main_one_is_killed(
         time.sleep(0.1)
     assert processes_of(process.pid) == []
     succeed(line)
-    assert all_bytes(tmp_path / "out") == whole
+    assert all_bytes(Path(line[line.index("--output") + 1])) == whole
 
 
 def test_one_interrupt_is_answered_by_one_line_each(corpus: Path, tmp_path: Path) -> None:
-    for number in range(5):  # on a busy machine it may have ended before we look
-        line = command(corpus, tmp_path / f"out-{number}", "--workers", "2")
-        process = started(line, stderr=subprocess.PIPE)
-        drafts = tmp_path / f"out-{number}.partial/work/drafts"
-        while not list(drafts.glob("*.json")) and process.poll() is None:
-            time.sleep(0.01)
-        if process.poll() is None:
-            break
-        process.communicate()
+    _, process = caught_at_work(corpus, tmp_path, stderr=subprocess.PIPE)
     os.killpg(process.pid, signal.SIGINT)
     told = process.communicate()[1].decode()
     assert process.returncode == 130

@@ -34,10 +34,11 @@ sys.exit(code)
     "more",
     [
         {},
+        {"dry_run": "true"},
         {"deepspeed_config": "null", "train__micro_batch": "auto"},
         {"train__micro_batch": "auto", "dry_run": "true", "ranks": 8},
     ],
-    ids=["all given", "left open", "of other ranks"],
+    ids=["all given", "a dry run", "left open", "of other ranks"],
 )
 def test_bad_input_is_refused_without_torch_and_nothing_is_written(
     tiny_shards: Path, run: Path, more: dict
@@ -101,11 +102,31 @@ def test_a_dry_run_asks_deepspeed_about_its_own_section(
     assert not run.exists()
 
 
-def test_only_one_rank_speaks(
+def test_a_dry_run_of_other_cards_asks_these_for_the_precision(
     tiny_shards: Path, run: Path, launch: Callable[..., int], capsys: pytest.CaptureFixture
 ) -> None:
-    argv = arguments(tiny_shards, run, train__global_batch=400, dry_run="true")
+    more = {"dry_run": "true", "ranks": 2, "gpu": "V100"}
+    assert launch(arguments(tiny_shards, run, train__precision="bf16", **more)) == 2
+    assert "train.precision bf16: a V100 has no bf16" in capsys.readouterr().err
+    assert launch(arguments(tiny_shards, run, train__precision="fp16", **more)) == 0
+
+
+@pytest.mark.parametrize("fault", ["too few rows", "DeepSpeed's own"])
+def test_only_one_rank_speaks(
+    tiny_shards: Path,
+    run: Path,
+    tmp_path: Path,
+    launch: Callable[..., int],
+    capsys: pytest.CaptureFixture,
+    fault: str,
+) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text('{"zero_optimization": {"stage": 1, "overlap_com": true}}')
+    more = {"train__global_batch": 400} if fault == "too few rows" else {"deepspeed_config": path}
+    argv = arguments(tiny_shards, run, dry_run="true", **more)
     for rank, lines in ((0, 1), (1, 0)):
         assert launch(argv, RANK=str(rank), WORLD_SIZE="2") == 2
         out, error = capsys.readouterr()
-        assert out == "" and error.count("error: ") == lines
+        # DeepSpeed is asked when the plan is made and told.
+        assert (out == "") == (rank == 1 or fault == "too few rows")
+        assert error.count("error: ") == lines

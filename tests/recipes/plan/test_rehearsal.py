@@ -204,6 +204,7 @@ def test_without_a_card_to_be_found_it_is_the_usual_one(monkeypatch: pytest.Monk
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     told = rehearsal(gpu=None)
     assert told.card.name == "RTX 3090" and told.device().memory == 24 * 2**30
+    assert told.device().is_gpu
 
 
 @pytest.mark.parametrize("gpu", [None, "A100"])
