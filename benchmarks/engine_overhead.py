@@ -66,17 +66,17 @@ def main() -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All cases in one process of one rank."""
-    from gpt2zh.dist.logs import quiet_libraries
+    from gpt2zh.ranks.logs import quiet_libraries
 
     quiet_libraries()
     from speed.card import device_name
 
-    from gpt2zh.dist.collectives import Control
-    from gpt2zh.dist.world import World
+    from gpt2zh.ranks.control import ControlGroup
+    from gpt2zh.ranks.world import World
     from gpt2zh.train.engine import close, start_processes
 
     device = start_processes(World())
-    control = Control()
+    control = ControlGroup()
     row = [0] * 16  # as the hooks of a run exchange it
     exchange = [timed(lambda: control.exchange(row), device) for _ in range(options.rounds)]
     cases = [
@@ -111,8 +111,8 @@ class Case:
         from gpt2zh.config.deepspeed import resolve
         from gpt2zh.config.schema import OptimizerConfig, TrainConfig
         from gpt2zh.data.batch import Batch
-        from gpt2zh.dist.watch import Watch
-        from gpt2zh.dist.world import World
+        from gpt2zh.ranks.watch import Watch
+        from gpt2zh.ranks.world import World
         from gpt2zh.train.engine import build_engine
         from gpt2zh.train.optimizer import build_optimizer
 

@@ -269,7 +269,7 @@ def steps(loader: Any, shards: ShardSet, order: Mixture, length: int = 0) -> Any
     """The steps of one process that trains alone."""
     import torch
 
-    from gpt2zh.dist.world import World
+    from gpt2zh.ranks.world import World
 
     return loader.training_steps(
         shards,

@@ -96,14 +96,14 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> None:
     """One setting, on every rank; rank 0 writes what it found."""
-    from gpt2zh.dist.logs import quiet_libraries
+    from gpt2zh.ranks.logs import quiet_libraries
 
     quiet_libraries()
     import torch
     from held.cases import cases
     from held.steps import estimated, estimated_between, take
 
-    from gpt2zh.dist.world import World
+    from gpt2zh.ranks.world import World
     from gpt2zh.text.tokenizer import load_tokenizer
     from gpt2zh.train.engine import close, start_processes
 

@@ -7,7 +7,7 @@ One engine (DeepSpeed, ZeRO 1 unless told) trains random tokens and is saved in 
 
 * `deepspeed`: `engine.save_checkpoint`, as it is; it does not wait for the disk.
 * `deepspeed, on disk`: the same, then fsync of every file, which makes it as safe as ours.
-* `gpt2zh, waiting`: ours with `checkpoint.asynchronous` false.
+* `gpt2zh, waiting`: ours with `checkpoint.async_save` false.
 * `gpt2zh`: ours as it is by default: a copy in host memory is written beside the next steps.
 
 `stall` is the time for which no step is taken. `slower` is what the steps beside the writing take
@@ -79,13 +79,13 @@ def parse() -> argparse.Namespace:
 
 def measure(options: argparse.Namespace) -> None:
     """Save with every arm in turn, then resume with both; on every rank."""
-    from gpt2zh.dist.logs import quiet_libraries
+    from gpt2zh.ranks.logs import quiet_libraries
 
     quiet_libraries()
     import torch
     import torch.distributed as dist
 
-    from gpt2zh.dist.world import World
+    from gpt2zh.ranks.world import World
     from gpt2zh.train.engine import close, start_processes
 
     world = World.detect()
@@ -121,12 +121,12 @@ class Bench:
         """Build the engine and our saver around it."""
         import torch
 
+        from gpt2zh.checkpoint import checkpoint
+        from gpt2zh.checkpoint.saver import Saver
         from gpt2zh.config.schema import CheckpointConfig
-        from gpt2zh.dist.collectives import Control
-        from gpt2zh.dist.watch import Watch
-        from gpt2zh.recipes.saving import Saver
+        from gpt2zh.ranks.control import ControlGroup
+        from gpt2zh.ranks.watch import Watch
         from gpt2zh.text.tokenizer import load_tokenizer
-        from gpt2zh.train import checkpoint
         from gpt2zh.train.engine import hidden_model
 
         self.options, self.world, self.device = options, world, device
@@ -135,14 +135,14 @@ class Bench:
         self.parameters = sum(p.numel() for p in hidden_model(self.engine).parameters())
         shape = (options.micro_batch, options.context)
         self.ids = torch.randint(self.tokenizer.vocab_size, shape, device=device)
-        self.control = Control()
+        self.control = ControlGroup()
         self.durations: list[float] = []
         facts = checkpoint.RunFacts(hidden_model(self.engine), self.tokenizer, {})
 
         def saver(asynchronous: bool) -> Saver:
             return Saver(
                 self.engine,
-                CheckpointConfig(asynchronous=asynchronous, keep_last=2),
+                CheckpointConfig(async_save=asynchronous, keep_last=2),
                 options.disk,
                 facts=facts,
                 world=world,
@@ -154,11 +154,11 @@ class Bench:
 
     def build(self, weights: Path | None) -> Any:
         """A new engine, around the weights of one of our checkpoints if given."""
+        from gpt2zh.checkpoint import checkpoint, master_weights
         from gpt2zh.config.deepspeed import resolve
         from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
         from gpt2zh.model.build import new_model
         from gpt2zh.model.loss import SummedLoss
-        from gpt2zh.train import checkpoint, masters
         from gpt2zh.train.engine import build_engine
         from gpt2zh.train.optimizer import build_optimizer
 
@@ -177,7 +177,7 @@ class Bench:
         engine = build_engine(
             SummedLoss(model), build_optimizer(model, OptimizerConfig()), resolved
         )
-        masters.materialise_moments(engine)
+        master_weights.materialise_moments(engine)
         return engine
 
     def step(self, engine: Any) -> None:
@@ -242,7 +242,8 @@ class Bench:
 
     def resume(self) -> dict[str, float]:
         """Seconds from a fresh model to the end of the first step, each way three times."""
-        from gpt2zh.train import checkpoint, folder
+        from gpt2zh.checkpoint import checkpoint
+        from gpt2zh.files import run_folder
 
         found: dict[str, list[float]] = {"deepspeed": [], "gpt2zh": []}
         for _ in range(3):
@@ -252,7 +253,7 @@ class Bench:
                 if arm == "gpt2zh":
                     newest = None
                     if self.world.is_main:
-                        newest, _ = folder.newest_complete(self.options.disk)
+                        newest, _ = run_folder.newest_complete(self.options.disk)
                     newest = self.control.broadcast(newest)
                     engine = self.build(newest)
                     checkpoint.load_training(engine, newest)

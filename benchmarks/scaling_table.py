@@ -24,12 +24,13 @@ from gpt2zh.config.cli import parse  # noqa: E402
 from gpt2zh.config.deepspeed import resolve  # noqa: E402
 from gpt2zh.config.profiles import BUCKET, profile  # noqa: E402
 from gpt2zh.config.schema import ModelConfig, PretrainConfig  # noqa: E402
-from gpt2zh.cost import computing, scaling, sizes  # noqa: E402
+from gpt2zh.cost import computing, scaling  # noqa: E402
 from gpt2zh.cost.cards import Card  # noqa: E402
 from gpt2zh.cost.gathers import Limits  # noqa: E402
 from gpt2zh.cost.scaling import Cluster, Job, predict  # noqa: E402
 from gpt2zh.cost.traffic import Transfer  # noqa: E402
-from gpt2zh.recipes.choices import setting_of  # noqa: E402
+from gpt2zh.model import shape  # noqa: E402
+from gpt2zh.plan.fit import setting_of  # noqa: E402
 from gpt2zh.text.tokenizer import load_tokenizer  # noqa: E402
 
 MICRO_BATCH = {"gpt2-small": 32, "gpt2-large": 8}
@@ -213,7 +214,7 @@ def with_every_card(model: str, card: Card) -> str:
 @cache
 def vocabulary() -> int:
     """Rows of the embedding for the builtin tokenizer."""
-    return sizes.padded_vocabulary(load_tokenizer("builtin").vocab_size)
+    return shape.padded_vocabulary(load_tokenizer("builtin").vocab_size)
 
 
 @cache

@@ -109,7 +109,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
 
 def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Prepare everything, run the rounds, and judge them."""
-    from gpt2zh.dist.logs import quiet_libraries
+    from gpt2zh.ranks.logs import quiet_libraries
 
     names = chosen(options)
     quiet_libraries()
@@ -132,7 +132,7 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 def child(options: argparse.Namespace) -> int:
     """Measure one arm in this process."""
-    from gpt2zh.dist.logs import quiet_libraries
+    from gpt2zh.ranks.logs import quiet_libraries
 
     quiet_libraries()
     from speed.job import Job

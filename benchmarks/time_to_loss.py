@@ -106,7 +106,7 @@ def parse() -> argparse.Namespace:
 
 def compare(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Prepare the text, make all runs that are not complete, and put their results together."""
-    from gpt2zh.dist.logs import quiet_libraries
+    from gpt2zh.ranks.logs import quiet_libraries
 
     quiet_libraries()
     import torch
@@ -260,7 +260,7 @@ def start(work: Path, name: str, seed: int, *, on_gpu: bool) -> None:
 
 def child(options: argparse.Namespace) -> int:
     """Make one run in this process."""
-    from gpt2zh.dist.logs import quiet_libraries
+    from gpt2zh.ranks.logs import quiet_libraries
 
     quiet_libraries()
     from quality.runs import run

@@ -15,8 +15,8 @@ from data_tools.ledger import ledger_faults
 from data_tools.progress import Progress
 from data_tools.signs import visible
 from gpt2zh.config.errors import attempt, raise_all
-from gpt2zh.data.checksum import check_content
 from gpt2zh.data.manifest import Manifest, read_manifest
+from gpt2zh.files.checksum import check_content
 
 _READERS = 4  # files that are read at once, at most
 

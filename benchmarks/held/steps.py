@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 
+from gpt2zh.checkpoint import master_weights
 from gpt2zh.config.schema import OptimizerConfig
-from gpt2zh.cost import activations, sizes
+from gpt2zh.cost import activations
+from gpt2zh.model import shape
 from gpt2zh.cost.memory import Memory, training_phases
-from gpt2zh.dist.world import World
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
+from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import TextTokenizer
 from gpt2zh.train import engine as engines
-from gpt2zh.train import masters
 from gpt2zh.train.optimizer import build_optimizer
 from held.cases import Case
 from held.meters import CpuMeter, GpuMeter, Level, Meter
@@ -43,8 +44,8 @@ class Found:
 def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.device) -> Found:
     """Build an engine, take some steps, and tell what the last one held."""
     meter: Meter = GpuMeter() if device.type == "cuda" else CpuMeter()
-    shape = (case.micro_batch, case.model.context)
-    ids = torch.randint(tokenizer.vocab_size, shape, device=device)
+    size = (case.micro_batch, case.model.context)
+    ids = torch.randint(tokenizer.vocab_size, size, device=device)
     with meter.watching():
         engine = _build(case, tokenizer, world)
         if case.compiled:
@@ -56,7 +57,7 @@ def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.devic
     engine.destroy()
     del engine
     gc.collect()
-    vocabulary = sizes.padded_vocabulary(tokenizer.vocab_size)
+    vocabulary = shape.padded_vocabulary(tokenizer.vocab_size)
     return Found(vocabulary, levels["update"].end - ids.nbytes, levels, beside)
 
 
@@ -83,7 +84,7 @@ def _build(case: Case, tokenizer: TextTokenizer, world: World) -> Any:
     engine = engines.build_engine(
         SummedLoss(model, document_start=apart), optimizer, case.resolved(world.size)
     )
-    masters.materialise_moments(engine)
+    master_weights.materialise_moments(engine)
     return engine
 
 

@@ -177,7 +177,7 @@ def options_of(arm: Arm, preset: Preset, budget: Budget) -> dict[str, str]:
         found |= {"optimizer.kind": "muon", **preset.muon}
     if "lengths" in arm.extras:
         stages = ((length, max(1, round(share * steps))) for length, share in preset.lengths)
-        found["train.curriculum"] = str(Stages(*stages))
+        found["train.sequence_length_warmup"] = str(Stages(*stages))
     if "ramp" in arm.extras:
         found["train.batch_ramp"] = str(ramp_of(arm, preset, budget))
     return found | dict(arm.options)

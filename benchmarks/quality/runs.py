@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from gpt2zh.data.manifest import TOKENIZER_DIR
+from gpt2zh.files.run_folder import read_state
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
-from gpt2zh.train.folder import read_state
 from quality.arms import ARMS, Arm
 from quality.curve import seconds_at, timeline
 from quality.held_out import HeldOut, score

@@ -18,9 +18,9 @@ from transformers import GPT2LMHeadModel
 from gpt2zh.config.schema import OptimizerConfig
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import training_steps
-from gpt2zh.dist.world import World
 from gpt2zh.model.attention import TRAINING
 from gpt2zh.model.loss import IGNORED, SummedLoss
+from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.schedule import learning_rate
@@ -179,7 +179,7 @@ def _step(
             loss = module(batch.input_ids, batch.labels)
         nats.append(loss.detach())
         weights.backward(loss / targets)
-    weights.step(job.optimizer.clip)
+    weights.step(job.optimizer.max_grad_norm)
     return torch.stack(nats).sum() / targets
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from gpt2zh.train.telemetry import peak_memory
+from gpt2zh.run.telemetry import peak_memory
 from speed.card import Sampler
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2zh.cost.sizes import peak_flops
+from gpt2zh.cost.cards import peak_flops
 from speed.arms import REFERENCE, meaning, recipe_of
 from speed.job import Job
 

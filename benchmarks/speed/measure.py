@@ -12,8 +12,8 @@ from transformers import GPT2LMHeadModel
 
 from gpt2zh.data.loader import validation_batches
 from gpt2zh.data.shard import TRAIN, VALIDATION, ShardSet
-from gpt2zh.dist.world import World
 from gpt2zh.model.loss import IGNORED
+from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 from speed.arms import recipe_of
 from speed.card import device_name, matrix_product

@@ -25,14 +25,14 @@ from gpt2zh.config.schema import (
     TrainConfig,
     ValidationConfig,
 )
-from gpt2zh.dist.stop import StopRequest
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
-from gpt2zh.recipes.plan import Plan
-from gpt2zh.recipes.planning import make_plan
-from gpt2zh.recipes.pretrain import run
-from gpt2zh.train import folder
-from gpt2zh.train.telemetry import METRICS
+from gpt2zh.files import run_folder
+from gpt2zh.plan.make import make_plan
+from gpt2zh.plan.run_plan import Plan
+from gpt2zh.ranks.stop import StopRequest
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
+from gpt2zh.run.telemetry import METRICS
+from gpt2zh.run.training import run
 from speed.arms import Recipe
 from speed.clock import StepClock
 from speed.job import Job
@@ -80,7 +80,7 @@ def train(
         assert code == 0, code
         lines = (config.output / METRICS).read_text("utf-8").splitlines()
         records = [json.loads(line) for line in lines]
-        last = folder.checkpoint_path(config.output, job.total_steps)
+        last = run_folder.checkpoint_path(config.output, job.total_steps)
         model = GPT2LMHeadModel.from_pretrained(last, local_files_only=True, dtype=torch.float32)
     losses = {r["step"]: r["loss"] for r in records if r["kind"] == "train"}
     return model.to(device), losses

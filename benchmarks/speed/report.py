@@ -8,7 +8,7 @@ from typing import Any
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.cards import card_named
 from gpt2zh.cost.computing import speed
-from gpt2zh.cost.sizes import flops_per_token
+from gpt2zh.model.shape import flops_per_token
 from speed.arms import BEST, ladder, meaning
 
 GOALS = (("gpt2zh-1", "hf-seed", 2.5), ("gpt2zh-1", "hf-best", 1.2), ("gpt2zh-1", "bare", 0.97))

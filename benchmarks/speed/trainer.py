@@ -116,7 +116,7 @@ def arguments(job: Job, recipe: Recipe, output: str, *, on_gpu: bool) -> Trainin
         adam_beta1=optimizer.beta1,
         adam_beta2=optimizer.beta2,
         adam_epsilon=optimizer.eps,
-        max_grad_norm=optimizer.clip,
+        max_grad_norm=optimizer.max_grad_norm,
         optim="adamw_torch_fused" if is_best else "adamw_torch",
         fp16=recipe.precision == "fp16",
         bf16=recipe.precision == "bf16",

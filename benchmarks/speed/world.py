@@ -116,9 +116,9 @@ def save_weights(job: Job) -> None:
 
 def facts(job: Job) -> dict[str, Any]:
     """Where and with what the run was made, and what follows from its shape."""
-    from gpt2zh.cost import sizes
+    from gpt2zh.model import shape
 
-    vocabulary = sizes.padded_vocabulary(load_tokenizer(_tokenizer(job)).vocab_size)
+    vocabulary = shape.padded_vocabulary(load_tokenizer(_tokenizer(job)).vocab_size)
     pad = load_tokenizer(_tokenizer(job)).pad_id
     rows = job.all_rows().reshape(job.total_steps, job.global_batch, job.context)
     window = rows[job.warmup : job.warmup + job.steps]
@@ -129,8 +129,8 @@ def facts(job: Job) -> dict[str, Any]:
         "versions": {name: text for name in PACKAGES if (text := _version(name))},
         "commit": commit(),
         "vocabulary": vocabulary,
-        "parameters": sizes.parameters(job.model, vocabulary),
-        "flops_per_token": sizes.flops_per_token(job.model, vocabulary),
+        "parameters": shape.parameters(job.model, vocabulary),
+        "flops_per_token": shape.flops_per_token(job.model, vocabulary),
         "tokens_per_step": float(np.count_nonzero(window != pad) / job.steps),
         "rows_in_data": ShardSet.open(Path(job.shards), row_length=job.context).rows,
     }

@@ -2,7 +2,7 @@
 
 import os
 
-from gpt2zh.dist.logs import quiet_libraries
+from gpt2zh.ranks.logs import quiet_libraries
 
 # Before torch and deepspeed are imported.
 os.environ.update(DS_ACCELERATOR="cpu", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")

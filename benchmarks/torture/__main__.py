@@ -83,7 +83,7 @@ class Case:
             {"stage": self.stage},
             "--validation.every=5steps",
             "--train.batch_ramp=4:6steps",
-            f"--checkpoint.asynchronous={str(self.asynchronous).lower()}",
+            f"--checkpoint.async_save={str(self.asynchronous).lower()}",
             f"--guard.hang_after={HANG_AFTER}s",
             steps=STEPS,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from gpt2zh.train import folder
+from gpt2zh.files import run_folder
 
 KINDS = ("truncated", "bit flipped", "emptied", "deleted")
 
@@ -17,7 +17,7 @@ def damage_newest(run: Path, rng: random.Random) -> str | None:
         What was done to which file; None if nothing was.
     """
     complete = [
-        path for _, path in folder.checkpoints(run) if not folder.faults(path, content=True)
+        path for _, path in run_folder.checkpoints(run) if not run_folder.faults(path, content=True)
     ]
     if len(complete) < 2:
         return None

@@ -1,6 +1,6 @@
 """One fault in one process: it strikes when the watch of that process takes a certain mark.
 
-The marks (`gpt2zh.dist.watch`) lie in every phase of a run, so a fault can strike in each of them:
+The marks (`gpt2zh.ranks.watch`) lie in every phase of a run, so a fault can strike in each of them:
 loading, computing, updating, agreeing, copying, writing, validating, writing samples. What strikes
 is the real thing: signals, a main thread that sleeps for ever, numbers that are not finite, a limit
 of the kernel on the size of files.
@@ -18,8 +18,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
 
 MAIN = {
     "kill -9": 6,

@@ -17,17 +17,19 @@ from typing import Any
 
 import torch
 
+from gpt2zh.checkpoint import master_weights, snapshot
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.loader import _AHEAD
-from gpt2zh.dist.stop import StopRequest
-from gpt2zh.dist.world import World
+from gpt2zh.files import run_folder
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.recipes import pretrain
-from gpt2zh.recipes.planning import make_plan
-from gpt2zh.train import engine, folder, loop, masters, snapshot
+from gpt2zh.plan.make import make_plan
+from gpt2zh.ranks.stop import StopRequest
+from gpt2zh.ranks.world import World
+from gpt2zh.run import training
+from gpt2zh.train import engine, loop
 from gpt2zh.train.step import step_seed
 from torture.faults import Fault, FaultyWatch
 
@@ -138,7 +140,7 @@ def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path)
         _poison_losses(watch)
         if sabotage is not None:
             break_code(sabotage)
-        return pretrain.run(plan, stop, watch)
+        return training.run(plan, stop, watch)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return Exit.REFUSED
@@ -195,16 +197,16 @@ def break_code(name: str) -> None:
 
         snapshot.take = counted
     elif name == "moments":
-        restore = masters.restore
+        restore = master_weights.restore
 
         def half(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int) -> None:
             restore(engine, lambda k, n: read(k, n) * (k != "exp_avg_sq"), updates)
 
-        masters.restore = half
+        master_weights.restore = half
     elif name == "trust in files":
-        folder.faults = lambda path, content: []
-        folder.writing_path = folder.checkpoint_path
-        folder.begin = lambda run, number: (run / f"checkpoint-{number}").mkdir(exist_ok=True)
-        folder.commit = lambda temporary, final, entries: None
+        run_folder.faults = lambda path, content: []
+        run_folder.writing_path = run_folder.checkpoint_path
+        run_folder.begin = lambda run, number: (run / f"checkpoint-{number}").mkdir(exist_ok=True)
+        run_folder.commit = lambda temporary, final, entries: None
     else:
         raise ValueError(f"{name}: none of {SABOTAGES}")

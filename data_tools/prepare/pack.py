@@ -20,7 +20,6 @@ from data_tools.prepare.place import Place, whole_file, write_whole
 from data_tools.prepare.plan import Plan, Unit
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import arrow_column, numpy_column
-from gpt2zh.data.checksum import file_sha256
 from gpt2zh.data.manifest import (
     EXACT,
     KEPT,
@@ -33,6 +32,7 @@ from gpt2zh.data.manifest import (
 )
 from gpt2zh.data.packing import FullPacker, Packer, ZeroNlpPacker
 from gpt2zh.data.shard import TRAIN, VALIDATION, token_dtype, write_shard
+from gpt2zh.files.checksum import file_sha256
 
 STAYS, IS_EXACT, IS_NEAR = 0, 1, 2
 """What is decided about a document over the whole input; one byte each in a file of fates."""

@@ -14,8 +14,8 @@ from data_tools.ledger import ledger_faults
 from data_tools.report.groups import Group, each, grouped, root_of, together
 from data_tools.report.lengths import Lengths, joined, read_lengths
 from gpt2zh.config.errors import attempt, raise_all
-from gpt2zh.data.checksum import check_size
 from gpt2zh.data.manifest import MANIFEST, Manifest, Source, read_manifest
+from gpt2zh.files.checksum import check_size
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def config_faults(config: PretrainConfig) -> list[str]:
         "optimizer.weight_decay": optimizer.weight_decay,
         "optimizer.eps": optimizer.eps,
         "optimizer.final_lr_fraction": optimizer.final_lr_fraction,
-        "optimizer.clip": optimizer.clip,
+        "optimizer.max_grad_norm": optimizer.max_grad_norm,
         "checkpoint.keep_every": config.checkpoint.keep_every,
         "guard.spike": config.guard.spike,
         "validation.rows": config.validation.rows,
@@ -76,15 +76,15 @@ def _contradictions(config: PretrainConfig) -> list[str]:
     found = []
     if model.width % model.heads:
         found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
-    if any(length < 2 for length, _ in train.curriculum.stages):
+    if any(length < 2 for length, _ in train.sequence_length_warmup.stages):
         found.append(
-            f"train.curriculum {train.curriculum} has sequences of 1 token; the last one of a "
-            "sequence is only predicted, so it takes 2 or more"
+            f"train.sequence_length_warmup {train.sequence_length_warmup} has sequences of 1 "
+            "token; the last token of a sequence is only predicted, so use 2 or more"
         )
     found += [
-        f"train.curriculum has sequences of {length} tokens, which do not divide model.context "
-        f"{model.context}; use one of {_divisors(model.context)}"
-        for length, _ in train.curriculum.stages
+        f"train.sequence_length_warmup has sequences of {length} tokens, which do not divide "
+        f"model.context {model.context}; use one of {_divisors(model.context)}"
+        for length, _ in train.sequence_length_warmup.stages
         if model.context % length
     ]
     found += [

@@ -181,7 +181,7 @@ def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[s
         "gradient_accumulation_steps": accumulation(train, ranks),
         "train_batch_size": train.global_batch,
         "train_micro_batch_size_per_gpu": train.rows_at_once,
-        "gradient_clipping": optimizer.clip,
+        "gradient_clipping": optimizer.max_grad_norm,
         "bf16.enabled": train.precision == "bf16",
         "fp16.enabled": train.precision == "fp16",
         # torch's fused AdamW is handed in: no compiler is needed, on the CPU neither.

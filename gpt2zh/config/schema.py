@@ -47,7 +47,7 @@ class TrainConfig:
     """Rows per rank and forward pass; accumulation follows from it and the global batch. auto takes
     as many as the memory holds by estimate. What does not fit the device is halved before the first
     step; the global batch stays."""
-    curriculum: Stages = field(default_factory=Stages)
+    sequence_length_warmup: Stages = field(default_factory=Stages)
     """Shorter sequences in the first steps: 128:1000steps,256:500steps, then the full context; none
     for the full context throughout. The rows and the tokens of a step stay the same, each row is
     only cut into sequences of that length, which must divide the context."""
@@ -99,7 +99,7 @@ class OptimizerConfig:
     """Muon's decay of the gradient's mean."""
     weight_decay: float = 0.1
     """Decay of matrices and embeddings; biases and norms have none."""
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     """Largest global gradient norm; 0 clips nothing."""
 
 
@@ -114,7 +114,7 @@ class CheckpointConfig:
     """Newest checkpoints kept, in number; at least 2, for a disk may ruin one."""
     keep_every: int = 0
     """Checkpoints at multiples of this many steps are kept for good; 0 keeps only the newest."""
-    asynchronous: bool = True
+    async_save: bool = True
     """Train on while a copy in host memory is written; false waits until it is on the disk."""
 
 

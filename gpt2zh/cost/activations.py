@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.setting import Setting
-from gpt2zh.cost.sizes import chunk_tokens
+from gpt2zh.model.shape import chunk_tokens
 
 _SUM = 4  # bytes of fp32, in which sums are kept whatever the precision
 

@@ -20,7 +20,7 @@ class Card:
     """Dense FLOP/s of half precision summed in fp32."""
     peak_fp32: float
     """FLOP/s of fp32 without tensor cores, which only TF32 would use: training in fp32 does not
-    ask for it (recipes/pretrain.py)."""
+    ask for it (run/training.py)."""
     memory: int
     """Bytes."""
     memory_rate: float
@@ -87,3 +87,14 @@ def card_named(name: str) -> Card | None:
                 has_bf16=known not in _OLD,
             )
     return None
+
+
+def peak_flops(device_name: str, precision: str = "bf16") -> float | None:
+    """The card's peak, FLOP/s; None when unknown: no MFU beats a wrong one.
+
+    Args:
+        device_name: As the driver says it.
+        precision: That of the training; in fp32 tensor cores are not asked.
+    """
+    card = card_named(device_name)
+    return card.peak_in(precision) if card else None

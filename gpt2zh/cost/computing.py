@@ -5,7 +5,7 @@ moving its activations through memory once, one after the other:
 
     seconds = F / (0.9 peak) + bytes / bandwidth
 
-F is `sizes.flops_per_token`. The bytes are counted from the operations of compiled blocks and of
+F is `shape.flops_per_token`. The bytes are counted from the operations of compiled blocks and of
 a chunked loss. Gaps between kernels, clocks that fall with heat and small products come off it; a
 card that clocks above its data sheet may be a little faster. What share is left is taken from runs
 that others published: `benchmarks/published.py` lists them, docs/scaling.md sets them beside
@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost import sizes
 from gpt2zh.cost.cards import Card
+from gpt2zh.model import shape
 
 PRODUCTS = 0.9
 """Of a card's peak that large matrix products reach."""
@@ -72,5 +72,5 @@ def seconds_at_best(
     """
     peak = card.peak_in("bf16" if is_half else "fp32")
     moved = (1 if is_half else 2) * (_BLOCK * model.layers * model.width + _LOGIT * vocabulary)
-    flops = sizes.flops_per_token(model, vocabulary)
+    flops = shape.flops_per_token(model, vocabulary)
     return flops / (PRODUCTS * peak) + moved / card.memory_rate

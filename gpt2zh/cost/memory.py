@@ -17,6 +17,7 @@ from gpt2zh.cost import activations
 from gpt2zh.cost.activations import Held
 from gpt2zh.cost.setting import Setting
 from gpt2zh.cost.states import Phase, States, states
+from gpt2zh.model import shape
 
 CONTEXT = 800 * 2**20
 """Bytes of a GPU that torch's allocator does not hand out: CUDA's context with the kernels of
@@ -146,3 +147,15 @@ def _phases(
         "backward": max(backward, key=lambda memory: memory.total),
         "update": moment(Held(0, 0), kept.update),
     }
+
+
+def checkpoint_bytes(model: ModelConfig, vocabulary: int, optimizer: str) -> int:
+    """Bytes of a checkpoint: weights and two moments, or one of what Muon updates, all in fp32.
+
+    Args:
+        model: The shape.
+        vocabulary: Rows of the embedding, padded.
+        optimizer: Its kind.
+    """
+    numbers = 3 * shape.parameters(model, vocabulary)
+    return 4 * (numbers - shape.turned_elements(model) if optimizer == "muon" else numbers)

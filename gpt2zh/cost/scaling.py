@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost import muon, sizes
 from gpt2zh.cost.cards import Card
 from gpt2zh.cost.computing import COMPILED, PRODUCTS, speed
 from gpt2zh.cost.setting import Setting
 from gpt2zh.cost.traffic import Traffic, Transfer, traffic
+from gpt2zh.model import shape
 
 LINKS = (10, 25, 100, 400)
 """Gb/s of all network cards of a machine together, in each direction."""
@@ -221,7 +221,7 @@ def _late_gradients(sent: Traffic, backward: float, cluster: Cluster) -> float:
 def _update_seconds(job: Job, card: Card, ranks: int) -> float:
     """Seconds of AdamW's or Muon's update; from ZeRO 1 on, each rank updates its part."""
     stage = job.setting.stage
-    count = sizes.parameters(job.model, job.vocabulary)
+    count = shape.parameters(job.model, job.vocabulary)
     mine = count / (ranks if stage >= 1 else 1)
     held = count / (ranks if stage >= 2 else 1)
     seconds = (_UPDATE_BYTES * mine + _GRADIENT_BYTES * held) / card.memory_rate
@@ -238,7 +238,7 @@ def _turning_flops(model: ModelConfig) -> tuple[float, float]:
     """FLOPs of Muon's iteration for all hidden matrices, and for the largest parameter."""
 
     def turn(short: int, long: int) -> float:
-        return muon.ROUNDS * (4.0 * short * short * long + 2.0 * short**3)
+        return shape.ROUNDS * (4.0 * short * short * long + 2.0 * short**3)
 
     square, oblong = turn(model.width, model.width), turn(model.width, 4 * model.width)
     return model.layers * (4 * square + 2 * oblong), max(3 * square, oblong)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from gpt2zh.config.deepspeed import has_bf16_optimizer
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost import muon
 from gpt2zh.cost.gathers import Limits, most_held
 from gpt2zh.cost.setting import DEEPSPEED_BUCKET, Setting
 from gpt2zh.cost.weights import Weight, owners, weights_of
+from gpt2zh.model import shape
 
 _NORM = 8  # bytes of a number whose norm is taken: fp64 (zero/stage_1_and_2.py, get_norm_dtype)
 _SUM = 4  # fp32
@@ -122,7 +122,7 @@ class _Holder:
             mine = [weight.elements for weight, where in found if rank in where]
             for is_oblong in (False, True):
                 turned = sum(size for size in mine if (size == 4 * self.square) == is_oblong)
-                most = max(most, muon.bytes_at_once(turned, sides=4 if is_oblong else 1))
+                most = max(most, shape.bytes_at_once(turned, sides=4 if is_oblong else 1))
         return _SUM * together + most
 
     def without_zero(self) -> States:

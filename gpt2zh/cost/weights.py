@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost.muon import matrices_in
+from gpt2zh.model.shape import matrices_in
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import numpy_column
-from gpt2zh.data.checksum import check_size
 from gpt2zh.data.manifest import Manifest, ShardEntry, UnitEntry
 from gpt2zh.data.shard import VALIDATION, ShardSet
+from gpt2zh.files.checksum import check_size
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 
 from gpt2zh.data.batch import IGNORED, Batch
 from gpt2zh.data.order import rank_share
-from gpt2zh.dist.world import World
+from gpt2zh.ranks.world import World
 
 _AHEAD = 4  # steps; one would do, a few hide a slow disk
 

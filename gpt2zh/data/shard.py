@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import arrow_column
-from gpt2zh.data.checksum import check_content, check_size, file_sha256
 from gpt2zh.data.manifest import FORMAT_VERSION, Manifest, ShardEntry, read_manifest
 from gpt2zh.data.rows import Rows, cut
+from gpt2zh.files.checksum import check_content, check_size, file_sha256
 
 COLUMN = "input_ids"
 TRAIN, VALIDATION = "train", "validation"

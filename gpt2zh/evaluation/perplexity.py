@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from gpt2zh.data.batch import Batch
-from gpt2zh.dist.collectives import sum_over_ranks
+from gpt2zh.ranks.control import sum_over_ranks
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost.sizes import padded_vocabulary
+from gpt2zh.model.shape import padded_vocabulary
 from gpt2zh.text.tokenizer import TextTokenizer
 
 

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
-from gpt2zh.cost.sizes import chunk_tokens
 from gpt2zh.model.attention import TRAINING, document_mask
+from gpt2zh.model.shape import chunk_tokens
 
 IGNORED = -100  # a target without loss
 

@@ -19,12 +19,12 @@ from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.cost import memory, scaling
 from gpt2zh.cost.cards import KNOWN, Card, card_named
 from gpt2zh.cost.scaling import Cluster, Job, Step
-from gpt2zh.dist.device import Device
-from gpt2zh.dist.logs import say
-from gpt2zh.dist.world import World
-from gpt2zh.recipes.announce import memory_of
-from gpt2zh.recipes.choices import accepted, file_of, setting_of
-from gpt2zh.recipes.plan import Plan
+from gpt2zh.plan.describe import memory_of
+from gpt2zh.plan.fit import accepted, file_of, setting_of
+from gpt2zh.plan.run_plan import Plan
+from gpt2zh.ranks.device import Device
+from gpt2zh.ranks.logs import say
+from gpt2zh.ranks.world import World
 
 RANKS_PER_MACHINE = 8
 USUAL_CARD = "RTX 3090"

@@ -15,8 +15,8 @@ import torch.distributed as dist
 
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.cost.memory import CONTEXT
-from gpt2zh.dist.device import Device, host_memory
-from gpt2zh.dist.world import World
+from gpt2zh.ranks.device import Device, host_memory
+from gpt2zh.ranks.world import World
 
 # `dist.watch` ends ranks that hang; torch's own limits would do it first and without a reason.
 _PATIENCE = datetime.timedelta(hours=2)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpt2zh.data.batch import Batch
-from gpt2zh.dist.watch import Watch
+from gpt2zh.ranks.watch import Watch
 from gpt2zh.train.engine import scaler_state, set_scaler_state
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepResult, step_seed, train_step

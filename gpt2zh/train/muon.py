@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch.optim import AdamW
 
-from gpt2zh.cost.muon import AT_ONCE, ROUNDS
+from gpt2zh.model.shape import AT_ONCE, ROUNDS
 
 LIKE_ADAMW = 0.2
 """Root mean square of an update of AdamW at the learning rate 1, by Moonlight's measurement."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn, optim
 
 from gpt2zh.config.schema import OptimizerConfig
-from gpt2zh.cost.muon import matrices_in
+from gpt2zh.model.shape import matrices_in
 from gpt2zh.train.muon import Muon
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -11,8 +11,8 @@ import torch
 
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.order import stream_seed
-from gpt2zh.dist.collectives import sum_over_ranks
-from gpt2zh.dist.watch import Watch
+from gpt2zh.ranks.control import sum_over_ranks
+from gpt2zh.ranks.watch import Watch
 from gpt2zh.train import engine as deepspeed_engine
 
 

@@ -209,7 +209,7 @@ def test_the_seed_has_its_own_recipe_and_ours_differs_in_one_thing_by_arm() -> N
     muon, ours = options("ours-muon"), options("ours")
     assert dict(muon.items() - ours.items()) == {"optimizer.kind": "muon", **preset.muon}
     lengths = options("ours-lengths")
-    assert lengths.pop("train.curriculum") == "128:15300steps,256:15300steps"
+    assert lengths.pop("train.sequence_length_warmup") == "128:15300steps,256:15300steps"
     assert lengths == ours
     ramp = options("ours-ramp")
     assert ramp.pop("train.batch_ramp") == "40:15300steps,80:15300steps"  # .05 and .1 of the tokens

@@ -65,7 +65,11 @@ def test_a_file_may_hold_options_of_this_start_too(tmp_path: Path) -> None:
         (["--train.steps", "null"], "train.steps", None),
         (["--optimizer.lr", "5e-4"], "optimizer.lr", 5e-4),
         (["--checkpoint.every", "10min"], "checkpoint.every", Duration(seconds=600)),
-        (["--train.curriculum=128:9steps"], "train.curriculum", Stages((128, 9))),
+        (
+            ["--train.sequence_length_warmup=128:9steps"],
+            "train.sequence_length_warmup",
+            Stages((128, 9)),
+        ),
         (["--train.batch_ramp=40:9steps,80:1step"], "train.batch_ramp", Stages((40, 9), (80, 1))),
         (["--data", "a:0.5", "b", "--data=c"], "data", ("shards", "a:0.5", "b", "c")),
         (["--validation.prompts", "一", "二"], "validation.prompts", ("一", "二")),
@@ -108,7 +112,10 @@ def test_a_value_arrives_as_it_was_typed(argv: list[str], field: str, value: obj
         (["--optimizer.lr=high"], ["optimizer.lr", "high", "float"]),
         (["--dry-run=maybe"], ["dry_run", "maybe", "bool"]),
         (["--train.precision=fp8"], ["train.precision", "fp8", "'fp32', 'bf16', 'fp16'"]),
-        (["--train.curriculum=128:9"], ["train.curriculum", "write 128:1000steps,256:500steps"]),
+        (
+            ["--train.sequence_length_warmup=128:9"],
+            ["train.sequence_length_warmup", "write 128:1000steps,256:500steps"],
+        ),
         (["--checkpoint.every=soon"], ["checkpoint.every", "'soon'", "10min, 1.5h or never"]),
         (["--resume"], ["--resume", "expected one argument"]),
     ],
@@ -166,7 +173,7 @@ def test_missing_required_options_are_all_named() -> None:
         ["--validation.prompts", "null", "x: y", "第一行\n第二行", "—“”"],
         ["--optimizer.eps=1e-12", "--model.dropout=0.1", "--train.activation-checkpointing"],
         ["--checkpoint.every=400h"],
-        ["--data", "news/:0.5", "poetry:1e-3", "--train.curriculum=8:2steps,16:1steps"],
+        ["--data", "news/:0.5", "poetry:1e-3", "--train.sequence_length_warmup=8:2steps,16:1steps"],
     ],
 )
 def test_a_dumped_config_reads_back_equal(tmp_path: Path, argv: list[str]) -> None:

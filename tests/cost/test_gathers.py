@@ -11,11 +11,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
-from gpt2zh.cost import sizes
 from gpt2zh.cost.gathers import Limits, gathers
 from gpt2zh.cost.setting import DEEPSPEED_BUCKET
 from gpt2zh.cost.traffic import traffic
 from gpt2zh.cost.weights import Weights, weights_of
+from gpt2zh.model import shape
 from gpt2zh.train.optimizer import build_optimizer
 
 SHAPE = ModelConfig(layers=3, heads=2, width=30, context=17)
@@ -40,7 +40,7 @@ def test_the_parameters_are_those_of_the_model_in_its_order(real: GPT2LMHeadMode
     ]
     found = weights_of(SHAPE, 256)
     assert [(w.name, w.elements, w.is_matrix) for w in found.all] == expected
-    assert sum(w.elements for w in found.all) == sizes.parameters(SHAPE, 256)
+    assert sum(w.elements for w in found.all) == shape.parameters(SHAPE, 256)
     assert sorted(found.by_gradient, key=str) == sorted(found.all, key=str)
 
 
@@ -95,5 +95,5 @@ def test_the_rule_of_the_document_holds(stage: int, accumulation: int) -> None:
     zero = profile(stage)["zero_optimization"]
     found = traffic(LARGE, VOCABULARY, setting(zero, ranks=8, accumulation=accumulation))
     factor = {0: 4, 1: 6, 2: 4 * accumulation + 2, 3: 4 * accumulation}[stage]
-    expected = factor * sizes.parameters(LARGE, VOCABULARY) * 7 / 8
+    expected = factor * shape.parameters(LARGE, VOCABULARY) * 7 / 8
     assert found.sent(8) == pytest.approx(expected, rel=0.01)

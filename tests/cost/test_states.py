@@ -8,11 +8,11 @@ from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem
 from settings import setting
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost import sizes
 from gpt2zh.cost.states import States, states
+from gpt2zh.model import shape
 
 SHAPE, VOCABULARY = ModelConfig(), 32_000
-COUNT = sizes.parameters(SHAPE, VOCABULARY)
+COUNT = shape.parameters(SHAPE, VOCABULARY)
 LARGEST = VOCABULARY * SHAPE.width
 AWAY = {"offload_optimizer": {"device": "cpu"}}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from counted_steps import SHAPE, Case, Sent, counted
 
-from gpt2zh.cost import sizes
 from gpt2zh.cost.traffic import Traffic, traffic
+from gpt2zh.model import shape
 from gpt2zh.text.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.ranks
@@ -78,7 +78,7 @@ def sent(
 def predicted(case: Case, ranks: int, vocabulary: Path) -> Traffic:
     return traffic(
         SHAPE,
-        sizes.padded_vocabulary(load_tokenizer(vocabulary).vocab_size),
+        shape.padded_vocabulary(load_tokenizer(vocabulary).vocab_size),
         case.setting(ranks),
     )
 

@@ -18,7 +18,7 @@ from gpt2zh.data.loader import read_ahead, training_steps, validation_batches
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.order import rank_share, rows_at
 from gpt2zh.data.shard import ShardSet
-from gpt2zh.dist.world import World
+from gpt2zh.ranks.world import World
 
 PAD = 0
 CPU = torch.device("cpu")

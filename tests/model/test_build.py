@@ -9,8 +9,8 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost.sizes import padded_vocabulary
 from gpt2zh.model.build import new_model
+from gpt2zh.model.shape import padded_vocabulary
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 TINY = ModelConfig(layers=1, heads=2, width=16, context=32, dropout=0.1)

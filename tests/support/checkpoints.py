@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from gpt2zh.checkpoint import checkpoint
+from gpt2zh.checkpoint.checkpoint import RunFacts
+from gpt2zh.checkpoint.snapshot import Snapshot
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.dist.world import World
+from gpt2zh.files import run_folder
 from gpt2zh.model.build import new_model
+from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
-from gpt2zh.train import checkpoint, folder
-from gpt2zh.train.checkpoint import RunFacts
-from gpt2zh.train.snapshot import Snapshot
 from gpt2zh.train.state import TrainState
 
 RANKS = 2
@@ -53,12 +54,12 @@ def snapshots(facts: RunFacts, step: int) -> list[Snapshot]:
 
 def write_checkpoint(run: Path, step: int, facts: RunFacts) -> Path:
     """Write a checkpoint of two ranks and return its folder."""
-    temporary = folder.begin(run, step)
+    temporary = run_folder.begin(run, step)
     entries = {}
     for rank, snapshot in enumerate(snapshots(facts, step)):
         entries |= checkpoint.write(
             snapshot, temporary, facts=facts, world=World(rank, RANKS), note=lambda what: None
         )
-    final = folder.checkpoint_path(run, step)
-    folder.commit(temporary, final, entries)
+    final = run_folder.checkpoint_path(run, step)
+    run_folder.commit(temporary, final, entries)
     return final

@@ -14,16 +14,16 @@ import torch.distributed as dist
 from forked_ranks import run
 from settings import setting
 
+from gpt2zh.checkpoint import master_weights
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
 from gpt2zh.cost.setting import Setting
 from gpt2zh.data.batch import Batch
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 from gpt2zh.train import engine as engines
-from gpt2zh.train import masters
 from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.step import train_step
 
@@ -83,7 +83,7 @@ def _count(cases: list[Case], world: World, vocabulary: Path, folder: Path) -> N
         optimizer = build_optimizer(model, OptimizerConfig(kind=case.kind))
         resolved = dict(case.setting(world.size).resolved)
         engine = engines.build_engine(SummedLoss(model), optimizer, resolved)
-        masters.materialise_moments(engine)
+        master_weights.materialise_moments(engine)
         rows = np.random.default_rng(world.rank).integers(5, 50, (1, SHAPE.context))
         batch = Batch.from_rows(rows, pad_id=0, numbers=np.arange(1)).to(device)
         for _ in range(STEPS):

@@ -14,16 +14,16 @@ import torch
 from forked_ranks import run
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gpt2zh.checkpoint import master_weights
 from gpt2zh.config import profiles
 from gpt2zh.config.deepspeed import resolve
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
 from gpt2zh.data.batch import Batch
-from gpt2zh.dist.collectives import Control
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
 from gpt2zh.model import build
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.train import masters
+from gpt2zh.ranks.control import ControlGroup
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
 from gpt2zh.train.engine import build_engine, close, start_processes
 from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.step import train_step
@@ -105,7 +105,7 @@ def bare(precision: str) -> dict[str, Any]:
             gradients = torch.autograd.grad(loss / targets, list(model.parameters()))
             for master, gradient in zip(exact.parameters(), gradients, strict=True):
                 master.grad += gradient.float()
-        norm = torch.nn.utils.clip_grad_norm_(exact.parameters(), OPTIMIZER.clip)
+        norm = torch.nn.utils.clip_grad_norm_(exact.parameters(), OPTIMIZER.max_grad_norm)
         for group in adamw.param_groups:
             group["lr"] = OPTIMIZER.lr
         adamw.step()
@@ -123,7 +123,7 @@ def ours(
     resolved = resolve(raw, train, OPTIMIZER, world.size)
     model = new_model()
     engine = build_engine(SummedLoss(model), build_optimizer(model, OPTIMIZER), resolved)
-    masters.materialise_moments(engine)
+    master_weights.materialise_moments(engine)
     told: dict[str, Any] = {"losses": [], "norms": [], "waits": [], "micro_waits": []}
     for step in range(len(ROWS)):
         mine = batches(rows_of(step))[world.rank :: world.size]
@@ -151,7 +151,7 @@ def ours(
         if kind == "weight":
             pieces[name][first : first + len(piece)] = piece
 
-    masters.collect(engine, masters.layout(engine, Control()), world, keep)
+    master_weights.collect(engine, master_weights.layout(engine, ControlGroup()), world, keep)
     told["apart"] = max(
         (pieces[name] - weight.flatten()).abs().max().item()
         for name, weight in wanted["weights"].items()

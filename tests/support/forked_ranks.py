@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gpt2zh.dist.logs import quiet_libraries
-from gpt2zh.dist.world import World
+from gpt2zh.ranks.logs import quiet_libraries
+from gpt2zh.ranks.world import World
 from gpt2zh.train import engine
 
 _PATIENCE = 300  # seconds

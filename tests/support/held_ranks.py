@@ -12,7 +12,7 @@ from held.cases import Case
 from held.meters import Level
 from held.steps import Found, take
 
-from gpt2zh.dist.world import World
+from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 from gpt2zh.train import engine as engines
 

@@ -10,10 +10,10 @@ import pytest
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.dist.world import World
-from gpt2zh.recipes.plan import Plan
-from gpt2zh.recipes.planning import make_plan
-from gpt2zh.train import folder
+from gpt2zh.files import run_folder
+from gpt2zh.plan.make import make_plan
+from gpt2zh.plan.run_plan import Plan
+from gpt2zh.ranks.world import World
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,19 +60,19 @@ def snapshot(root: Path) -> dict[str, bytes | None]:
 def save_checkpoint(plan: Plan, step: int) -> Path:
     """A complete checkpoint folder of this run, as far as a plan reads it."""
     target = plan.config.output
-    temporary = folder.begin(target, step)
+    temporary = run_folder.begin(target, step)
     batch = plan.config.train.global_batch
     state = {"progress": {"step": step, "rows": batch * step}}
-    (temporary / folder.STATE).write_text(json.dumps(state), "utf-8")
+    (temporary / run_folder.STATE).write_text(json.dumps(state), "utf-8")
     for name, text in plan.texts().items():
         (temporary / name).write_text(text, "utf-8")
     (temporary / "config.json").write_text(json.dumps({"vocab_size": plan.vocabulary}), "utf-8")
     (temporary / "model.safetensors").write_bytes(b"weights" * 9)
-    entries = folder.describe(temporary.iterdir())
-    folder.commit(temporary, folder.checkpoint_path(target, step), entries)
+    entries = run_folder.describe(temporary.iterdir())
+    run_folder.commit(temporary, run_folder.checkpoint_path(target, step), entries)
     for name, text in plan.texts().items():
         (target / name).write_text(text, "utf-8")
-    return folder.checkpoint_path(target, step)
+    return run_folder.checkpoint_path(target, step)
 
 
 def altered(path: Path) -> None:

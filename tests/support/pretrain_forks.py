@@ -13,11 +13,11 @@ from forked_ranks import run
 
 from gpt2zh.config.cli import parse
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.dist.stop import StopRequest
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
-from gpt2zh.recipes.planning import make_plan
-from gpt2zh.recipes.pretrain import train
+from gpt2zh.plan.make import make_plan
+from gpt2zh.ranks.stop import StopRequest
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
+from gpt2zh.run.training import train
 from gpt2zh.train.engine import close, start_processes
 
 

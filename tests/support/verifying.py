@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from gpt2zh.__main__ import VERBS
 from gpt2zh.config.cli import run_verbs
-from gpt2zh.train import folder as files
+from gpt2zh.files import run_folder as files
 
 
 def arguments(shards: Path, output: Path, **more: object) -> list[str]:

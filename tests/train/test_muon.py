@@ -14,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from gpt2zh.config.schema import OptimizerConfig
-from gpt2zh.cost.muon import matrices_in
+from gpt2zh.model.shape import matrices_in
 from gpt2zh.train import muon
 from gpt2zh.train.muon import LIKE_ADAMW, Muon, orthogonal, turn
 from gpt2zh.train.optimizer import build_optimizer, moments_of

@@ -15,7 +15,7 @@ from torture.tiny import arguments
 from verifying import altered, gpt2zh
 
 from gpt2zh.config.exit_codes import Exit
-from gpt2zh.cost.muon import matrices_in
+from gpt2zh.model.shape import matrices_in
 
 pytestmark = pytest.mark.ranks
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.dist.logs import quiet_libraries
-from gpt2zh.dist.stop import StopRequest
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
-from gpt2zh.recipes.planning import make_plan
+from gpt2zh.plan.make import make_plan
+from gpt2zh.ranks.logs import quiet_libraries
+from gpt2zh.ranks.stop import StopRequest
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
 
 
 def limit_memory(spare: int | None) -> None:
@@ -50,18 +50,18 @@ if __name__ == "__main__":
     import torch
     from torch._dynamo.utils import counters
 
-    from gpt2zh.recipes import starting
-    from gpt2zh.recipes.pretrain import train
+    from gpt2zh.run import start
+    from gpt2zh.run.training import train
     from gpt2zh.train.engine import close, start_processes
 
-    world, setting = World.detect(), starting._setting
+    world, setting = World.detect(), start._setting
     device = start_processes(world)
     for case in payload["cases"]:
         config, options = parse(PretrainConfig, LaunchOptions, argv=case["argv"], prog="pretrain")
         watch = TightWatch(world, folder=config.output, hang_after=0)
         watch.spare = case.get("spare")
         if case.get("compile"):
-            starting._setting = lambda plan, device: dataclasses.replace(
+            start._setting = lambda plan, device: dataclasses.replace(
                 setting(plan, device), compile="always"
             )
         try:

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from gpt2zh.dist.watch import Watch
-from gpt2zh.dist.world import World
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
 
 STEPS, FAULTY_STEP = 5, 3
 PAUSE = 8.0

@@ -15,9 +15,9 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.cost.cards import card_named
 from gpt2zh.cost.scaling import LINKS, Cluster, predict
-from gpt2zh.dist.device import Device
-from gpt2zh.dist.world import World
-from gpt2zh.recipes.announce import describe, memory_of
+from gpt2zh.plan.describe import describe, memory_of
+from gpt2zh.ranks.device import Device
+from gpt2zh.ranks.world import World
 from gpt2zh.recipes.rehearsal import Rehearsal, _jobs, refuse_stray_options, rehearse
 
 # Rows of 2 tokens, so that the tiny shards have enough for 128 ranks.

@@ -1,0 +1,1 @@
+"""Acts: what a command does, from its options to its exit code."""

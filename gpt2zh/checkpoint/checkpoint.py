@@ -1,0 +1,111 @@
+"""Checkpoints: one folder that is a Hugging Face model and the whole state of the run at once.
+
+    config.json generation_config.json model.safetensors tokenizer.json ...   the model, fp32
+    optimizer-00000-of-00002.safetensors ...    the optimizer's moments by parameter name
+    trainer_state.json config.yaml deepspeed.json identity.json ... manifest.json
+
+Nothing depends on the ZeRO stage or the number of ranks (see `masters`), and there are no random
+numbers in it: those of a step follow from the seed (see `step`).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from gpt2zh.checkpoint import master_weights
+from gpt2zh.checkpoint.snapshot import Snapshot
+from gpt2zh.checkpoint.tensor_reader import WEIGHTS, open_tensors
+from gpt2zh.checkpoint.tensor_writer import write_tensors
+from gpt2zh.files import run_folder as files
+from gpt2zh.ranks.world import World
+from gpt2zh.text.tokenizer import TextTokenizer
+from gpt2zh.train.engine import set_scaler_state
+from gpt2zh.train.state import TrainState
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What every checkpoint of a run carries besides its state."""
+
+    model: Any
+    """The Hugging Face model, for its configs."""
+    tokenizer: TextTokenizer
+    texts: dict[str, str]
+    """Small text files by name: the resolved config, the DeepSpeed dict, the run's identity."""
+
+
+def write(
+    snapshot: Snapshot,
+    temporary: Path,
+    *,
+    facts: RunFacts,
+    world: World,
+    note: Callable[[str], None],
+) -> dict[str, dict[str, Any]]:
+    """Write this rank's files of a checkpoint and bring them to disk.
+
+    Args:
+        snapshot: What to write.
+        temporary: The folder, which is there.
+        facts: What rank 0 adds.
+        world: This rank's place.
+        note: Told what is written, again and again.
+
+    Returns:
+        The manifest's entries of these files.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
+    """
+    name = f"optimizer-{world.rank:05d}-of-{world.size:05d}.safetensors"
+    entries = {name: write_tensors(snapshot.moments, temporary / name, note=note)}
+    if world.is_main:
+        entries[WEIGHTS] = write_tensors(snapshot.weights, temporary / WEIGHTS, note=note)
+        note("writing the small files")
+        _write_model_folder(temporary, facts)
+        (temporary / files.STATE).write_text(json.dumps(snapshot.described, indent=1), "utf-8")
+        # Not the other ranks' files, which may still be growing.
+        small = [p for p in temporary.iterdir() if not p.name.endswith(".safetensors")]
+        entries |= files.describe(small)
+    note("")
+    return entries
+
+
+def _write_model_folder(folder: Path, facts: RunFacts) -> None:
+    config = copy.deepcopy(facts.model.config)
+    config.pad_token_id = facts.tokenizer.pad_id
+    config.architectures = [type(facts.model).__name__]
+    config.dtype = torch.float32
+    config.save_pretrained(folder)
+    facts.model.generation_config.save_pretrained(folder)
+    facts.tokenizer.save(folder)
+    for name, text in facts.texts.items():
+        (folder / name).write_text(text, "utf-8")
+
+
+def load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Set a new model's fp32 weights, before the engine is built around it."""
+    missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+    tied = {"lm_head.weight"}
+    assert not unexpected and set(missing) <= tied, (missing, unexpected)
+
+
+def load_training(engine: Any, folder: Path) -> TrainState:
+    """Set moments, fp32 weights and loss scale, and return the progress."""
+    described = files.read_state(folder)
+    stored = open_tensors(folder)
+
+    def read(kind: str, name: str) -> torch.Tensor:
+        return stored[name if kind == "weight" else f"{kind}.{name}"].read()
+
+    master_weights.restore(engine, read, described["updates"])
+    set_scaler_state(engine, described["loss_scale"])
+    return TrainState(**described["progress"])

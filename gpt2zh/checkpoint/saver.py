@@ -1,0 +1,233 @@
+"""Saving a run: a copy between two steps, written beside the next ones, named when it is complete.
+
+The thread of each rank only writes files. What needs all ranks happens in the main threads, which
+ask each other once a step whether the writing is over: two threads with collectives would be two
+chances to wait for each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt2zh.checkpoint import checkpoint, master_weights, snapshot
+from gpt2zh.config.schema import CheckpointConfig
+from gpt2zh.files import run_folder
+from gpt2zh.ranks.control import ControlGroup
+from gpt2zh.ranks.logs import say, warn
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.world import World
+from gpt2zh.train.state import TrainState
+
+FIRST_RETRY = 10.0
+"""Seconds from a failed save to the next try; doubled each time, up to the period of saving."""
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """A checkpoint on its way to the disk."""
+
+    step: int
+    temporary: Path
+    begun: float
+    stalled: float
+    """Seconds for which the training stood still."""
+    files: Future[dict[str, dict[str, Any]]]
+    """The manifest's entries of this rank's files."""
+
+
+class Saver:
+    """Writes the checkpoints of a run. All ranks call every method but `busy` together."""
+
+    def __init__(
+        self,
+        engine: Any,
+        config: CheckpointConfig,
+        run: Path,
+        *,
+        facts: checkpoint.RunFacts,
+        world: World,
+        control: ControlGroup,
+        watch: Watch,
+    ) -> None:
+        """Take what is saved and where.
+
+        Args:
+            engine: The DeepSpeed engine.
+            config: Period, and what is kept.
+            run: The run folder.
+            facts: What every checkpoint carries.
+            world: This rank's place.
+            control: For agreeing with the other ranks.
+            watch: Told what is done.
+        """
+        self._engine = engine
+        self._config = config
+        self._run = run
+        self._facts = facts
+        self._world = world
+        self._control = control
+        self._watch = watch
+        self._buffers = snapshot.Buffers()
+        self._pieces = master_weights.layout(engine, control)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: _Writing | None = None
+        self._pruning: Future[None] | None = None
+        self._saved_at = time.monotonic()
+        self._retry_in = FIRST_RETRY
+        self._retry_at: float | None = None
+        self.saved_step: int | None = None
+        """Step of the last complete checkpoint of this start."""
+        self.failure: str | None = None
+        """Why the last try failed, if it did."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether this rank still writes."""
+        return self._writing is not None and not self._writing.files.done()
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is time to save after this step, by this rank's clock."""
+        now = time.monotonic()
+        if self._retry_at is not None and now >= self._retry_at:
+            return True
+        return self._config.every.due(step=step, seconds=now - self._saved_at)
+
+    def begin(self, state: TrainState) -> float:
+        """Copy the state and begin to write it; first end what is under way.
+
+        Returns:
+            Seconds for which the training stood still.
+        """
+        begun = time.monotonic()
+        self.complete()
+        self._watch.mark("beginning a checkpoint")
+        self._saved_at, self._retry_at = begun, None
+        temporary = run_folder.writing_path(self._run, state.step)
+        error = self._anywhere(lambda: run_folder.begin(self._run, state.step))
+        if error is not None:
+            self._failed(state.step, error)
+            return time.monotonic() - begun
+        self._watch.mark("copying the state")
+        taken = snapshot.take(self._engine, state, self._world, self._buffers, self._pieces)
+        files = self._thread.submit(
+            checkpoint.write,
+            taken,
+            temporary,
+            facts=self._facts,
+            world=self._world,
+            note=self._watch.note,
+        )
+        stalled = time.monotonic() - begun
+        self._writing = _Writing(state.step, temporary, begun, stalled, files)
+        if not self._config.async_save:
+            self.complete()
+        return time.monotonic() - begun
+
+    def complete(self) -> None:
+        """Wait for all ranks' files, then give the checkpoint its name. Nothing if none is written.
+
+        A checkpoint that could not be written is told and tried again later.
+        """
+        writing = self._writing
+        if writing is None:
+            return
+        self._watch.mark("waiting for the disk")
+        futures.wait([writing.files])
+        self._watch.mark("completing a checkpoint")
+        self._writing = None
+        error = writing.files.exception()
+        if error is not None and not isinstance(error, OSError):
+            raise error
+        told = self._control.gather(str(error) if error else writing.files.result())
+        errors = [entries for entries in told if isinstance(entries, str)]
+        failure = errors[0] if errors else None
+        if failure is None:
+            entries = {name: entry for part in told for name, entry in part.items()}
+            final = run_folder.checkpoint_path(self._run, writing.step)
+            failure = self._anywhere(lambda: run_folder.commit(writing.temporary, final, entries))
+        if failure is not None:
+            if self._world.is_main:
+                run_folder.discard(writing.temporary)  # a full disk needs the room
+            self._failed(writing.step, failure)
+            return
+        self.saved_step, self.failure, self._retry_in = writing.step, None, FIRST_RETRY
+        seconds = time.monotonic() - writing.begun
+        say(
+            self._world,
+            f"saved {run_folder.checkpoint_path(self._run, writing.step)} ({seconds:.1f} s; "
+            f"training paused for {writing.stalled:.2f} s)",
+        )
+        if self._world.is_main:
+            self._prune()
+
+    def save_now(
+        self, state: TrainState, *, attempts: int, pause: float, give_up: Callable[[], bool]
+    ) -> bool:
+        """Write a state that is not saved yet and wait for it, trying again when it fails.
+
+        Args:
+            state: Progress.
+            attempts: Tries at most.
+            pause: Seconds between two of them.
+            give_up: Asked between two tries; all ranks answer alike.
+
+        Returns:
+            Whether it is saved.
+        """
+        for attempt in range(attempts):
+            self.complete()
+            if self.saved_step == state.step:
+                return True
+            self.begin(state)
+            self.complete()
+            if self.saved_step == state.step:
+                return True
+            if attempt + 1 < attempts:
+                until = time.monotonic() + pause
+                while self._control.any(time.monotonic() < until)[0]:
+                    self._watch.mark("waiting to save again")
+                    if give_up():
+                        return False
+                    time.sleep(0.2)
+        return False
+
+    def close(self) -> None:
+        """Wait until nothing is written or deleted any more."""
+        self._thread.shutdown(wait=True)
+
+    def _failed(self, step: int, error: str) -> None:
+        self.failure = error
+        self._retry_at = time.monotonic() + self._retry_in
+        warn(
+            self._world,
+            f"step {step} could not be saved: {error}; it is tried again, and nothing older is "
+            "deleted",
+        )
+        self._retry_in = min(2 * self._retry_in, max(self._config.every.seconds, 60.0))
+
+    def _anywhere(self, act: Callable[[], Any]) -> str | None:
+        """Let rank 0 act, and tell every rank what went wrong, if anything did."""
+        error = None
+        if self._world.is_main:
+            try:
+                act()
+            except OSError as caught:
+                error = str(caught)
+        return self._control.broadcast(error)
+
+    def _prune(self) -> None:
+        """Delete old checkpoints beside the training; failing to is no reason to stop it."""
+        if self._pruning is not None and self._pruning.done() and self._pruning.exception():
+            warn(self._world, f"old checkpoints cannot be deleted: {self._pruning.exception()}")
+        self._pruning = self._thread.submit(
+            run_folder.prune,
+            self._run,
+            keep_last=self._config.keep_last,
+            keep_every=self._config.keep_every,
+        )

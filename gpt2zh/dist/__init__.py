@@ -1,1 +1,0 @@
-"""Where a process stands among the others, and how they agree."""

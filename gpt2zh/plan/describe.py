@@ -1,0 +1,140 @@
+"""What a plan tells before the run: sizes, steps and costs, and what is worth a second thought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpt2zh.config.stages import Stages
+from gpt2zh.cost.memory import Memory, training_memory
+from gpt2zh.plan.fit import setting_of
+from gpt2zh.plan.resume import changed_settings
+from gpt2zh.plan.run_plan import Plan
+from gpt2zh.ranks.logs import say, warn
+
+GIB = 2**30
+MANY_EPOCHS = 4
+"""Up to so many passes, reading text again teaches about as much as new text (arXiv 2305.16264)."""
+
+
+def announce(plan: Plan) -> None:
+    """Print the plan and what is worth knowing before the wait."""
+    say(plan.world, describe(plan))
+    if changed := changed_settings(plan):
+        say(plan.world, f"changed     since {plan.resume_from}: {', '.join(changed)}")
+    if len(plan.skipped):
+        say(plan.world, f"skipped     nothing is learnt from {len(plan.skipped):,} rows")
+    half = plan.config.train.precision
+    if half != "fp32" and plan.zero_stage == 0 and plan.accumulation > 1:
+        warn(
+            plan.world,
+            f"ZeRO 0 adds up the gradients of {plan.accumulation} micro-batches in {half}, which "
+            "loses the small ones; stage 1 adds them in fp32: "
+            "--deepspeed_config ds_configs/zero1.json",
+        )
+    if not plan.held_out:
+        warn(
+            plan.world,
+            f"{' '.join(plan.config.data)}: there are no validation rows, so nothing is validated; "
+            "prepare with a larger --validation-fraction",
+        )
+    train = plan.config.train
+    for name, stages, end in (
+        (
+            "sequence_length_warmup",
+            train.sequence_length_warmup,
+            f"context of {plan.config.model.context}",
+        ),
+        ("batch_ramp", train.batch_ramp, f"batch of {train.global_batch}"),
+    ):
+        if stages and stages.steps >= plan.steps:
+            warn(
+                plan.world,
+                f"train.{name} lasts {stages.steps:,} steps but the run only {plan.steps:,}: it "
+                f"never reaches the full {end}; shorten it",
+            )
+    if len(plan.corpora) == 1:
+        return  # its passes are what train.epochs or train.steps ask for
+    for name, epochs in plan.epochs_at_end.items():
+        if epochs > MANY_EPOCHS:
+            warn(
+                plan.world,
+                f"{name} will be read {epochs:.1f} times; beyond {MANY_EPOCHS} repeated "
+                "text teaches ever less: lower its weight, train fewer steps or add to its text",
+            )
+
+
+def describe(plan: Plan) -> str:
+    """The plan for a reader: sizes, steps and costs."""
+    config, world = plan.config, plan.world
+    model, train = config.model, config.train
+    zero = plan.zero_stage
+    held_out = sum(corpus.held_out.rows for corpus in plan.corpora if corpus.held_out)
+    start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
+    return "\n".join(
+        (
+            f"run         {config.output}: {start}",
+            f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
+            f"vocabulary {plan.vocabulary:,} ({plan.tokenizer.vocab_size:,} used): "
+            f"{plan.parameters / 1e6:,.2f} M parameters, "
+            f"{plan.flops_per_token / 1e9:.4f} GFLOPs per token",
+            f"data        {plan.training_rows:,} training rows "
+            f"({plan.training_rows * model.context:,} tokens), {held_out:,} validation rows",
+            *(_describe_corpora(plan) if len(plan.corpora) > 1 else ()),
+            f"batch       {train.global_batch} rows = {plan.tokens_per_step:,} tokens per step "
+            f"({world.size} ranks x {train.micro_batch} rows x {plan.accumulation} accumulated)",
+            f"steps       {plan.steps:,} "
+            f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
+            *(_describe_stages("ramp", train.batch_ramp, "rows", train.global_batch)),
+            *(_describe_stages("lengths", train.sequence_length_warmup, "tokens", model.context)),
+            f"engine      ZeRO {zero}, {train.precision}, {config.optimizer.kind}",
+            f"memory      {memory_line(plan)}",
+        )
+    )
+
+
+def memory_line(plan: Plan) -> str:
+    """What a rank needs by estimate, part by part in GiB, in words.
+
+    It is that of a GPU, without what CUDA takes; a CPU needs about as much.
+    """
+    memory = memory_of(plan, plan.resolved)
+    parts = ("parameters", "gradients", "optimizer", "activations", "logits", "buckets")
+    sizes = [f"{part} {size:.2f}" for part in parts if (size := getattr(memory, part) / GIB) > 0]
+    away = f", and {memory.host / GIB:.2f} GiB of the host's" if memory.host else ""
+    return (
+        f"about {(memory.total - memory.context) / GIB:.2f} GiB a rank: {', '.join(sizes)}{away}; "
+        f"a GPU needs about {memory.context / GIB:.1f} more for CUDA"
+    )
+
+
+def memory_of(plan: Plan, resolved: Mapping[str, Any]) -> Memory:
+    """What a rank needs by estimate, on a GPU.
+
+    Args:
+        plan: What is trained.
+        resolved: The dict for DeepSpeed, the plan's or another one.
+    """
+    setting = setting_of(plan.config, resolved, ranks=plan.world.size, on_gpu=True)
+    return training_memory(
+        plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
+    )
+
+
+def _describe_corpora(plan: Plan) -> list[str]:
+    """Weight, size and passes of each corpus, one line each."""
+    total = sum(corpus.weight for corpus in plan.corpora)
+    return [
+        f"            {corpus.name}: {corpus.weight / total:.1%} of the tokens, from "
+        f"{corpus.train.rows:,} rows, read {plan.epochs_at_end[corpus.name]:.2f} times by the end"
+        for corpus in plan.corpora
+    ]
+
+
+def _describe_stages(title: str, stages: Stages, unit: str, then: int) -> list[str]:
+    """What the first steps do otherwise, in one line; none if they do not."""
+    text, begin = [], 1
+    for value, steps in stages.stages:
+        text.append(f"{value} {unit} in steps {begin:,} to {begin + steps - 1:,}")
+        begin += steps
+    return [f"{title:<12}{', '.join(text)}, then {then}"] if stages else []

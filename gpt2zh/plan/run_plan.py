@@ -1,0 +1,212 @@
+"""What a pretraining run will do: config and data, and the numbers that follow from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2zh.config import deepspeed
+from gpt2zh.config.batch import micro_batches
+from gpt2zh.config.cli import dump
+from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.data.mixture import CYCLE, Mixture
+from gpt2zh.data.rows import Rows
+from gpt2zh.model import shape
+from gpt2zh.plan.corpora import Corpus
+from gpt2zh.ranks.world import World
+from gpt2zh.text.tokenizer import TextTokenizer
+from gpt2zh.train.schedule import learning_rate
+
+CONFIG = "config.yaml"
+DEEPSPEED = "deepspeed.json"
+RAW_DEEPSPEED = "deepspeed_config.json"
+IDENTITY = "identity.json"
+ENVIRONMENT = "environment.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run: config and data, and the numbers that follow from them."""
+
+    config: PretrainConfig
+    options: LaunchOptions
+    world: World
+    raw: dict[str, Any]
+    """The DeepSpeed JSON, the user's or the one that was chosen."""
+    resolved: dict[str, Any]
+    """The dict for DeepSpeed."""
+    corpora: tuple[Corpus, ...]
+    tokenizer: TextTokenizer
+    rows: Rows
+    """The training rows of all corpora, one after the other."""
+    order: Mixture
+    """The walk through them."""
+    skipped: np.ndarray
+    """Sorted row numbers that nothing is learnt from."""
+    resume_from: Path | None
+    """Checkpoint to continue from; known to rank 0 alone, which tells the others."""
+    done: tuple[int, int] = (0, 0)
+    """Steps and rows in it; the same."""
+
+    @property
+    def stacks(self) -> Path:
+        """Where ranks that hang leave their Python stacks."""
+        return self.config.output / ".stacks"
+
+    @property
+    def training_rows(self) -> int:
+        """Rows of all corpora."""
+        return self.rows.rows
+
+    @property
+    def held_out(self) -> tuple[Corpus, ...]:
+        """The corpora with text for validation."""
+        return tuple(corpus for corpus in self.corpora if corpus.held_out is not None)
+
+    @property
+    def micro_batch(self) -> int:
+        """Rows per rank and forward pass."""
+        return self.config.train.rows_at_once
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches per rank and step."""
+        return int(self.resolved["gradient_accumulation_steps"])
+
+    def with_micro_batch(self, rows: int) -> Plan:
+        """The same run in other portions; they must divide a rank's rows."""
+        train = dataclasses.replace(self.config.train, micro_batch=rows)
+        resolved = deepspeed.resolve(self.raw, train, self.config.optimizer, self.world.size)
+        config = dataclasses.replace(self.config, train=train)
+        return dataclasses.replace(self, config=config, resolved=resolved)
+
+    def with_smaller_micro_batch(self) -> Plan | None:
+        """The same run in portions of half the rows or a little less; None from one row on."""
+        most = self.micro_batch // 2
+        smaller = micro_batches(self.config.train, self.world.size, most=most)
+        return self.with_micro_batch(smaller[-1]) if smaller else None
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one optimizer step over all ranks, once a ramp is over."""
+        return self.config.train.global_batch * self.config.model.context
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        train = self.config.train
+        if train.steps is not None:
+            return train.steps
+        step, rows = self.done
+        # Whole rows, so that no last bit decides over a step: 1.1 x 100 is 110.00000000000001.
+        left = math.ceil(round(train.epochs * self.training_rows, 6)) - rows
+        for each, steps in train.batch_ramp.after(step):
+            taken = min(steps, math.ceil(max(0, left) / each))
+            step, left = step + taken, left - taken * each
+        return max(1, step + math.ceil(max(0, left) / train.global_batch))
+
+    def rows_in(self, step: int) -> int:
+        """Rows of a step over all ranks, the first is 1."""
+        return self.config.train.batch_ramp.at(step, then=self.config.train.global_batch)
+
+    def micro_batch_in(self, step: int) -> int:
+        """Rows of a micro-batch in a step, the first is 1; a ramp may begin below the usual."""
+        return min(self.micro_batch, self.rows_in(step) // self.world.size)
+
+    def rows_between(self, begin: int, end: int) -> int:
+        """Rows of the steps after `begin` up to `end`, over all ranks."""
+        rows = 0
+        for each, steps in self.config.train.batch_ramp.after(begin):
+            taken = max(0, min(steps, end - begin))
+            begin, rows = begin + taken, rows + taken * each
+        return rows + (end - begin) * self.config.train.global_batch
+
+    @property
+    def zero_stage(self) -> int:
+        """DeepSpeed's ZeRO stage."""
+        return deepspeed.zero_stage(self.resolved)
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding, padding included."""
+        return shape.padded_vocabulary(self.tokenizer.vocab_size)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers."""
+        return shape.parameters(self.config.model, self.vocabulary)
+
+    @property
+    def flops_per_token(self) -> float:
+        """FLOPs of forward and backward at the full context."""
+        return shape.flops_per_token(self.config.model, self.vocabulary)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint and a run that continues from it must have in common."""
+        shares = (self.order.slots / CYCLE).tolist()
+        data = [
+            {"fingerprint": corpus.train.fingerprint, "share": share}
+            for corpus, share in zip(self.corpora, shares, strict=True)
+        ]
+        return {
+            "data": data if len(data) > 1 else data[0]["fingerprint"],
+            "tokenizer": self.tokenizer.hash,
+            "seed": self.config.seed,
+            "global_batch": self.config.train.global_batch,
+            "batch_ramp": str(self.config.train.batch_ramp),
+            "optimizer.kind": self.config.optimizer.kind,
+            **{f"model.{name}": value for name, value in asdict(self.config.model).items()},
+        }
+
+    @property
+    def document_start_id(self) -> int:
+        """The token that stands before every document in the rows."""
+        packing = self.corpora[0].manifest.packing
+        if packing == "zero_nlp" and self.tokenizer.cls_id is not None:
+            return self.tokenizer.cls_id
+        return self.tokenizer.eos_id
+
+    def epochs(self, rows: int) -> dict[str, float]:
+        """How often each corpus was read when so many rows are consumed, by name."""
+        names = [corpus.name for corpus in self.corpora]
+        return dict(zip(names, self.order.epochs(rows), strict=True))
+
+    @property
+    def epochs_at_end(self) -> dict[str, float]:
+        """How often the whole run reads each corpus, by name."""
+        step, rows = self.done
+        return self.epochs(rows + self.rows_between(step, self.steps))
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, the first is 1."""
+        return learning_rate(step, steps=self.steps, config=self.config.optimizer)
+
+    def length_at(self, step: int) -> int:
+        """Tokens of a sequence in a step, the first is 1."""
+        return self.config.train.sequence_length_warmup.at(step, then=self.config.model.context)
+
+    def flops_per_token_at(self, step: int) -> float:
+        """FLOPs of forward and backward at the length of the sequences in a step."""
+        shorter = dataclasses.replace(self.config.model, context=self.length_at(step))
+        return shape.flops_per_token(shorter, self.vocabulary)
+
+    def texts(self) -> dict[str, str]:
+        """The small files that tell what a run is, for its folder and every checkpoint.
+
+        The config names the copy of the user's DeepSpeed JSON in the run folder, so that it goes on
+        reproducing the run when the original changes.
+        """
+        raw = self.config.output / RAW_DEEPSPEED
+        return {
+            CONFIG: dump(dataclasses.replace(self.config, deepspeed_config=raw)),
+            RAW_DEEPSPEED: json.dumps(self.raw, indent=2) + "\n",
+            DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n",
+            IDENTITY: json.dumps(self.identity, indent=2) + "\n",
+        }

@@ -1,0 +1,117 @@
+"""Ranks as processes of this machine, started and ended together. No torch.
+
+Not torchrun: it hides the exit codes of the ranks, prints a traceback of its own when one is not 0,
+and sets OMP_NUM_THREADS, on which the last bits of sums on a CPU depend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from gpt2zh.config.exit_codes import Exit
+from gpt2zh.ranks.world import World
+
+_GRACE = 5.0  # seconds that the other ranks have when one has failed
+_FINE = (Exit.DONE, Exit.STOPPED)
+# A launcher around us is not theirs; and unbuffered lines would arrive in pieces, mixed up.
+_NOT_THEIRS = ("CROSS_RANK", "TORCHELASTIC_RUN_ID", "PYTHONUNBUFFERED")
+
+
+def run_ranks(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    ranks: int,
+    settings: dict[str, str],
+    show: Callable[[str], None],
+) -> int:
+    """Run a module as several ranks and wait for all of them; none outlives this call.
+
+    Args:
+        module: What `python -m` runs.
+        arguments: Its command line.
+        ranks: Processes.
+        settings: Variables of their environment besides those of this process.
+        show: Called with each line that any of them prints.
+
+    Returns:
+        The exit code of the rank that failed first; of rank 0 if none did.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {name: value for name, value in os.environ.items() if name not in _NOT_THEIRS}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **settings}
+    reader, writer = os.pipe()
+    processes: list[subprocess.Popen[bytes]] = []
+    with open(reader, encoding="utf-8", errors="replace") as lines, ThreadPoolExecutor(1) as thread:
+        try:
+            with open(writer, "wb"), _signals_held():  # ours is closed when all have theirs
+                for rank in range(ranks):
+                    processes.append(
+                        subprocess.Popen(
+                            [sys.executable, "-m", module, *arguments],
+                            env=shared | World(rank, ranks, rank, ranks).variables(),
+                            stdin=subprocess.DEVNULL,
+                            stdout=writer,
+                            stderr=writer,
+                            start_new_session=True,  # Ctrl-C ends us, and we end them
+                        )
+                    )
+            code = thread.submit(_wait, processes)
+            for line in lines:
+                show(line.rstrip("\n"))
+            return code.result()
+        finally:
+            _end(processes)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let signals act afterwards: amid the birth of a process, nobody would know to end it."""
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda caught, frame: held.append(caught))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in held:
+            signal.raise_signal(caught)
+
+
+def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Wait for all; when one has failed, end the others after a while."""
+    failed: int | None = None
+    until = 0.0
+    while None in (codes := [process.poll() for process in processes]):
+        if failed is None:
+            failed = next((code for code in codes if code not in (None, *_FINE)), None)
+            until = time.monotonic() + _GRACE
+        elif time.monotonic() > until:
+            _end(processes)
+        time.sleep(0.1)
+    if failed is not None:
+        return failed
+    ended = [process.wait() for process in processes]
+    return next((code for code in ended if code not in _FINE), ended[0])
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End what still runs, at once: nothing of it is wanted."""
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+    for process in processes:
+        process.wait()

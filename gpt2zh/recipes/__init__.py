@@ -1,1 +1,0 @@
-"""How the parts make one act; only here is everything known."""

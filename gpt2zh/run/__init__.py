@@ -1,0 +1,1 @@
+"""A training run: what happens around the train loop."""

@@ -1,0 +1,214 @@
+"""Pretrain a GPT-2 on packed shards: the act behind launcher/pretrain.py."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import json
+import platform
+from collections.abc import Generator, Iterator
+from importlib.metadata import version
+
+import torch
+
+from gpt2zh import __version__
+from gpt2zh.checkpoint import checkpoint
+from gpt2zh.checkpoint.saver import Saver
+from gpt2zh.config.errors import RunError, UserError
+from gpt2zh.config.exit_codes import Exit
+from gpt2zh.data.batch import Batch
+from gpt2zh.data.loader import training_steps
+from gpt2zh.files import run_folder
+from gpt2zh.files.lock import RunLock
+from gpt2zh.plan.run_plan import ENVIRONMENT, Plan
+from gpt2zh.ranks.control import ControlGroup
+from gpt2zh.ranks.logs import say, warn
+from gpt2zh.ranks.stop import StopRequest
+from gpt2zh.ranks.watch import Watch
+from gpt2zh.run.failures import failures_told
+from gpt2zh.run.hooks import RunHooks
+from gpt2zh.run.start import start
+from gpt2zh.run.telemetry import TENSORBOARD
+from gpt2zh.train.engine import close, gpu_id, hidden_model, open_store, start_processes
+from gpt2zh.train.loop import fit
+from gpt2zh.train.state import TrainState
+
+
+def run(plan: Plan, stop: StopRequest, watch: Watch) -> Exit:
+    """Start the process group, train as planned, and leave the group; all ranks call it.
+
+    Args:
+        plan: What to do, checked.
+        stop: Already listening for signals.
+        watch: Told what is done; started and stopped here.
+
+    Returns:
+        DONE or STOPPED.
+
+    Raises:
+        UserError: Another run writes to the folder, or the ranks disagree on what to do.
+        RunError: The numbers were bad for too long, or the end could not be saved.
+    """
+    with failures_told(watch, plan), contextlib.ExitStack() as held:
+        if plan.world.is_main:
+            held.callback(RunLock(plan.config.output).release)
+        train_config = plan.config.train
+        device = start_processes(
+            plan.world,
+            tf32=train_config.precision != "fp32",
+            deterministic=train_config.deterministic,
+        )
+        watch.start(open_store())
+        try:
+            stopped = train(plan, stop, device, watch)
+        except RunError:  # on all ranks
+            watch.stop()
+            close()
+            raise
+        watch.stop()
+        close()
+    return Exit.STOPPED if stopped else Exit.DONE
+
+
+def train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
+    """Train as planned in the process group that is there.
+
+    Returns:
+        Whether it was stopped before the last step.
+    """
+    with _quick_collections():
+        return _train(plan, stop, device, watch)
+
+
+def _train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
+    config, world = plan.config, plan.world
+    control = ControlGroup()
+    _compare_ranks(plan, control)
+    resume_from, done = control.broadcast((plan.resume_from, plan.done))
+    plan = dataclasses.replace(plan, resume_from=resume_from, done=done)
+    engine, state, plan = start(plan, device, control, watch)
+    watch.mark("opening the run folder")
+    if world.is_main:
+        _open_run_folder(plan, state)
+    control.barrier()
+    saver = Saver(
+        engine,
+        config.checkpoint,
+        config.output,
+        facts=checkpoint.RunFacts(hidden_model(engine), plan.tokenizer, plan.texts()),
+        world=world,
+        control=control,
+        watch=watch,
+    )
+    hooks = RunHooks(engine, plan, state, saver=saver, control=control, stop=stop, watch=watch)
+    if resume_from is not None:
+        say(world, f"continuing from {resume_from} at step {state.step}")
+    gc.freeze()  # what was made since
+    with contextlib.closing(_steps(plan, state, device)) as steps:
+        fit(
+            engine,
+            steps,
+            state,
+            last_step=plan.steps,
+            tokens_per_row=config.model.context,
+            seed=config.seed,
+            rank=world.rank,
+            learning_rate=plan.learning_rate,
+            watch=watch,
+            hooks=hooks,
+        )
+    hooks.close()
+    watch.mark("waiting for the other ranks")
+    control.barrier()  # rank 0 may have old checkpoints to delete, and who leaves falls silent
+    _farewell(plan, state, hooks.stopped)
+    return hooks.stopped
+
+
+@contextlib.contextmanager
+def _quick_collections() -> Iterator[None]:
+    """Let Python look for unused objects among new ones only.
+
+    Among the 400,000 that the libraries make it takes most of a second, again and again, in which
+    no GPU is given work; DeepSpeed does it while it builds an engine, too.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _steps(
+    plan: Plan, state: TrainState, device: torch.device
+) -> Generator[list[Batch], None, None]:
+    return training_steps(
+        plan.rows,
+        order=plan.order,
+        start=state.rows,
+        first_step=state.step + 1,
+        rows_in=plan.rows_in,
+        micro_batch=plan.micro_batch,
+        length_at=plan.length_at,
+        skipped=plan.skipped,
+        pad_id=plan.tokenizer.pad_id,
+        world=plan.world,
+        device=device,
+    )
+
+
+def _compare_ranks(plan: Plan, control: ControlGroup) -> None:
+    """Refuse ranks that would train on different things: folders that differ between machines."""
+    everywhere = control.gather((platform.node(), plan.identity))
+    taken = [gpu for gpu in control.gather(gpu_id()) if gpu is not None]
+    if len(set(taken)) < len(taken):
+        raise UserError(
+            f"{len(taken)} ranks share {len(set(taken))} GPUs; start one rank per GPU "
+            "(deepspeed --num_gpus)"
+        )
+    for rank, (host, identity) in enumerate(everywhere):
+        for name, value in identity.items():
+            if value != everywhere[0][1][name]:
+                raise UserError(
+                    f"rank {rank} on {host} has another {name} ({value!r}) than rank 0 "
+                    f"({everywhere[0][1][name]!r}); all machines must see the same files"
+                )
+
+
+def _open_run_folder(plan: Plan, state: TrainState) -> None:
+    """Write what reproduces the run, and move aside what lies beyond its new start."""
+    run = plan.config.output
+    run.mkdir(parents=True, exist_ok=True)
+    for name, text in plan.texts().items():
+        (run / name).write_text(text, "utf-8")
+    names = ("torch", "deepspeed", "transformers", "tokenizers", "numpy", "pyarrow")
+    environment = {"gpt2zh": __version__, "python": platform.python_version()}
+    environment |= {name: version(name) for name in names}
+    environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
+    environment |= {"device": _device_name(), "threads": str(torch.get_num_threads())}
+    (run / ENVIRONMENT).write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
+    run_folder.sweep(run)
+    for moved in run_folder.set_aside_newer(run, state.step):
+        warn(plan.world, f"what lay beyond step {state.step} is kept as {moved}")
+
+
+def _device_name() -> str:
+    """What this rank computes on, as far as the last bits of its sums may depend on it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _farewell(plan: Plan, state: TrainState, stopped: bool) -> None:
+    last = run_folder.checkpoint_path(plan.config.output, state.step)
+    if stopped:
+        say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
+    else:
+        say(plan.world, f"done: {state.step} steps, {state.tokens:,} tokens")
+    if len(plan.corpora) > 1:
+        epochs = plan.epochs(state.rows).items()
+        told = ", ".join(f"{name} {times:.2f} times" for name, times in epochs)
+        say(plan.world, f"read        {told}")
+    say(plan.world, f"checkpoint  {last}")
+    say(plan.world, f"curves      tensorboard --logdir {plan.config.output / TENSORBOARD}")
+    say(plan.world, f"write       gpt2zh generate --model {last} --prompt 从前有座山")

@@ -1,0 +1,1 @@
+"""Verify what was saved: checkpoints, and resumes that are exact."""

@@ -1,0 +1,101 @@
+"""`gpt2zh verify checkpoint`: whether what a checkpoint holds is whole, complete and sound."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from gpt2zh.checkpoint.tensor_reader import tensor_faults
+from gpt2zh.config.errors import UserError
+from gpt2zh.data import chain
+from gpt2zh.files import run_folder as files
+from gpt2zh.model.build import shapes_in
+from gpt2zh.verify.options import VerifyCheckpointConfig
+
+_MOST = 8
+"""Faults of one checkpoint that are printed; a ruined one may have hundreds."""
+
+
+def run(config: VerifyCheckpointConfig) -> int:
+    """Print a line for each checkpoint, and each of its faults below; 0 if none has any."""
+    code = 0
+    for folder in _chosen(config.folder):
+        faults = list(islice(checkpoint_faults(folder), _MOST + 1))
+        print(describe(folder, faults), flush=True)
+        if faults:
+            code = 1
+    return code
+
+
+def _chosen(given: Path) -> list[Path]:
+    if not given.is_dir():
+        raise UserError(f"{given} is no folder; name a checkpoint or a run")
+    if found := [folder for _, folder in files.checkpoints(given)]:
+        return found
+    signs = (files.MANIFEST, files.STATE)
+    if files.step_of(given) is None and not any((given / name).exists() for name in signs):
+        raise UserError(f"{given} is no checkpoint, and holds none; name RUN/checkpoint-123 or RUN")
+    return [given]
+
+
+def checkpoint_faults(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with a checkpoint; the numbers are looked at if its files are whole."""
+    wrong = files.faults(folder, content=True)
+    yield from wrong
+    if wrong:
+        return
+    state = _state(folder)
+    step = files.step_of(folder)
+    progress = state.get("progress", {})
+    if step is not None and progress.get("step") != step:
+        yield f"{folder / files.STATE} is of step {progress.get('step')}, its folder of {step}"
+    if not re.fullmatch("[0-9a-f]{64}", str(progress.get("chain", chain.START))):
+        yield f"{folder / files.STATE} holds no hash chain of the rows"
+    unlisted = {path.name for path in folder.glob("*.safetensors")} - files.listed(folder)
+    for name in sorted(unlisted):
+        yield f"{folder / name} is not listed in {files.MANIFEST}, but would be read"
+    try:
+        shapes = shapes_in(folder)
+    except (OSError, ValueError) as error:
+        yield f"{folder / 'config.json'} is no model's: {error}"
+        return
+    yield from tensor_faults(folder, shapes, optimizer=state.get("optimizer", "adamw"))
+
+
+def describe(folder: Path, faults: list[str]) -> str:
+    """A line about a checkpoint, and one below for each fault."""
+    state = _state(folder)
+    progress = state.get("progress", {})
+    ranks = state.get("ranks", "?")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    parts = (
+        f"step {progress.get('step', '?')}",
+        f"{ranks} rank{'s' * (ranks != 1)}",
+        f"ZeRO {state.get('zero_stage', '?')}",
+        _size_text(size),
+        f"chain {str(progress.get('chain', '?'))[:12]}",
+        _verdict(len(faults)),
+    )
+    lines = [f"{folder}: " + " | ".join(parts), *(f"  {fault}" for fault in faults[:_MOST])]
+    return "\n".join(lines + ["  and more"] * (len(faults) > _MOST))
+
+
+def _verdict(faults: int) -> str:
+    if not faults:
+        return "complete"
+    return "1 fault" if faults == 1 else f"{faults if faults <= _MOST else 'many'} faults"
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    try:
+        state = files.read_state(folder)
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.2f} MiB"

@@ -1,0 +1,176 @@
+"""What a stretch of a run and the same stretch trained again have in common, finding by finding."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt2zh.checkpoint.tensor_reader import Stored, difference
+from gpt2zh.run.telemetry import METRICS
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was compared."""
+
+    what: str
+    """One word."""
+    text: str
+    """What was found, for a reader."""
+    holds: bool
+    """Whether it is as it must be."""
+
+    @property
+    def unjudged(self) -> Finding:
+        """The same where nothing is promised."""
+        return Finding(self.what, f"{self.text} (not judged)", holds=True)
+
+
+Figures = Mapping[int, Mapping[str, Any]]
+"""Training records of metrics.jsonl by step."""
+
+
+def read_figures(run: Path, steps: range) -> dict[int, dict[str, Any]]:
+    """The training records of these steps that a run has written; it may be writing more."""
+    found = {}
+    try:
+        text = (run / METRICS).read_text("utf-8", errors="replace")
+    except FileNotFoundError:
+        return {}
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:  # half written
+            continue
+        if not isinstance(record, dict) or record.get("kind") != "train":
+            continue
+        if record.get("step") in steps:
+            found[int(record["step"])] = record
+    return found
+
+
+def compare_rows(
+    expected: Sequence[tuple[int, str]], logged: Figures, saved: str, name: str
+) -> Finding:
+    """Whether the chain in a run is the one that follows from the order of the data.
+
+    Args:
+        expected: Steps and the chain after each.
+        logged: What the run has written of them.
+        saved: The chain in the last checkpoint.
+        name: Of that checkpoint.
+    """
+    for step, link in expected:
+        told = logged.get(step, {}).get("chain", link)
+        if told != link:
+            text = f"step {step} is the first whose chain is not that of the data: the run logged "
+            return Finding("rows", f"{text}{told[:12]}, it should be {link[:12]}", holds=False)
+    last = expected[-1][1]
+    if saved != last:
+        text = f"the chain of {name} is {saved[:12]}, but that of the data is {last[:12]}"
+        return Finding("rows", text, holds=False)
+    text = f"{len(expected)} steps read the rows that the order of the data tells (chain "
+    return Finding("rows", f"{text}{last[:12]})", holds=True)
+
+
+def compare_tensors(ours: Mapping[str, Stored], again: Mapping[str, Stored]) -> Finding:
+    """Whether two checkpoints hold the same weights and moments, in every bit."""
+    names = sorted(ours.keys() | again.keys())
+    gaps = {name: gap for name, gap in _gaps(ours, again, names) if gap is not None}
+    if not gaps:
+        text = f"{len(names)} of {len(names)} weights and moments are equal in every bit"
+        return Finding("tensors", text, holds=True)
+    worst = max(gaps, key=lambda name: gaps[name])
+    text = f"{len(gaps)} of {len(names)} differ, {worst} most: by {_share(gaps[worst])}"
+    others = sorted(gaps.keys() - {worst}, key=lambda name: -gaps[name])[:3]
+    if others:
+        text += "; then " + ", ".join(f"{name} by {gaps[name]:.1e}" for name in others)
+    return Finding("tensors", text, holds=False)
+
+
+def _gaps(
+    ours: Mapping[str, Stored], again: Mapping[str, Stored], names: Iterable[str]
+) -> Iterator[tuple[str, float | None]]:
+    for name in names:
+        both = name in ours and name in again
+        yield name, difference(ours[name].read(), again[name].read()) if both else math.inf
+
+
+def _share(gap: float) -> str:
+    return f"{gap:.1e} of its largest number" if gap else "the sign of a zero alone"
+
+
+def compare_states(ours: Mapping[str, Any], again: Mapping[str, Any]) -> Finding:
+    """Whether the rest of two trainer states is equal: counts, loss scale, bad steps."""
+    flat, other = _flat(ours), _flat(again)
+    differing = [
+        f"{name} is {_short(flat.get(name))} in the run, {_short(other.get(name))} again"
+        for name in sorted(flat.keys() | other.keys())
+        if flat.get(name) != other.get(name)
+    ]
+    if differing:
+        return Finding("state", "; ".join(differing), holds=False)
+    return Finding("state", "step, rows, updates, loss scale and bad steps are equal", holds=True)
+
+
+def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
+    progress = state["progress"]
+    # A step that was good when it was taken again: hardware does not err the same way twice.
+    lasting = [bad for bad in progress.get("incidents", ()) if bad.get("again") != "good"]
+    return {**state, **progress, "progress": None, "incidents": lasting}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:12]}..."
+
+
+def compare_steps(logged: Figures, again: Figures, steps: range, *, tolerance: float) -> Finding:
+    """Whether the losses and learning rates that a run logged came out again.
+
+    Args:
+        logged: The run's; often not of every step.
+        again: Those of the training again, of every step.
+        steps: The stretch.
+        tolerance: Largest difference of two losses, as a share; 0 asks for equal numbers.
+    """
+    if not logged:
+        return Finding("steps", "the run logged none of them", holds=True)
+    gaps = {
+        step: _gap(logged[step].get("loss"), again.get(step, {}).get("loss")) for step in logged
+    }
+    rates = [step for step in logged if logged[step]["lr"] != again.get(step, {}).get("lr")]
+    apart = [step for step in sorted(gaps) if gaps[step] > tolerance]
+    if apart:
+        first = apart[0]
+        text = (
+            f"step {first} is the first whose loss differs: {logged[first].get('loss')} in the "
+            f"run, {again.get(first, {}).get('loss')} again; the largest difference is "
+            f"{max(gaps.values()):.1e}"
+        )
+    elif rates:
+        first = min(rates)
+        text = (
+            f"step {first} is the first whose learning rate differs: {logged[first]['lr']} in the "
+            f"run, {again.get(first, {}).get('lr')} again"
+        )
+    else:
+        known = f"{len(logged)} of {len(steps)} steps were logged by the run; their losses and "
+        equal = f"agree to {max(gaps.values()):.1e}" if tolerance else "are equal"
+        text = f"{known}learning rates {equal}"
+    if tolerance:
+        text += f" (the tolerance for losses is {tolerance:g})"
+    return Finding("steps", text, holds=not apart and not rates)
+
+
+def _gap(ours: float | None, again: float | None) -> float:
+    """The difference of two losses as a share of the first; one that is not finite is None."""
+    if ours == again:
+        return 0.0
+    if ours is None or again is None:
+        return math.inf
+    return abs(ours - again) / max(abs(ours), 1e-45)

@@ -1,0 +1,149 @@
+"""A stretch of a run between two of its checkpoints: chosen, and how to train it again.
+
+What follows from the checkpoints follows from the later one: its config, its copy of the DeepSpeed
+JSON and its number of ranks are those that were in force when it was written, also where the run
+was started again with others since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt2zh.config.errors import UserError
+from gpt2zh.data import chain
+from gpt2zh.files import run_folder as files
+from gpt2zh.plan.resume import saved_identity
+from gpt2zh.plan.run_plan import CONFIG, RAW_DEEPSPEED, Plan
+from gpt2zh.ranks.logs import warn
+from gpt2zh.ranks.world import World
+from gpt2zh.train.state import TrainState
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One whole checkpoint of a run."""
+
+    folder: Path
+    described: dict[str, Any]
+    """The trainer state as its JSON holds it."""
+
+    @property
+    def state(self) -> TrainState:
+        """Progress."""
+        return TrainState(**self.described["progress"])
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The steps after one checkpoint up to another of the same run."""
+
+    run: Path
+    begin: Checkpoint
+    end: Checkpoint
+
+    @property
+    def steps(self) -> range:
+        """The numbers of its steps."""
+        return range(self.begin.state.step + 1, self.end.state.step + 1)
+
+    @property
+    def ranks(self) -> int:
+        """Processes that wrote its end."""
+        return int(self.end.described["ranks"])
+
+    def arguments(self, output: Path) -> list[str]:
+        """The command line that trains it again into another folder.
+
+        What differs from the run's own says when something is written or measured, and must not
+        change a result.
+        """
+        return [
+            f"--config={self.end.folder / CONFIG}",
+            f"--deepspeed_config={self.end.folder / RAW_DEEPSPEED}",
+            f"--output={output}",
+            f"--resume={self.begin.folder}",
+            f"--stop_after={len(self.steps)}steps",
+            "--log.every=1",
+            "--log.rows=false",
+            "--checkpoint.every=never",
+            "--checkpoint.keep_last=2",
+            "--validation.every=never",
+            "--validation.rows=1",
+            "--validation.sample_tokens=0",
+        ]
+
+
+def choose_stretch(run: Path, *, from_step: int | None, to_step: int | None) -> Stretch:
+    """Find two whole checkpoints, reading all their bytes; without steps the newest ones.
+
+    Raises:
+        UserError: There are no two, or what was named is none, or they are of different runs.
+    """
+    known = dict(files.checkpoints(run))
+    if not known:
+        raise UserError(f"{run} holds no checkpoint; name the folder of a run, which has some")
+    end = _named(known, to_step, "--to-step") if to_step is not None else _newest(known)
+    earlier = {step: path for step, path in known.items() if end and step < end.state.step}
+    if from_step is not None:
+        begin: Checkpoint | None = _named(known, from_step, "--from-step")
+    else:
+        begin = _newest(earlier)
+    if begin is None or end is None:
+        before = f" before {end.folder.name}" if end else ""
+        raise UserError(
+            f"{run} has no whole checkpoint{before} to train from; it holds "
+            f"{', '.join(path.name for path in known.values())}. Let it save more often "
+            "(checkpoint.every) or keep more (checkpoint.keep_last)"
+        )
+    if begin.state.step >= end.state.step:
+        raise UserError(
+            f"--from-step {begin.state.step} does not lie before --to-step {end.state.step}"
+        )
+    _refuse_changed_identity(begin, end)
+    return Stretch(run, begin, end)
+
+
+def _named(known: dict[int, Path], step: int, option: str) -> Checkpoint:
+    if step not in known:
+        there = ", ".join(map(str, known))
+        raise UserError(f"{option} {step}: the run has no such checkpoint, but those of {there}")
+    if wrong := files.faults(known[step], content=True):
+        raise UserError(f"{option} {step} is no whole checkpoint: {'; '.join(wrong)}")
+    return Checkpoint(known[step], files.read_state(known[step]))
+
+
+def _newest(known: dict[int, Path]) -> Checkpoint | None:
+    for _, folder in sorted(known.items(), reverse=True):
+        wrong = files.faults(folder, content=True)
+        if not wrong:
+            return Checkpoint(folder, files.read_state(folder))
+        warn(World(), f"{'; '.join(wrong)}; an older checkpoint is used")
+    return None
+
+
+def _refuse_changed_identity(begin: Checkpoint, end: Checkpoint) -> None:
+    before, after = (saved_identity(one.folder) for one in (begin, end))
+    if changed := [name for name in after if after[name] != before.get(name)]:
+        raise UserError(
+            f"{' and '.join(changed)} changed between {begin.folder.name} and {end.folder.name} "
+            "(--allow-change), so one cannot follow from the other; choose others with --from-step "
+            "and --to-step"
+        )
+
+
+def chains(plan: Plan, stretch: Stretch) -> Iterator[tuple[int, str]]:
+    """Yield the number of each step and the hash chain after it, from the order of the data alone.
+
+    Args:
+        plan: What trains the stretch again.
+        stretch: Begins with the chain of its first checkpoint.
+    """
+    state = stretch.begin.state
+    link = state.chain
+    for step in stretch.steps:
+        position = state.rows + plan.rows_between(state.step, step - 1)
+        link = chain.extend(link, plan.order.at(position, plan.rows_in(step)))
+        yield step, link

@@ -1,0 +1,181 @@
+"""One run writes to a folder: who else tries is refused, and the dead hold nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpt2zh.config.errors import UserError
+from gpt2zh.files import lock
+from gpt2zh.files.lock import LOCK, RunLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from gpt2zh.files.lock import RunLock
+held = RunLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.readline()
+held.release()
+print("released", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """Another process that holds the lock of `tmp_path / "run"` until it reads a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().strip() == "held"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def elsewhere(run: Path, *, touched: float = 0.0) -> Path:
+    """The file of an owner on another machine, touched so many seconds ago."""
+    run.mkdir()
+    path = run / LOCK
+    path.write_text(json.dumps({"process": 77, "host": "node5", "since": "Monday"}), "utf-8")
+    os.utime(path, (time.time() - touched,) * 2)
+    return path
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "STALE", 2.0)
+    monkeypatch.setattr(lock, "BEAT", 0.1)
+
+
+def test_a_second_process_is_refused_and_the_owner_is_named(
+    tmp_path: Path, other: subprocess.Popen
+) -> None:
+    with pytest.raises(UserError) as caught:
+        RunLock(tmp_path / "run")
+    message = str(caught.value)
+    assert f"{tmp_path / 'run'} is being written by process {other.pid} on" in message
+    assert platform.node() in message and "(since " in message
+    assert "wait until it has ended, or use another --output" in message
+
+
+def test_a_refusal_does_not_disturb_the_owner(tmp_path: Path, other: subprocess.Popen) -> None:
+    before = (tmp_path / "run" / LOCK).read_text("utf-8")
+    for _ in range(2):
+        with pytest.raises(UserError, match=f"by process {other.pid} on"):
+            RunLock(tmp_path / "run")
+    assert (tmp_path / "run" / LOCK).read_text("utf-8") == before
+
+
+def test_a_killed_owner_leaves_no_lock(tmp_path: Path, other: subprocess.Popen) -> None:
+    other.kill()
+    other.wait()
+    begun = time.monotonic()
+    RunLock(tmp_path / "run").release()
+    assert time.monotonic() - begun < 1  # nothing is waited for
+
+
+def test_a_released_lock_is_free_while_the_process_lives(
+    tmp_path: Path, other: subprocess.Popen
+) -> None:
+    other.stdin.write("\n")
+    other.stdin.flush()
+    assert other.stdout.readline().strip() == "released"
+    held = RunLock(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / LOCK).read_text("utf-8"))["process"] == os.getpid()
+    held.release()
+
+
+def test_folders_have_locks_of_their_own(tmp_path: Path) -> None:
+    held = [RunLock(tmp_path / "deep" / name) for name in ("a", "b")]
+    for one in held:
+        one.release()
+
+
+def test_the_owner_touches_its_file(tmp_path: Path, quick: None) -> None:
+    held = RunLock(tmp_path)
+    first = (tmp_path / LOCK).stat().st_mtime_ns
+    deadline = time.monotonic() + 5
+    while (tmp_path / LOCK).stat().st_mtime_ns == first and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (tmp_path / LOCK).stat().st_mtime_ns > first
+    held.release()
+    left = [thread.name for thread in threading.enumerate() if thread.name == "run-lock"]
+    assert not left
+
+
+def test_an_owner_on_another_machine_that_still_touches_is_respected(
+    tmp_path: Path, quick: None
+) -> None:
+    path = elsewhere(tmp_path / "run")
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(0.2):
+            os.utime(path)
+
+    toucher = threading.Thread(target=touch)
+    toucher.start()
+    try:
+        with pytest.raises(UserError, match=r"process 77 on node5 \(since Monday\)"):
+            RunLock(tmp_path / "run")
+    finally:
+        ended.set()
+        toucher.join()
+    assert json.loads(path.read_text("utf-8"))["process"] == 77
+
+
+def test_an_owner_on_another_machine_that_touches_no_more_is_succeeded(
+    tmp_path: Path, quick: None, capsys: pytest.CaptureFixture
+) -> None:
+    path = elsewhere(tmp_path / "run")
+    begun = time.monotonic()
+    held = RunLock(tmp_path / "run")
+    assert time.monotonic() - begun >= lock.STALE  # its clock may be ahead of ours
+    assert "node5" in capsys.readouterr().out
+    assert json.loads(path.read_text("utf-8"))["host"] == platform.node()
+    held.release()
+
+
+def test_an_owner_that_left_long_ago_is_not_waited_for(tmp_path: Path) -> None:
+    elsewhere(tmp_path / "run", touched=3600)
+    begun = time.monotonic()
+    RunLock(tmp_path / "run").release()
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\x00\x00"])
+def test_a_file_that_names_nobody_is_no_owner(tmp_path: Path, content: str) -> None:
+    (tmp_path / LOCK).write_text(content, "utf-8")
+    held = RunLock(tmp_path)
+    assert json.loads((tmp_path / LOCK).read_text("utf-8"))["process"] == os.getpid()
+    held.release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_on_a_disk_without_locks_touching_tells_even_on_this_machine(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    held = RunLock(tmp_path)
+    with pytest.raises(UserError, match=f"process {os.getpid()} on {platform.node()}"):
+        RunLock(tmp_path)
+    held.release()
+    RunLock(tmp_path).release()
