@@ -11,8 +11,8 @@ import torch
 from gpt2zh.checkpoint import master_weights
 from gpt2zh.config.schema import OptimizerConfig
 from gpt2zh.cost import activations
-from gpt2zh.model import shape
 from gpt2zh.cost.memory import Memory, training_phases
+from gpt2zh.model import shape
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.ranks.world import World
