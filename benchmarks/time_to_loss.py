@@ -15,8 +15,7 @@ Every arm is prepared and trained by the project's own commands, once with each 
   honest answer to "as good in a third of the time".
 * `ours-muon` and `ours-muon-third`: the same with Muon. `ours-builtin`, `ours-builtin-third` and
   `ours-muon-builtin`: the lossless tokenizer, whose tokens are longer. `ours-lengths`: short
-  sequences first. `ours-ramp` and `ours-muon-ramp`: small batches first; `ours-ramp-third` in a
-  third of the budget.
+  sequences first.
 
 All read the same text but for the held-out documents, and are scored on those: bits per character
 of all tokens of their text, each predicted once, special tokens never. BERT's vocabulary does not

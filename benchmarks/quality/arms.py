@@ -36,8 +36,6 @@ class Preset:
     """Options of ours with Muon beyond those."""
     lengths: tuple[tuple[int, float], ...]
     """Short sequences first: tokens of a sequence, share of the steps."""
-    ramp: tuple[tuple[int, float], ...]
-    """Small batches first: by what the rows of a step are divided, share of the tokens."""
 
 
 PRESETS = {
@@ -51,7 +49,6 @@ PRESETS = {
         warmup=0.05,
         muon={"optimizer.lr": "0.004"},
         lengths=((32, 0.2), (64, 0.2)),
-        ramp=((4, 0.1), (2, 0.2)),
     ),
     # From published runs of this size, not tuned here: 1.5e-3 to 1.8e-3 are best at 0.5 M tokens
     # a step (llm.c discussion 481, modded-nanogpt), and this batch is a sixth of that.
@@ -65,7 +62,6 @@ PRESETS = {
         warmup=0.05,
         muon={},
         lengths=((128, 0.2), (256, 0.2)),
-        ramp=((4, 0.05), (2, 0.1)),
     ),
 }
 
@@ -82,7 +78,7 @@ class Arm:
     parts: int = 1
     """The budget is divided by this; the schedule ends with it."""
     options: Mapping[str, str] = field(default_factory=dict)
-    extras: tuple[Literal["lr", "muon", "lengths", "ramp"], ...] = ()
+    extras: tuple[Literal["lr", "muon", "lengths"], ...] = ()
     """Options that the preset tells: our learning rate for the seed, or additions to ours."""
 
     @property
@@ -106,9 +102,6 @@ ARMS = {
     ),
     "ours-muon-third": Arm(meaning="ours, Muon, a third", extras=("muon",), parts=3),
     "ours-lengths": Arm(meaning="ours, short sequences first", extras=("lengths",)),
-    "ours-ramp": Arm(meaning="ours, small batches first", extras=("ramp",)),
-    "ours-ramp-third": Arm(meaning="the same, a third of the budget", extras=("ramp",), parts=3),
-    "ours-muon-ramp": Arm(meaning="ours, Muon, small batches first", extras=("muon", "ramp")),
     SEED_TUNED: Arm(
         meaning="seed, but our learning rate", base="seed", packing="zero_nlp", extras=("lr",)
     ),
@@ -136,26 +129,14 @@ class Budget:
     context: int
 
 
-def ramp_of(arm: Arm, preset: Preset, budget: Budget) -> Stages:
-    """The smaller batches that an arm begins with."""
-    tokens = budget.tokens / arm.parts
-    found = []
-    for divisor, share in preset.ramp if "ramp" in arm.extras else ():
-        rows = max(1, budget.rows // divisor)
-        found.append((rows, max(1, round(share * tokens / (rows * budget.context)))))
-    return Stages(*found)
-
-
-def steps_of(arm: Arm, preset: Preset, budget: Budget) -> int:
+def steps_of(arm: Arm, budget: Budget) -> int:
     """Optimizer steps of an arm: what its part of the budget comes to."""
-    ramp = ramp_of(arm, preset, budget)
-    rows = budget.tokens / arm.parts / budget.context - sum(n * steps for n, steps in ramp.stages)
-    return max(1, ramp.steps + round(rows / budget.rows))
+    return max(1, round(budget.tokens / arm.parts / budget.context / budget.rows))
 
 
 def options_of(arm: Arm, preset: Preset, budget: Budget) -> dict[str, str]:
     """The recipe of an arm as options of launcher/pretrain.py, its config file among them."""
-    steps = steps_of(arm, preset, budget)
+    steps = steps_of(arm, budget)
     if arm.base == "seed":
         found = {
             "config": SEED_CONFIG,
@@ -178,6 +159,4 @@ def options_of(arm: Arm, preset: Preset, budget: Budget) -> dict[str, str]:
     if "lengths" in arm.extras:
         stages = ((length, max(1, round(share * steps))) for length, share in preset.lengths)
         found["train.sequence_length_warmup"] = str(Stages(*stages))
-    if "ramp" in arm.extras:
-        found["train.batch_ramp"] = str(ramp_of(arm, preset, budget))
     return found | dict(arm.options)

@@ -54,7 +54,7 @@ class Job:
 
     def steps(self, arm: Arm) -> int:
         """Optimizer steps of an arm."""
-        return steps_of(arm, self.choice, self.budget)
+        return steps_of(arm, self.budget)
 
     @property
     def budget(self) -> Budget:

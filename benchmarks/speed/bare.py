@@ -197,7 +197,7 @@ def _rows(job: Job, recipe: Recipe, device: torch.device) -> Any:
         order=job.order(rows),
         start=0,
         first_step=1,
-        rows_in=lambda _: job.global_batch,
+        global_batch=job.global_batch,
         micro_batch=int(recipe.micro_batch),
         length_at=lambda _: job.context,
         skipped=np.array([], np.int64),

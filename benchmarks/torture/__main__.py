@@ -82,7 +82,6 @@ class Case:
             run,
             {"stage": self.stage},
             "--validation.every=5steps",
-            "--train.batch_ramp=4:6steps",
             f"--checkpoint.async_save={str(self.asynchronous).lower()}",
             f"--guard.hang_after={HANG_AFTER}s",
             steps=STEPS,

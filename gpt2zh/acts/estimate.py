@@ -13,7 +13,6 @@ from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.schema import PretrainConfig, TrainConfig
-from gpt2zh.config.stages import Stages
 from gpt2zh.cost.memory import RESERVE, Memory, largest_micro_batch, training_phases
 from gpt2zh.model import shape
 from gpt2zh.plan.fit import accepted, choose, provisional, setting_of
@@ -107,10 +106,10 @@ def make_case(options: EstimateConfig) -> Case:
 
 
 def _divisible(train: TrainConfig, ranks: int) -> TrainConfig:
-    """With a global batch that can be cut, the same in all steps: it hardly matters to memory."""
+    """With a global batch that can be cut: it hardly matters to memory."""
     portion = train.rows_at_once * ranks
     whole = -(-train.global_batch // portion) * portion
-    return dataclasses.replace(train, global_batch=whole, batch_ramp=Stages())
+    return dataclasses.replace(train, global_batch=whole)
 
 
 def report(case: Case, cards: tuple[float, ...]) -> Iterator[str]:

@@ -37,7 +37,7 @@ def accumulation(train: TrainConfig, ranks: int) -> int:
 
 
 def micro_batches(train: TrainConfig, ranks: int, *, most: int) -> list[int]:
-    """The micro-batches that divide a rank's rows, and those of a ramp, rising from 1.
+    """The micro-batches that divide a rank's rows, rising from 1.
 
     Args:
         train: Owner of the global batch.
@@ -45,33 +45,4 @@ def micro_batches(train: TrainConfig, ranks: int, *, most: int) -> list[int]:
         most: The largest one that is looked for.
     """
     mine = train.global_batch // ranks
-    shares = [rows // ranks for rows, _ in train.batch_ramp.stages]
-    return [
-        rows
-        for rows in range(1, min(most, mine) + 1)
-        if mine % rows == 0 and all(_cuts(rows, share) for share in shares)
-    ]
-
-
-def ramp_faults(train: TrainConfig, ranks: int) -> list[str]:
-    """What is wrong with the batches of the first steps, one sentence each.
-
-    Args:
-        train: With a number as its micro-batch, which divides the global batch.
-        ranks: Processes.
-    """
-    at_once = train.rows_at_once
-    return [
-        f"train.batch_ramp has {rows} rows a step, which {ranks} ranks cannot share in "
-        f"micro-batches of {at_once}; use a multiple of {at_once * ranks}"
-        + (f", or of {ranks} below that" if at_once > 1 else "")
-        + ". A run that is past these steps goes on with --train.batch_ramp=none "
-        "--allow-change=batch_ramp"
-        for rows, _ in train.batch_ramp.stages
-        if rows % ranks or not _cuts(at_once, rows // ranks)
-    ]
-
-
-def _cuts(micro_batch: int, share: int) -> bool:
-    """Whether a rank's rows are so many whole micro-batches, or less than one."""
-    return share < micro_batch or share % micro_batch == 0
+    return [rows for rows in range(1, min(most, mine) + 1) if mine % rows == 0]

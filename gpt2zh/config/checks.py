@@ -87,12 +87,6 @@ def _contradictions(config: PretrainConfig) -> list[str]:
         for length, _ in train.sequence_length_warmup.stages
         if model.context % length
     ]
-    found += [
-        f"train.batch_ramp has {rows} rows a step, more than train.global_batch "
-        f"{train.global_batch}; it begins with less and ends there"
-        for rows, _ in train.batch_ramp.stages
-        if rows > train.global_batch
-    ]
     if train.steps is None and not 0 < train.epochs < math.inf:
         found.append(f"train.epochs is {train.epochs}; it must be above 0 and finite")
     if not 0 < optimizer.lr < math.inf:

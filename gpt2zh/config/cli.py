@@ -27,6 +27,7 @@ from jsonargparse.typing import register_type
 
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.retired import RETIRED, retired_fault, without_retired
 from gpt2zh.config.stages import Stages
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -122,7 +123,7 @@ def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple
         print(re.sub(r"<class\s+'(\w+)'>", r"\1", parser.format_help()))
         raise SystemExit(0)
     flags = _normalise(given, kinds)
-    _check_files(flags, kinds)
+    flags = _check_files(flags, kinds)
     try:
         filled = parser.instantiate(parser.parse_args(flags))
         parsed = tuple(
@@ -224,11 +225,16 @@ def _normalise(argv: list[str], kinds: dict[str, Any]) -> list[str]:
     return plain + [f"--{name}={json.dumps(v, ensure_ascii=False)}" for name, v in lists.items()]
 
 
-def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> None:
-    """Refuse a `--config` file that is missing, is no YAML table, or has unknown keys."""
+def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> list[str]:
+    """Refuse a `--config` file that is missing, is no YAML table, or has unknown keys.
+
+    Return the flags; the text of a file without its retired settings takes the place of its name.
+    """
     faults = []
+    checked = []
     for flag in flags:
         if not flag.startswith("--config="):
+            checked.append(flag)
             continue
         path = Path(flag.partition("=")[2])
         try:
@@ -245,11 +251,18 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> None:
         for key, value in flatten(table):
             if key in sections:
                 faults.append(f"{path}: {key} is a section, its options go below it, indented")
+            elif key in RETIRED and key.rpartition(".")[0] in sections:
+                if fault := retired_fault(key, value):
+                    faults.append(f"{path}: {fault}")
             elif key not in kinds:
                 faults.append(f"{path}: unknown key '{key}'{_nearest(key, kinds)}")
             elif typing.get_origin(kinds[key]) is tuple and isinstance(value, str):
                 faults.append(f"{path}: {key} is a list; write {key}: [{value}]")
+        kept = without_retired(table)
+        text = yaml.safe_dump(kept, allow_unicode=True, sort_keys=False)
+        checked.append(flag if kept == table else f"--config={text}")
     raise_all(faults, "the config file")
+    return checked
 
 
 def _refuse_nulls(configs: Iterable[Any], prefix: str = "") -> None:

@@ -13,7 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
-from gpt2zh.config.batch import accumulation, ramp_faults
+from gpt2zh.config.batch import accumulation
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 
@@ -124,8 +124,6 @@ def resolve(
     except UserError as error:
         owned = {}
         faults.append(str(error))
-    else:
-        faults += ramp_faults(train, ranks)
     for name, value in owned.items():
         *path, key = name.split(".")
         node = filled

@@ -40,9 +40,6 @@ class TrainConfig:
     """Optimizer steps; null takes them from epochs."""
     global_batch: int = 160
     """Rows per optimizer step over all ranks; the same on any number of ranks."""
-    batch_ramp: Stages = field(default_factory=Stages)
-    """Fewer rows in the first steps: 40:1000steps,80:500steps, then the global batch; none for the
-    global batch throughout. The learning rate follows the steps as ever."""
     micro_batch: int | Literal["auto"] = 8
     """Rows per rank and forward pass; accumulation follows from it and the global batch. auto takes
     as many as the memory holds by estimate. What does not fit the device is halved before the first
@@ -198,7 +195,7 @@ class LaunchOptions:
     """Save and leave after this much work in this start: 500steps, 8h or never."""
     allow_change: tuple[str, ...] = ()
     """Continue a checkpoint although these differ from it: data, tokenizer, seed, global_batch,
-    batch_ramp, model.dropout, model.activation; the rest must be equal."""
+    model.dropout, model.activation; the rest must be equal."""
     dry_run: bool = False
     """Check config, JSON, shards, tokenizer and disk, print the plan, train nothing."""
     ranks: int | None = None

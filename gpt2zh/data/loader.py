@@ -52,7 +52,7 @@ def training_steps(
     order: Order,
     start: int,
     first_step: int,
-    rows_in: Callable[[int], int],
+    global_batch: int,
     micro_batch: int,
     length_at: Callable[[int], int],
     skipped: np.ndarray,
@@ -67,7 +67,7 @@ def training_steps(
         order: The walk through them.
         start: Rows consumed before, by all ranks.
         first_step: Number of the first step.
-        rows_in: Rows of a step over all ranks by its number, the first is 1.
+        global_batch: Rows of a step over all ranks.
         micro_batch: Rows per batch.
         length_at: Tokens of a sequence by number of the step, the first is 1; it divides the
             length of the rows, each of which becomes several sequences if it is smaller.
@@ -80,7 +80,7 @@ def training_steps(
     def read() -> Iterator[list[Batch]]:
         position = start
         for step in itertools.count(first_step):
-            numbers = order.at(position, rows_in(step))
+            numbers = order.at(position, global_batch)
             position += len(numbers)
             mine = rank_share(numbers, rank=world.rank, ranks=world.size)
             rows = source.gather(mine)

@@ -38,21 +38,14 @@ def announce(plan: Plan) -> None:
             f"{' '.join(plan.config.data)}: there are no validation rows, so nothing is validated; "
             "prepare with a larger --validation-fraction",
         )
-    train = plan.config.train
-    for name, stages, end in (
-        (
-            "sequence_length_warmup",
-            train.sequence_length_warmup,
-            f"context of {plan.config.model.context}",
-        ),
-        ("batch_ramp", train.batch_ramp, f"batch of {train.global_batch}"),
-    ):
-        if stages and stages.steps >= plan.steps:
-            warn(
-                plan.world,
-                f"train.{name} lasts {stages.steps:,} steps but the run only {plan.steps:,}: it "
-                f"never reaches the full {end}; shorten it",
-            )
+    warmup = plan.config.train.sequence_length_warmup
+    if warmup and warmup.steps >= plan.steps:
+        warn(
+            plan.world,
+            f"train.sequence_length_warmup lasts {warmup.steps:,} steps but the run only "
+            f"{plan.steps:,}: it never reaches the full context of {plan.config.model.context}; "
+            "shorten it",
+        )
     if len(plan.corpora) == 1:
         return  # its passes are what train.epochs or train.steps ask for
     for name, epochs in plan.epochs_at_end.items():
@@ -85,8 +78,7 @@ def describe(plan: Plan) -> str:
             f"({world.size} ranks x {train.micro_batch} rows x {plan.accumulation} accumulated)",
             f"steps       {plan.steps:,} "
             f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
-            *(_describe_stages("ramp", train.batch_ramp, "rows", train.global_batch)),
-            *(_describe_stages("lengths", train.sequence_length_warmup, "tokens", model.context)),
+            *_describe_lengths(train.sequence_length_warmup, model.context),
             f"engine      ZeRO {zero}, {train.precision}, {config.optimizer.kind}",
             f"memory      {memory_line(plan)}",
         )
@@ -131,10 +123,10 @@ def _describe_corpora(plan: Plan) -> list[str]:
     ]
 
 
-def _describe_stages(title: str, stages: Stages, unit: str, then: int) -> list[str]:
-    """What the first steps do otherwise, in one line; none if they do not."""
+def _describe_lengths(stages: Stages, context: int) -> list[str]:
+    """How long sequences are in the first steps, in one line; none if as long as ever."""
     text, begin = [], 1
     for value, steps in stages.stages:
-        text.append(f"{value} {unit} in steps {begin:,} to {begin + steps - 1:,}")
+        text.append(f"{value} tokens in steps {begin:,} to {begin + steps - 1:,}")
         begin += steps
-    return [f"{title:<12}{', '.join(text)}, then {then}"] if stages else []
+    return [f"lengths     {', '.join(text)}, then {context}"] if stages else []

@@ -17,12 +17,14 @@ from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RAW_DEEPSPEED, Plan
 from gpt2zh.ranks.logs import warn
 
 CHANGEABLE = (
-    *("data", "tokenizer", "seed", "global_batch", "batch_ramp"),
+    *("data", "tokenizer", "seed", "global_batch"),
     *("model.dropout", "model.activation"),
 )
 """What `--allow-change` takes: what else an identity holds decides the weights and moments kept."""
-UNTOLD = {"optimizer.kind": "adamw", "batch_ramp": "none"}
+UNTOLD = {"optimizer.kind": "adamw"}
 """What identities of older versions do not tell."""
+RETIRED = {"batch_ramp": "none"}
+"""What only identities of older versions hold, with the value that all runs have now."""
 
 
 def resume_from(plan: Plan) -> Path | None:
@@ -67,13 +69,15 @@ def unknown_changes(names: Sequence[str]) -> list[str]:
 def saved_identity(where: Path) -> dict[str, Any]:
     """What a run folder or checkpoint is of, with what older versions did not tell.
 
+    What this version no longer has is left out, unless it is another value than all runs have now.
+
     Raises:
         OSError: The file cannot be read.
         ValueError: It is no JSON.
         TypeError: It is no JSON object.
     """
     saved: dict[str, Any] = UNTOLD | json.loads((where / IDENTITY).read_text("utf-8"))
-    return saved
+    return {name: value for name, value in saved.items() if RETIRED.get(name) != value}
 
 
 def refuse_other_run(where: Path, plan: Plan) -> None:
@@ -86,6 +90,11 @@ def refuse_other_run(where: Path, plan: Plan) -> None:
             + (f" (--allow-change {name} goes on with it)" if name in CHANGEABLE else "")
             for name, value in plan.identity.items()
             if saved.get(name) != value and name not in allowed
+        ]
+        differences += [
+            f"{name}: {saved[name]!r} in {where}, a setting that this version no longer has"
+            for name in RETIRED
+            if name in saved
         ]
     except (ValueError, TypeError):
         differences = [f"{where / IDENTITY} cannot be read"]

@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of one optimizer step over all ranks, once a ramp is over."""
+        """Tokens of one optimizer step over all ranks."""
         return self.config.train.global_batch * self.config.model.context
 
     @property
@@ -106,26 +106,7 @@ class Plan:
         step, rows = self.done
         # Whole rows, so that no last bit decides over a step: 1.1 x 100 is 110.00000000000001.
         left = math.ceil(round(train.epochs * self.training_rows, 6)) - rows
-        for each, steps in train.batch_ramp.after(step):
-            taken = min(steps, math.ceil(max(0, left) / each))
-            step, left = step + taken, left - taken * each
         return max(1, step + math.ceil(max(0, left) / train.global_batch))
-
-    def rows_in(self, step: int) -> int:
-        """Rows of a step over all ranks, the first is 1."""
-        return self.config.train.batch_ramp.at(step, then=self.config.train.global_batch)
-
-    def micro_batch_in(self, step: int) -> int:
-        """Rows of a micro-batch in a step, the first is 1; a ramp may begin below the usual."""
-        return min(self.micro_batch, self.rows_in(step) // self.world.size)
-
-    def rows_between(self, begin: int, end: int) -> int:
-        """Rows of the steps after `begin` up to `end`, over all ranks."""
-        rows = 0
-        for each, steps in self.config.train.batch_ramp.after(begin):
-            taken = max(0, min(steps, end - begin))
-            begin, rows = begin + taken, rows + taken * each
-        return rows + (end - begin) * self.config.train.global_batch
 
     @property
     def zero_stage(self) -> int:
@@ -160,7 +141,6 @@ class Plan:
             "tokenizer": self.tokenizer.hash,
             "seed": self.config.seed,
             "global_batch": self.config.train.global_batch,
-            "batch_ramp": str(self.config.train.batch_ramp),
             "optimizer.kind": self.config.optimizer.kind,
             **{f"model.{name}": value for name, value in asdict(self.config.model).items()},
         }
@@ -182,7 +162,7 @@ class Plan:
     def epochs_at_end(self) -> dict[str, float]:
         """How often the whole run reads each corpus, by name."""
         step, rows = self.done
-        return self.epochs(rows + self.rows_between(step, self.steps))
+        return self.epochs(rows + (self.steps - step) * self.config.train.global_batch)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, the first is 1."""

@@ -147,12 +147,11 @@ class Rehearsal:
             mark = "*" if stage == plan.zero_stage else " "
             shares = [f"{step.efficiency:.1%}" for step in steps[stage]]
             lines.append(_row(f"{mark} {stage}", needs, f"{sent / 1e9:,.3f} GB", shares))
-        full_steps = plan.rows_between(0, plan.steps) / plan.config.train.global_batch
         for cluster, step in zip(clusters, steps[plan.zero_stage], strict=True):
             speed = float(f"{step.tokens_per_second:.2g}")
             lines.append(
                 f"            * {_link(cluster)}: {step.seconds:.2g} s a step, {speed:,.0f} "
-                f"tokens/s, {_time(full_steps * step.seconds)} for {plan.steps:,} steps"
+                f"tokens/s, {_time(plan.steps * step.seconds)} for {plan.steps:,} steps"
             )
         fitting = {stage: steps[stage] for stage in steps if needed[stage] <= room}
         return "\n".join([*lines, *_hints(plan, clusters, steps[plan.zero_stage], fitting)])

@@ -240,7 +240,7 @@ class RunHooks:
         seconds = self._clock.read()
         plan = self._plan
         speed = (state.tokens - self._logged_tokens) / seconds
-        left = plan.rows_between(state.step, plan.steps) * plan.config.model.context
+        left = (plan.steps - state.step) * plan.tokens_per_step
         flops = plan.flops_per_token_at(state.step)
         mfu = speed * flops / self._peak_flops if self._peak_flops else None
         norm = None if result.gradient_norm is None else float(result.gradient_norm)
@@ -264,7 +264,6 @@ class RunHooks:
                     "epoch": state.rows / plan.training_rows,
                     **(epochs if len(epochs) > 1 else {}),
                     "length": plan.length_at(state.step) if train.sequence_length_warmup else None,
-                    "batch": plan.rows_in(state.step) if train.batch_ramp else None,
                     "tokens": state.tokens,
                     "rows": state.rows,
                 },

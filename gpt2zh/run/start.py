@@ -156,10 +156,9 @@ def _tried(
     try:
         if plan.zero_stage == 3 and plan.world.size > 1:
             _hold_as_much(engine, plan)
-        else:  # what a curriculum or a ramp ends with may need more than its first steps
-            first = plan.micro_batch_in(state.step + 1), plan.length_at(state.step + 1)
-            for rows, length in {first, (plan.micro_batch, plan.config.model.context)}:
-                _try_micro_batch(engine, plan, rows=rows, length=length)
+        else:  # what a length warm-up ends with may need more than its first steps
+            for length in {plan.length_at(state.step + 1), plan.config.model.context}:
+                _try_micro_batch(engine, plan, length=length)
     except Exception as error:
         found = _trouble(error, plan.world.rank, compiled=compiled)
     # The exception is gone by now, and with it the tensors that its frames held.
@@ -176,7 +175,7 @@ def _trouble(error: Exception, rank: int, *, compiled: bool) -> Trouble:
     raise error
 
 
-def _try_micro_batch(engine: Any, plan: Plan, *, rows: int, length: int) -> None:
+def _try_micro_batch(engine: Any, plan: Plan, *, length: int) -> None:
     """Go through a forward and a backward pass as a step does, but keep nothing of it.
 
     Only the gradient of the positions is asked for: it lies at the end of the backward pass, so
@@ -186,12 +185,11 @@ def _try_micro_batch(engine: Any, plan: Plan, *, rows: int, length: int) -> None
     Args:
         engine: As it will train.
         plan: What is trained.
-        rows: Of the micro-batch.
         length: Tokens of a sequence; the rows are cut into such.
     """
     engine.train()
     device = engine.device
-    ids = torch.arange(rows * plan.config.model.context, device=device)
+    ids = torch.arange(plan.micro_batch * plan.config.model.context, device=device)
     ids = (ids % plan.vocabulary).view(-1, length)
     phases = _estimated(engine, plan)
     later = max(phase.gradients + phase.buckets for phase in phases.values())

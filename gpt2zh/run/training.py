@@ -147,7 +147,7 @@ def _steps(
         order=plan.order,
         start=state.rows,
         first_step=state.step + 1,
-        rows_in=plan.rows_in,
+        global_batch=plan.config.train.global_batch,
         micro_batch=plan.micro_batch,
         length_at=plan.length_at,
         skipped=plan.skipped,

@@ -112,9 +112,8 @@ def compile_model(engine: Any) -> None:
     count of micro-batches differs at each call, so they are compiled again and again until torch
     gives up (runtime/engine.py, _module_forward_post_hook).
 
-    Shapes are taken as fixed: the lengths of a curriculum and the first micro-batches of a ramp are
-    compiled one by one, which is faster than kernels for any shape. With torch's limit of 8 a long
-    curriculum would end in an error.
+    Shapes are taken as fixed: each length of a sequence length warm-up is compiled by itself, which
+    is faster than kernels for any shape. torch's limit of 8 would end a long warm-up in an error.
     """
     torch._dynamo.config.recompile_limit = 64
     engine.module.forward = torch.compile(engine.module.forward, fullgraph=True, dynamic=False)
@@ -139,7 +138,7 @@ def hidden_model(engine: Any) -> Any:
 def begin_micro_batch(engine: Any, *, is_last: bool) -> None:
     """Tell DeepSpeed whether the weights are updated after this micro-batch.
 
-    Its own count goes by the number of micro-batches of a full step, which a ramp begins below.
+    The loop knows it, so no count of DeepSpeed's own decides where a step ends.
     """
     engine.set_gradient_accumulation_boundary(is_last)
 

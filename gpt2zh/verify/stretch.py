@@ -141,9 +141,8 @@ def chains(plan: Plan, stretch: Stretch) -> Iterator[tuple[int, str]]:
         plan: What trains the stretch again.
         stretch: Begins with the chain of its first checkpoint.
     """
-    state = stretch.begin.state
+    state, batch = stretch.begin.state, plan.config.train.global_batch
     link = state.chain
-    for step in stretch.steps:
-        position = state.rows + plan.rows_between(state.step, step - 1)
-        link = chain.extend(link, plan.order.at(position, plan.rows_in(step)))
+    for done, step in enumerate(stretch.steps):
+        link = chain.extend(link, plan.order.at(state.rows + done * batch, batch))
         yield step, link

@@ -15,7 +15,6 @@ from gpt2zh.acts.estimate_options import EstimateConfig
 from gpt2zh.config.cli import dump, parse
 from gpt2zh.config.deepspeed import resolve
 from gpt2zh.config.schema import PretrainConfig, TrainConfig
-from gpt2zh.config.stages import Stages
 from gpt2zh.cost.memory import RESERVE, training_memory
 from gpt2zh.plan.fit import setting_of
 
@@ -117,7 +116,7 @@ def test_what_a_json_leaves_open_with_null_is_not_given(
 def test_the_config_of_a_run_is_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     raw = tmp_path / "deepspeed_config.json"
     raw.write_text('{"zero_optimization": {"stage": 2}}')
-    train = TrainConfig(micro_batch=4, global_batch=160, batch_ramp=Stages((6, 10)))
+    train = TrainConfig(micro_batch=4, global_batch=160)
     config = PretrainConfig(
         data=("a", "b"),
         output=tmp_path / "run",

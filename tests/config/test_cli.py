@@ -66,11 +66,10 @@ def test_a_file_may_hold_options_of_this_start_too(tmp_path: Path) -> None:
         (["--optimizer.lr", "5e-4"], "optimizer.lr", 5e-4),
         (["--checkpoint.every", "10min"], "checkpoint.every", Duration(seconds=600)),
         (
-            ["--train.sequence_length_warmup=128:9steps"],
+            ["--train.sequence_length_warmup=64:9steps,128:1step"],
             "train.sequence_length_warmup",
-            Stages((128, 9)),
+            Stages((64, 9), (128, 1)),
         ),
-        (["--train.batch_ramp=40:9steps,80:1step"], "train.batch_ramp", Stages((40, 9), (80, 1))),
         (["--data", "a:0.5", "b", "--data=c"], "data", ("shards", "a:0.5", "b", "c")),
         (["--validation.prompts", "一", "二"], "validation.prompts", ("一", "二")),
         (
@@ -151,6 +150,16 @@ def test_a_wrong_config_file_is_named_with_its_cure(
 ) -> None:
     message = refused(yaml_file(tmp_path, text))
     assert not [part for part in told if part not in message], message
+
+
+def test_a_file_of_an_earlier_version_is_read_unless_it_says_what_is_gone(tmp_path: Path) -> None:
+    lines = "seed: 4\ntrain: {batch_ramp: %s, steps: 7}\nvalidation: {prompts: [一, 'x: y']}\n"
+    config = read(yaml_file(tmp_path, lines % "none"), "--train.steps=8")
+    assert (config.seed, config.train.steps) == (4, 8)
+    assert config.validation.prompts == ("一", "x: y")
+    message = refused(yaml_file(tmp_path, lines % "'4:5steps'"))
+    assert "train.batch_ramp is '4:5steps', a setting that this version no longer has" in message
+    assert "unknown option --train.batch_ramp" in refused("--train.batch_ramp=none")
 
 
 def test_a_config_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def steps_of(
             order=Mixture([source.rows], shares=[1], seed=3),
             start=start,
             first_step=start // 12 + 1,
-            rows_in=lambda step: 12,
+            global_batch=12,
             micro_batch=micro,
             length_at=length_at or (lambda step: source.row_length),
             skipped=np.array(skipped, np.int64),
@@ -121,36 +121,6 @@ def test_shorter_sequences_are_the_same_tokens_of_the_same_rows(ranks: int, done
                 assert other.numbers.tolist() == one.numbers.tolist()
 
 
-RAMP = [2, 2, 8, 12, 12]  # rows by step
-
-
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("done", [0, 1, 3, 4])
-def test_smaller_batches_of_a_ramp_walk_through_all_rows(ranks: int, done: int) -> None:
-    found: list[list[int]] = [[] for _ in RAMP[done:]]
-    for rank in range(ranks):
-        steps = training_steps(
-            Rows(29),
-            order=Mixture([29], shares=[1], seed=3),
-            start=sum(RAMP[:done]),
-            first_step=done + 1,
-            rows_in=lambda step: (RAMP + [12] * 9)[step - 1],  # some are read ahead
-            micro_batch=2,
-            length_at=lambda step: 4,
-            skipped=np.array([], np.int64),
-            pad_id=PAD,
-            world=World(rank, ranks),
-            device=CPU,
-        )
-        with contextlib.closing(steps):
-            for read, rows, step in zip(found, RAMP[done:], steps, strict=False):
-                assert [len(b.input_ids) for b in step] == [min(2, rows // ranks)] * len(step)
-                read += numbers(step)
-    assert [len(read) for read in found] == RAMP[done:]
-    walk = rows_at(sum(RAMP[:done]), sum(RAMP[done:]), rows=29, seed=3)
-    assert [number for read in found for number in read] == walk.tolist()
-
-
 def test_lengths_follow_the_number_of_the_step_and_not_the_rows_before() -> None:
     """A global batch that was changed on the way: 60 rows are 5 steps here, and were 9 there."""
     with contextlib.closing(
@@ -159,7 +129,7 @@ def test_lengths_follow_the_number_of_the_step_and_not_the_rows_before() -> None
             order=Mixture([29], shares=[1], seed=3),
             start=60,
             first_step=10,
-            rows_in=lambda step: 12,
+            global_batch=12,
             micro_batch=12,
             length_at=lambda step: {10: 2, 11: 4}[step],
             skipped=np.array([], np.int64),

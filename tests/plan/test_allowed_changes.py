@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-from pretrain_forks import pretrain
 from tiny_runs import go
 from torture.tiny import arguments
 
@@ -64,22 +62,3 @@ def test_another_global_batch_reads_on_where_the_first_one_stopped(
     order = Mixture([rows], shares=[1.0], seed=1)
     expected = order.at(0, progress(run, steps)["rows"]).astype("<i8").tobytes()
     assert (run / "rows.u64").read_bytes() == expected
-
-
-def test_a_ramp_that_is_over_does_not_keep_other_ranks_from_going_on(
-    tmp_path: Path, tiny_shards: Path
-) -> None:
-    run = tmp_path / "run"
-    batch = ("--train.global_batch=6", "--train.micro_batch=1")
-    argv = arguments(tiny_shards, run, {"stage": 1}, *batch, steps=5)
-    ramp = "--train.batch_ramp=3:2steps"
-    pretrain(1, [[*argv, ramp, "--stop-after=3steps"]], tmp_path)
-    config, options = parse(PretrainConfig, LaunchOptions, argv=[*argv, ramp], prog="pretrain")
-    with pytest.raises(UserError, match="has 3 rows a step, which 2 ranks cannot share") as caught:
-        make_plan(config, options, World(0, 2, 0, 2))
-    cure = re.findall(r"--\S+=\S+", str(caught.value))
-    assert len(cure) == 2
-    pretrain(2, [[*argv, *cure]], tmp_path)
-    rows = ShardSet.open(tiny_shards, row_length=32).rows
-    expected = Mixture([rows], shares=[1.0], seed=1).at(0, 3 + 3 + 6 + 6 + 6)
-    assert (run / "rows.u64").read_bytes() == expected.astype("<i8").tobytes()

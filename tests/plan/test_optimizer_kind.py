@@ -24,17 +24,15 @@ def test_the_other_optimizer_is_refused(tiny_shards: Path, run: Path, kind: str)
     assert "use another --output" in message
 
 
-def test_older_runs_are_adamws_without_a_ramp(tiny_shards: Path, run: Path) -> None:
+def test_older_runs_are_adamws(tiny_shards: Path, run: Path) -> None:
     newest = save_checkpoint(plan_of(tiny_shards, run), 3)
     for where in (run, newest):
         path = where / IDENTITY
         identity = json.loads(path.read_text("utf-8"))
-        assert identity.pop("optimizer.kind") == "adamw" and identity.pop("batch_ramp") == "none"
+        assert identity.pop("optimizer.kind") == "adamw"
         path.write_text(json.dumps(identity), "utf-8")
     (newest / run_folder.MANIFEST).unlink()
     files = run_folder.describe(newest.iterdir())
     run_folder.commit(newest, newest.with_name("checkpoint-4"), files)
     assert plan_of(tiny_shards, run).resume_from == newest.with_name("checkpoint-4")
     assert "'adamw' in" in refused(tiny_shards, run, optimizer__kind="muon")
-    message = refused(tiny_shards, run, train__batch_ramp="4:5steps")
-    assert "batch_ramp: 'none' in" in message

@@ -83,7 +83,6 @@ def test_an_output_folder_that_holds_another_run(
 CHANGES = {
     "seed": {"seed": 2},
     "global_batch": {"train__global_batch": 4},
-    "batch_ramp": {"train__batch_ramp": "4:5steps"},
     "model.dropout": {"model__dropout": 0.1},
     "model.activation": {"model__activation": "gelu_new"},
 }
@@ -102,6 +101,21 @@ def test_what_may_change_only_when_it_is_said(
     assert name in refused(tiny_shards, run, allow_change=another, **options)
     plan = plan_of(tiny_shards, run, allow_change=name, **options)
     assert plan.resume_from == checkpoint
+
+
+@pytest.mark.parametrize("ramp", ["none", "4:5steps"])
+def test_a_run_of_an_earlier_version_goes_on_unless_it_had_what_is_gone(
+    tiny_shards: Path, run: Path, ramp: str
+) -> None:
+    run.mkdir(parents=True)
+    plan = plan_of(tiny_shards, run)
+    (run / "identity.json").write_text(json.dumps(plan.identity | {"batch_ramp": ramp}), "utf-8")
+    if ramp == "none":
+        assert plan_of(tiny_shards, run).identity == plan.identity
+        return
+    message = refused(tiny_shards, run)
+    assert f"batch_ramp: '{ramp}' in {run}, a setting that this version no longer has" in message
+    assert "batch_ramp: it is none of data" in refused(tiny_shards, run, allow_change="batch_ramp")
 
 
 @pytest.mark.parametrize("name", ["model.width", "model.layers", "lr", "Seed", ""])

@@ -117,7 +117,7 @@ def test_zero_nlp_rows_of_another_length_than_the_context(
     assert plan_of(tmp_path / "chunks", run, **fine).rows.row_length == 16
 
 
-def test_a_curriculum_tells_its_steps_and_must_divide_the_context(
+def test_a_sequence_length_warmup_tells_its_steps_and_must_divide_the_context(
     tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture
 ) -> None:
     message = refused(tiny_shards, run, train__sequence_length_warmup="12:3steps,16:2steps")
@@ -145,40 +145,16 @@ def test_a_curriculum_tells_its_steps_and_must_divide_the_context(
     assert "lasts 5 steps but the run only 5: it never reaches the full context of 32" in error
 
 
-def test_a_ramp_tells_its_steps_and_must_not_be_larger_than_the_batch(
-    tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture
-) -> None:
-    message = refused(tiny_shards, run, train__batch_ramp="4:3steps,16:2steps")
-    assert "16 rows a step, more than train.global_batch 8" in message
-    message = refused(tiny_shards, run, World(0, 2), train__batch_ramp="6:3steps")
-    assert "train.batch_ramp has 6 rows a step, which 2 ranks cannot share" in message
-    plan = plan_of(tiny_shards, run, train__batch_ramp="2:3steps,4:2steps", train__steps=6)
-    assert "ramp        2 rows in steps 1 to 3, 4 rows in steps 4 to 5, then 8" in describe(plan)
-    assert plan.identity["batch_ramp"] == "2:3steps,4:2steps"
-    capsys.readouterr()
-    announce(plan)
-    assert "never reaches" not in capsys.readouterr().err
-    announce(plan_of(tiny_shards, run, train__batch_ramp="4:9steps", train__steps=9))
-    assert "it never reaches the full batch of 8; shorten it" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("done", [0, 1, 3, 4, 5, 9])
+@pytest.mark.parametrize("done", [0, 1, 5, 9])
 @pytest.mark.parametrize("epochs", [0.1, 0.7, 1.0, 2.5])
-def test_the_rows_of_a_ramp_are_counted_step_by_step(
+def test_the_steps_follow_from_the_epochs_also_after_a_resume(
     tiny_shards: Path, run: Path, epochs: float, done: int
 ) -> None:
-    ramp = {"train__batch_ramp": "2:3steps,4:2steps", "train__epochs": epochs}
-    plan = plan_of(tiny_shards, run, **ramp)
-    each = [2, 2, 2, 4, 4, *[8] * 20]
-    assert [plan.rows_in(step) for step in range(1, 26)] == each
-    assert [plan.rows_between(done, end) for end in range(done, 26)] == [
-        sum(each[done:end]) for end in range(done, 26)
-    ]
-    wanted = epochs * plan.training_rows
-    steps = next(n for n in range(1, 26) if sum(each[:n]) >= wanted)
-    again = dataclasses.replace(plan, done=(done, sum(each[:done])))
+    plan = plan_of(tiny_shards, run, train__epochs=epochs)
+    steps = next(n for n in range(1, 26) if 8 * n >= epochs * plan.training_rows)
+    again = dataclasses.replace(plan, done=(done, 8 * done))
     assert plan.steps == steps and again.steps == max(steps, done)
-    assert sum(plan.epochs_at_end.values()) == pytest.approx(sum(each[:steps]) / plan.training_rows)
+    assert sum(plan.epochs_at_end.values()) == pytest.approx(8 * steps / plan.training_rows)
 
 
 def test_without_held_out_text_a_warning_says_so(

@@ -173,16 +173,16 @@ def test_what_the_first_step_computes_is_tried_and_what_needs_most(
     """So nothing new is compiled, and no memory lacks, in the middle of a step."""
     tried = start._try_micro_batch
 
-    def told(engine: Any, plan: Plan, **shape: int) -> None:
-        print("tried", shape["rows"], shape["length"], flush=True)
-        tried(engine, plan, **shape)
+    def told(engine: Any, plan: Plan, length: int) -> None:
+        print("tried", length, flush=True)
+        tried(engine, plan, length=length)
 
     monkeypatch.setattr(start, "_try_micro_batch", told)
-    first = {"train__batch_ramp": "1:1steps", "train__sequence_length_warmup": "16:1steps"}
+    first = {"train__sequence_length_warmup": "16:1steps"}
     case = arguments(tiny_shards, tmp_path / "run", {"stage": 1}, **first, train__steps=2)
     pretrain(1, [case], tmp_path)
     lines = (tmp_path / "0.log").read_text("utf-8").splitlines()
-    assert sorted(x for x in lines if x.startswith("tried")) == ["tried 1 16", "tried 2 32"]
+    assert sorted(x for x in lines if x.startswith("tried")) == ["tried 16", "tried 32"]
 
 
 # What each of two ranks has chosen for itself, and what both take: ZeRO stage and micro-batch.

@@ -30,7 +30,7 @@ from gpt2zh.train.step import train_step
 
 SHAPE = ModelConfig(layers=2, heads=2, width=32, context=16)
 ROWS, MICRO_BATCH = (8, 4, 12, 12), 2
-"""Rows of each step: a ramp changes them."""
+"""Rows of each step: they may differ."""
 CASES = {str(stage): profiles.profile(stage) for stage in range(4)}
 CASES |= {f"{stage}-offload": profiles.profile(stage, offload=True) for stage in (2, 3)}
 OPTIMIZER = OptimizerConfig(

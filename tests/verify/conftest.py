@@ -11,11 +11,11 @@ from verifying import arguments
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> Path:
-    """Runs on two ranks: with dropout and a ramp, without, of one checkpoint, started again."""
+    """Runs on two ranks: with dropout, without, of one checkpoint, started again."""
     folder = tmp_path_factory.mktemp("runs")
     parts, never = folder / "parts", {"checkpoint__every": "never"}
     first = [
-        arguments(tiny_shards, folder / "run", train__batch_ramp="2:4steps,4:4steps"),
+        arguments(tiny_shards, folder / "run"),
         arguments(tiny_shards, folder / "plain", model__dropout=0.0, log__every=2),
         arguments(tiny_shards, folder / "single", **never, train__steps=2),
         arguments(tiny_shards, parts, **never, stop_after="5steps"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,17 +133,6 @@ def test_stages_that_the_config_cannot_have_are_left_out(tiny_shards: Path, run:
         plan = plan_of(tiny_shards, run, told.world, **BATCH, **more)
         assert list(_jobs(plan)) == [0, 1, 2]
         assert "\n            3 " not in told.describe(plan)
-
-
-def test_the_steps_of_a_ramp_count_by_their_rows(tiny_shards: Path, run: Path) -> None:
-    told = rehearsal(ranks=8)
-    each = []
-    for ramp in ("none", "32:500000000steps"):  # a quarter of the rows in half of the steps
-        more = {**BATCH, "train__steps": 10**9, "train__batch_ramp": ramp}
-        text = told.describe(plan_of(tiny_shards, run, told.world, **more))
-        (days,) = re.findall(r"([\d.]+) days for 1,000,000,000 steps", text)
-        each.append(float(days))
-    assert each[1] / each[0] == pytest.approx(1 - 0.5 * 0.75, rel=0.02)
 
 
 def test_offload_is_told_to_be_left_out(tiny_shards: Path, run: Path) -> None:
