@@ -133,7 +133,7 @@ def predicted(report: dict[str, Any]) -> str:
             f"(MFU {found.expected * flops / card.peak:.0%}), at best {found.best:,.0f} "
             f"(MFU {found.best * flops / card.peak:.0%})"
         )
-    return f"Predicted, not measured (docs/scaling.md): {'; '.join(told)}."
+    return f"Predicted, not measured (benchmarks/published.py): {'; '.join(told)}."
 
 
 def _bases(report: dict[str, Any]) -> list[str]:

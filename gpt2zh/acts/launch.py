@@ -23,7 +23,6 @@ from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
-from gpt2zh.recipes.rehearsal import refuse_stray_options, rehearse
 
 
 def main() -> int:
@@ -36,22 +35,13 @@ def main() -> int:
         config, options = parse(
             PretrainConfig, LaunchOptions, prog="deepspeed launcher/pretrain.py"
         )
-        refuse_stray_options(options, world)
-        rehearsal = None if options.ranks is None else rehearse(options)
-        if rehearsal is None:
-            plan = make_plan(config, options, world, lambda: _device(world))
-        else:
-            plan = make_plan(config, options, rehearsal.world, rehearsal.device)
+        plan = make_plan(config, options, world, lambda: _device(world))
         announce(plan)
         from gpt2zh.run.training import run
         from gpt2zh.train.engine import check_precision, check_zero_options
 
         check_zero_options(plan.resolved)
-        if rehearsal is None:
-            check_precision(config.train.precision)
-        else:
-            rehearsal.check_precision(config.train.precision)
-            rehearsal.announce(plan)
+        check_precision(config.train.precision)
         if options.dry_run:
             return Exit.DONE
         hang_after = config.guard.hang_after.seconds

@@ -1,4 +1,7 @@
-"""The DeepSpeed settings that come with the project, which ds_configs/ holds as files.
+"""The DeepSpeed settings that come with the project.
+
+This is their only source: the package works without files. ds_configs/ shows the same as files for
+the command line, and a test compares them.
 
 Buckets of 1e8 numbers instead of DeepSpeed's 5e8: of a GPT-2 small two of those would be larger
 than the model.

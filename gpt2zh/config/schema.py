@@ -198,11 +198,3 @@ class LaunchOptions:
     model.dropout, model.activation; the rest must be equal."""
     dry_run: bool = False
     """Check config, JSON, shards, tokenizer and disk, print the plan, train nothing."""
-    ranks: int | None = None
-    """Let --dry-run check the plan of so many ranks on this machine alone, and predict what they
-    send each other and how fast they are."""
-    ranks_per_machine: int | None = None
-    """GPUs of each machine that --ranks reckons with; 8 unless given."""
-    gpu: str | None = None
-    """Card that --ranks reckons with, such as RTX 3090, A100 or H100; without it the one in this
-    machine, or else an RTX 3090."""

@@ -8,8 +8,7 @@ moving its activations through memory once, one after the other:
 F is `shape.flops_per_token`. The bytes are counted from the operations of compiled blocks and of
 a chunked loss. Gaps between kernels, clocks that fall with heat and small products come off it; a
 card that clocks above its data sheet may be a little faster. What share is left is taken from runs
-that others published: `benchmarks/published.py` lists them, docs/scaling.md sets them beside
-the prediction.
+that others published: `benchmarks/published.py` lists them.
 """
 
 from __future__ import annotations

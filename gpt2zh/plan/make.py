@@ -149,9 +149,6 @@ def _output_faults(plan: Plan) -> list[str]:
     except OSError as error:
         return [f"--output {run} cannot be written: {error}; choose a folder that can"]
     fault = _disk_fault(plan, shutil.disk_usage(existing).free)
-    if fault is not None and plan.options.ranks is not None:
-        warn(plan.world, fault)  # so many ranks are not on this machine, nor is their disk
-        return []
     return [] if fault is None else [fault]
 
 

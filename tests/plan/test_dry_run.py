@@ -36,9 +36,8 @@ sys.exit(code)
         {},
         {"dry_run": "true"},
         {"deepspeed_config": "null", "train__micro_batch": "auto"},
-        {"train__micro_batch": "auto", "dry_run": "true", "ranks": 8},
     ],
-    ids=["all given", "a dry run", "left open", "of other ranks"],
+    ids=["all given", "a dry run", "left open"],
 )
 def test_bad_input_is_refused_without_torch_and_nothing_is_written(
     tiny_shards: Path, run: Path, more: dict
@@ -100,15 +99,6 @@ def test_a_dry_run_asks_deepspeed_about_its_own_section(
     assert "2 faults" in error and "zero_optimization.overlap_com: " in error
     assert "zero_optimization.overlap_comm: " in error and "(given: 7)" in error
     assert not run.exists()
-
-
-def test_a_dry_run_of_other_cards_asks_these_for_the_precision(
-    tiny_shards: Path, run: Path, launch: Callable[..., int], capsys: pytest.CaptureFixture
-) -> None:
-    more = {"dry_run": "true", "ranks": 2, "gpu": "V100"}
-    assert launch(arguments(tiny_shards, run, train__precision="bf16", **more)) == 2
-    assert "train.precision bf16: a V100 has no bf16" in capsys.readouterr().err
-    assert launch(arguments(tiny_shards, run, train__precision="fp16", **more)) == 0
 
 
 @pytest.mark.parametrize("fault", ["too few rows", "DeepSpeed's own"])
