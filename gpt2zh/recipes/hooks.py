@@ -22,6 +22,7 @@ from gpt2zh.dist.logs import say, warn
 from gpt2zh.dist.stop import StopRequest
 from gpt2zh.dist.watch import Watch
 from gpt2zh.dist.world import World
+from gpt2zh.pages.numbers import duration
 from gpt2zh.recipes import bad_steps
 from gpt2zh.recipes.plan import Plan
 from gpt2zh.recipes.saving import Saver
@@ -31,7 +32,7 @@ from gpt2zh.train.loop import Due
 from gpt2zh.train.spikes import z_score
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepResult
-from gpt2zh.train.telemetry import Clock, RowLog, RunLog, duration_text, peak_memory
+from gpt2zh.train.telemetry import Clock, RowLog, RunLog, peak_memory
 
 _MOST_INCIDENTS = 1000  # kept in a checkpoint; metrics.jsonl has all
 _LOOK_EVERY = 1.0  # seconds between two looks within a step for whether to leave it
@@ -247,7 +248,7 @@ class RunHooks:
         lr = plan.learning_rate(state.step)
         epochs = {f"epoch/{name}": times for name, times in plan.epochs(state.rows).items()}
         train = plan.config.train
-        eta = duration_text(left / speed)
+        eta = duration(left / speed)
         self._logged_tokens = state.tokens
         with self._tolerant("the figures"):
             self._log_file.scalars(

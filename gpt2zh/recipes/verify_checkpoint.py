@@ -11,6 +11,7 @@ from typing import Any
 from gpt2zh.config.errors import UserError
 from gpt2zh.data import chain
 from gpt2zh.model.build import shapes_in
+from gpt2zh.pages.numbers import memory
 from gpt2zh.recipes.verify_config import VerifyCheckpointConfig
 from gpt2zh.train import folder as files
 from gpt2zh.train.stored import tensor_faults
@@ -75,7 +76,7 @@ def describe(folder: Path, faults: list[str]) -> str:
         f"step {progress.get('step', '?')}",
         f"{ranks} rank{'s' * (ranks != 1)}",
         f"ZeRO {state.get('zero_stage', '?')}",
-        _size_text(size),
+        memory(size),
         f"chain {str(progress.get('chain', '?'))[:12]}",
         _verdict(len(faults)),
     )
@@ -95,7 +96,3 @@ def _state(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
-
-
-def _size_text(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.2f} MiB"

@@ -24,6 +24,7 @@ from gpt2zh.config.exit_codes import Exit, by_signal
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.dist.local_ranks import run_ranks
 from gpt2zh.dist.world import World
+from gpt2zh.pages.numbers import duration
 from gpt2zh.recipes import replay_findings as findings
 from gpt2zh.recipes.continuing import changed_settings
 from gpt2zh.recipes.plan import ENVIRONMENT, Plan
@@ -33,7 +34,6 @@ from gpt2zh.recipes.stretch import Stretch, chains, choose_stretch
 from gpt2zh.recipes.verify_config import VerifyResumeConfig
 from gpt2zh.train import folder as files
 from gpt2zh.train.stored import Stored, open_tensors
-from gpt2zh.train.telemetry import duration_text
 
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-3, "fp16": 2e-3}
 """Largest difference of a loss on other ranks, as a share of it, by precision."""
@@ -142,7 +142,7 @@ def _outlook(stretch: Stretch, plan: Plan, logged: Figures) -> str:
     time = "the run logged no speed"
     if speeds:
         seconds = len(steps) * plan.tokens_per_step / statistics.median(speeds)
-        time = f"about {duration_text(seconds)} at the run's speed, besides the start"
+        time = f"about {duration(seconds)} at the run's speed, besides the start"
     return (
         f"training    steps {steps[0]} to {steps[-1]} again from {stretch.begin.folder} on "
         f"{size} rank{'s' * (size > 1)} into {plan.config.output}: {time}"

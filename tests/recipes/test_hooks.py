@@ -11,6 +11,7 @@ import pytest
 from pretrain_forks import pretrain
 from pretraining import STEPS, arguments, losses
 
+from gpt2zh.pages.numbers import duration
 from gpt2zh.recipes import hooks
 from gpt2zh.recipes.hooks import RunHooks, first_loss_warning
 from gpt2zh.recipes.plan import Plan
@@ -53,7 +54,7 @@ def test_speed_and_rest_are_told_by_tokens_also_in_a_ramp_and_after_a_resume(
     assert [speed for _, speed in losses(run, "tokens_per_second")] == [n * 32 / 2 for n in rows]
     lines = (tmp_path / "0.log").read_text("utf-8")
     rest = [sum(rows[step:]) / n * 2 for step, n in enumerate(rows, 1)]
-    assert re.findall(r"eta (\S+)", lines) == [f"{seconds:.0f}s" for seconds in rest]
+    assert re.findall(r"eta (.+)", lines) == [duration(seconds) for seconds in rest]
 
 
 @pytest.mark.ranks
