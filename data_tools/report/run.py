@@ -17,12 +17,12 @@ def run(config: ReportConfig) -> None:
     Raises:
         UserError: The folder is damaged, or the page cannot be written.
     """
-    target = config.html or page_beside(config.shards)
+    target = config.html or default_page(config.shards)
     if config.shards.resolve() in target.resolve().parents:
         raise UserError(
             f"--html {target} is in the folder of shards, where verify would report it as a "
             "foreign file; give a path outside the folder, or leave out --html to write "
-            f"{page_beside(config.shards)}"
+            f"{default_page(config.shards)}"
         )
     account = gather(config.shards)
     print(terminal.report(account))
@@ -30,7 +30,7 @@ def run(config: ReportConfig) -> None:
     print(f"\npage        {target}")
 
 
-def page_beside(shards: Path) -> Path:
+def default_page(shards: Path) -> Path:
     """Return the default path of the page: next to the folder, which does not change."""
     folder = shards if shards.name not in ("", "..") else shards.resolve()
     return folder.with_name(f"{folder.name}.report.html")

@@ -92,28 +92,28 @@ def test_every_file_has_its_own_sum(shards: Path, command: Command, capsys) -> N
         assert sums.split()[2:] == [f"{source.records:,}", "100.00", f"{source.read:,}", "100.00"]
 
 
-def test_tokens_rows_encodings_options_and_unknown_texts_are_told(
+def test_tokens_rows_encodings_options_and_unknown_texts_are_shown(
     shards: Path, command: Command, capsys
 ) -> None:
     assert command("report", shards) == 0
-    told = capsys.readouterr().out
+    shown = capsys.readouterr().out
     manifest = read_manifest(shards)
     tokens = sum(split.tokens for split in manifest.splits.values())
     characters = sum(split.characters for split in manifest.splits.values())
-    (line,) = (row for row in told.splitlines() if row.startswith("all  ") and "." in row)
+    (line,) = (row for row in shown.splitlines() if row.startswith("all  ") and "." in row)
     assert line.split()[2:] == [
         f"{characters:,}",
         f"{tokens:,}",
         "100.00",
         f"{tokens / characters:.3f}",
     ]
-    assert f"{manifest.splits['train'].rows:,}" in told and "b/gb.csv" in told
-    assert "csv, gb18030" in told and "a/one.csv   csv" not in told
+    assert f"{manifest.splits['train'].rows:,}" in shown and "b/gb.csv" in shown
+    assert "csv, gb18030" in shown and "a/one.csv   csv" not in shown
     assert (
-        "min_characters=2" in told.split("defaults")[0]
-        and "packing=full" not in told.split("defaults")[0]
+        "min_characters=2" in shown.split("defaults")[0]
+        and "packing=full" not in shown.split("defaults")[0]
     )
-    assert manifest.unknown and all(text in told for text in list(manifest.unknown)[:3])
+    assert manifest.unknown and all(text in shown for text in list(manifest.unknown)[:3])
 
 
 def test_plots_show_what_the_tables_say(shards: Path, command: Command) -> None:
@@ -193,7 +193,7 @@ def test_the_page_needs_nothing_from_anywhere(shards: Path, command: Command) ->
     assert "default-src 'none'" in text and "prefers-color-scheme: dark" in text
 
 
-def test_the_page_is_the_same_each_time_and_lies_beside_the_shards(
+def test_the_page_is_the_same_each_time_and_is_written_next_to_the_shards(
     shards: Path, command: Command, tmp_path: Path, capsys
 ) -> None:
     before = sorted(path.name for path in shards.iterdir())
@@ -210,8 +210,8 @@ def test_the_page_is_the_same_each_time_and_lies_beside_the_shards(
 
 def test_a_page_inside_the_shards_is_refused(shards: Path, command: Command, capsys) -> None:
     assert command("report", shards, "--html", shards / "x.html") == 2
-    told = capsys.readouterr().err
-    assert str(shards / "x.html") in told and "out.report.html" in told
+    shown = capsys.readouterr().err
+    assert str(shards / "x.html") in shown and "out.report.html" in shown
     assert not (shards / "x.html").exists()
 
 
@@ -232,8 +232,8 @@ def test_names_of_files_can_do_no_harm(write_csv, command: Command, tmp_path: Pa
     assert command("prepare", "--input", tmp_path / "in", "--output", out, *options) == 0
     capsys.readouterr()
     assert command("report", out) == 0
-    told = capsys.readouterr().out
-    assert "\x1b" not in told and "\u202e" not in told and "\\u001b[31mred\\u202e.csv" in told
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\u202e" not in shown and "\\u001b[31mred\\u202e.csv" in shown
     page = page_of(out)
     assert not list(page.iter("img"))
     heads = {head.text for head in page.iter("th")}
@@ -273,10 +273,10 @@ def test_zero_nlp_names_what_it_dropped(
     options += ("--validation-fraction", 0, "--workers", 1)
     assert command("prepare", "--input", path, "--output", out, *options) == 0
     assert command("report", out) == 0
-    told = capsys.readouterr().out
+    shown = capsys.readouterr().out
     split = read_manifest(out).splits["train"]
-    assert split.dropped_tokens and f"{split.dropped_tokens:,}" in told
-    assert f"no token of {split.dropped_documents} documents is in a row" in told
+    assert split.dropped_tokens and f"{split.dropped_tokens:,}" in shown
+    assert f"no token of {split.dropped_documents} documents is in a row" in shown
     page = out.with_name("out.report.html").read_text("utf-8")
     assert "tokens that the packing puts around a chunk are not counted" in page
 
@@ -303,10 +303,10 @@ def test_a_ledger_that_does_not_sum_up_is_an_error(shards: Path, command: Comman
 
     change_manifest(shards, lose_a_byte)
     assert command("report", shards) == 2
-    told = capsys.readouterr().err
+    shown = capsys.readouterr().err
     source = read_manifest(shards).sources[0]
-    assert f"{source.path}: {source.records} records and {source.read} bytes were read" in told
-    assert f"{source.read - 1} bytes accounted for" in told and "does not add up to 100 %" in told
+    assert f"{source.path}: {source.records} records and {source.read} bytes were read" in shown
+    assert f"{source.read - 1} bytes accounted for" in shown and "does not add up to 100 %" in shown
     assert not shards.with_name("out.report.html").exists()
 
 
@@ -319,8 +319,8 @@ def test_a_table_that_contradicts_the_ledger_is_an_error(
 
     change_manifest(shards, move_a_character)
     assert command("report", shards) == 2
-    told = capsys.readouterr().err
-    assert "2 faults" in told and "in the manifest, but" in told and "in the tables" in told
+    shown = capsys.readouterr().err
+    assert "2 faults" in shown and "in the manifest, but" in shown and "in the tables" in shown
 
 
 def test_all_missing_and_damaged_files_are_named_at_once(
@@ -329,9 +329,9 @@ def test_all_missing_and_damaged_files_are_named_at_once(
     (shards / "train-00000-000.arrow").unlink()
     os.truncate(shards / "documents-00001.parquet", 100)
     assert command("report", shards) == 2
-    told = capsys.readouterr().err
-    assert "train-00000-000.arrow is missing" in told
-    assert "documents-00001.parquet is truncated: it has 100 bytes" in told
+    shown = capsys.readouterr().err
+    assert "train-00000-000.arrow is missing" in shown
+    assert "documents-00001.parquet is truncated: it has 100 bytes" in shown
 
 
 def test_a_table_of_the_right_size_that_cannot_be_read_is_an_error(
