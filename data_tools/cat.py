@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_tools.report.options import CatConfig
-from data_tools.signs import visible
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.documents import Part, Place, find_row, parts_of
 from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, read_manifest
 from gpt2zh.data.shard import Shard
 from gpt2zh.files.checksum import check_size
+from gpt2zh.pages.characters import visible
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 

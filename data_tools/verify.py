@@ -12,11 +12,12 @@ from pathlib import Path
 from data_tools.config import VerifyConfig
 from data_tools.inventory import Item, inventory, strangers
 from data_tools.ledger import ledger_faults
-from data_tools.progress import Progress
-from data_tools.signs import visible
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.data.manifest import Manifest, read_manifest
 from gpt2zh.files.checksum import check_content
+from gpt2zh.pages.characters import visible
+from gpt2zh.pages.console import Progress
+from gpt2zh.pages.numbers import size as size_text
 
 _READERS = 4  # files that are read at once, at most
 
@@ -43,7 +44,7 @@ def run(config: VerifyConfig) -> None:
     shards = sum(item.kind == "shard" for item in items)
     print(
         f"{folder}: {shards} shards and {len(items) - shards} files beside them, "
-        f"{size / 1e6:.1f} MB, all as they were written\n"
+        f"{size_text(size)}, all as they were written\n"
         f"fingerprint {manifest.fingerprint}"
     )
 

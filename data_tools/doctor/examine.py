@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_tools import signs
 from data_tools.doctor.sample import FileSample
 from data_tools.prepare.measure import blank_documents, count_characters
 from data_tools.sources.block import Block
 from data_tools.split import document_hashes
+from gpt2zh.pages.characters import in_context, visible
 from gpt2zh.text import pieces
 from gpt2zh.text.fidelity import LONGEST, Fate, Loss, RoundTrip
 from gpt2zh.text.spans import SpanEncoder, make_encoder
@@ -222,20 +222,20 @@ class _Examiner:
             sign = text[position]
             lost = self._losses.get(sign)
             if lost is None:
-                lost = self._losses[sign] = Lost(signs.in_context(text, position), place)
+                lost = self._losses[sign] = Lost(in_context(text, position), place)
             lost.fates[fate] += 1
 
     def _count_copy(self, key: int, text: str, group: Group) -> None:
         self._seen[key] += 1
         if self._seen[key] > 1:
             group.copies += 1
-            self._first.setdefault(key, signs.visible(text[:40]))
+            self._first.setdefault(key, visible(text[:40]))
 
     def _look_for_damage(self, text: str, place: str, group: Group) -> None:
         for mark in _DAMAGE:
             if mark in text:
                 group.damaged += 1
-                self._damage = self._damage or (place, signs.in_context(text, text.index(mark)))
+                self._damage = self._damage or (place, in_context(text, text.index(mark)))
                 return
 
     def _most_repeated(self) -> tuple[int, str] | None:

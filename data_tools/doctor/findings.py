@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_tools import signs
 from data_tools.doctor.examine import Examination
 from data_tools.doctor.forecast import SHORT, Forecast, Shares, characters_of, documents_of, total
 from data_tools.doctor.sample import FileSample
+from gpt2zh.pages.characters import character_kind, visible
+from gpt2zh.pages.numbers import percent
 
 LONG = 100_000
 """Characters above which a document is called long."""
@@ -64,7 +65,7 @@ def lost_families(found: Examination) -> list[tuple[str, float]]:
     """Return what share of all characters is lost by kind of character, the largest first."""
     families: defaultdict[str, float] = defaultdict(float)
     for sign, share in lost_shares(found).items():
-        families[signs.family(sign)] += share
+        families[character_kind(sign)] += share
     return sorted(families.items(), key=lambda item: -item[1])
 
 
@@ -120,7 +121,7 @@ def _about_vocabulary(facts: Facts) -> Iterator[Finding]:
             MEND,
             facts.shares.spelled,
             f"{percent(facts.shares.spelled)} of the characters are spelled in bytes, such as "
-            f"{signs.visible(top)}",
+            f"{visible(top)}",
             cure,
         )
     if facts.vocab_size > 65535:
@@ -221,19 +222,6 @@ def _about_size(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def percent(share: float) -> str:
-    """Write a share with about two digits that tell something."""
-    value = 100 * share
-    if value in (0, 100):
-        return f"{value:.0f} %"
-    if value < 0.001:
-        return "<0.001 %"
-    if value > 99.9:  # all but a few is not all
-        return ">99.9 %"
-    digits = 1 if value >= 1 else 2 if value >= 0.1 else 3
-    return f"{value:.{digits}f} %"
-
-
 def _encoding(sample: FileSample) -> str:
     """Return the encoding of a file; a byte order mark makes no difference."""
     return sample.source.encoding.removesuffix("-sig")
@@ -242,7 +230,7 @@ def _encoding(sample: FileSample) -> str:
 def _beginning(sample: FileSample) -> str:
     for block in sample.blocks:
         if len(block):
-            return signs.visible(block.text(0)[:24])
+            return visible(block.text(0)[:24])
     return "(no text)"
 
 

@@ -1,4 +1,4 @@
-"""The account on the terminal, and the same for machines."""
+"""The doctor's report as text, and as a table for programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from data_tools import signs
 from data_tools.doctor.examine import Examination, Group, Lost
 from data_tools.doctor.findings import (
     LONG,
@@ -15,11 +14,13 @@ from data_tools.doctor.findings import (
     Finding,
     lost_families,
     lost_shares,
-    percent,
     percentiles,
 )
 from data_tools.doctor.forecast import SHORT, characters_of, documents_of, tokens_of
 from data_tools.doctor.sample import FileSample
+from gpt2zh.pages.characters import character_kind, character_name, visible
+from gpt2zh.pages.console import table
+from gpt2zh.pages.numbers import approximate, count, duration, percent, ratio, size
 
 _MOST_LOST = 18
 _OF_A_FAMILY = 3
@@ -28,7 +29,7 @@ _MARKS = {3: "!!", 2: "! ", 1: "  "}
 
 
 def report(facts: Facts, conclusions: Sequence[Finding], *, seconds: float) -> str:
-    """Return everything that a person wants to know, the conclusions last."""
+    """Return the report as text; the findings come last."""
     parts = [
         _head(facts, seconds=seconds),
         _groups(facts.found.groups),
@@ -41,7 +42,7 @@ def report(facts: Facts, conclusions: Sequence[Finding], *, seconds: float) -> s
 
 
 def machine_readable(facts: Facts, conclusions: Sequence[Finding]) -> dict[str, Any]:
-    """Return the same, and more, as what JSON can hold."""
+    """Return the same and more as a table that JSON can hold."""
     found = facts.found
     return {
         "tokenizer": {"name": facts.tokenizer, "ids": facts.vocab_size},
@@ -72,13 +73,13 @@ def machine_readable(facts: Facts, conclusions: Sequence[Finding]) -> dict[str, 
 def _head(facts: Facts, *, seconds: float) -> list[str]:
     samples = facts.samples
     read = sum(sample.read for sample in samples)
-    size = sum(sample.source.bytes for sample in samples)
+    whole = sum(sample.source.bytes for sample in samples)
     touched = sum(sample.read > 0 for sample in samples)
     return [
-        f"sample      {read / 1e6:.1f} of {size / 1e6:.1f} MB, from {touched} of {len(samples)} "
-        f"files, in {seconds:.1f} s",
-        f"files       {_kinds(samples)}, below {facts.found.folder.as_posix()}",
-        f"tokenizer   {facts.tokenizer}, {facts.vocab_size} ids",
+        f"sample      {size(read)} of {size(whole)}, from {touched} of {len(samples)} files, in "
+        f"{duration(seconds)}",
+        f"files       {_kinds(samples)}, in {visible(facts.found.folder.as_posix())}",
+        f"tokenizer   {visible(facts.tokenizer)}, {count(facts.vocab_size)} ids",
     ]
 
 
@@ -90,29 +91,33 @@ def _kinds(samples: Sequence[FileSample]) -> str:
         packed = f" {source.compression}" if source.compression else ""
         encoding = source.encoding.replace("-sig", " with byte order mark")
         kinds[f"{source.format}{packed} {encoding}"] += 1
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
 
 
 def _groups(groups: Sequence[Group]) -> list[str]:
-    head = ["group", "MB", "documents", "characters", "tokens/char", "bytes", "lost", "exact"]
+    head = ["group", "size", "documents", "characters", "tokens/char", "bytes", "lost", "exact"]
     rows = [head]
     for group in groups:
-        characters = max(characters_of(group), 1)
+        characters = characters_of(group)
         tokens = tokens_of(group)
         rows.append(
             [
-                group.name,
-                f"{group.bytes / 1e6:.1f}",
-                str(documents_of(group)),
-                str(characters_of(group)),
-                f"{tokens / characters:.3f}",
+                visible(group.name),
+                size(group.bytes),
+                count(documents_of(group)),
+                count(characters),
+                ratio(tokens, characters),
                 percent(group.partial / max(tokens, 1)),
-                percent(group.lost.total() / characters),
+                percent(group.lost.total() / max(characters, 1)),
                 percent(group.exact / max(documents_of(group), 1)),
             ]
         )
-    note = "bytes: tokens that are a part of a character; lost: characters not written back; exact:"
-    return [*signs.table(rows, left=frozenset({0})), f"({note} documents that come back whole)"]
+    return [
+        *table(rows),
+        "bytes: tokens that are only a part of a character; lost: characters that do not come "
+        "back;",
+        "exact: documents that come back unchanged",
+    ]
 
 
 def _lost(facts: Facts) -> list[str]:
@@ -120,39 +125,39 @@ def _lost(facts: Facts) -> list[str]:
     exact = sum(group.exact for group in found.groups)
     documents = sum(map(documents_of, found.groups))
     if not found.losses:
-        return [f"round trip  every character comes back, in all of {documents} documents"]
+        return [f"round trip  every character of the {count(documents)} documents comes back"]
     kinds = ", ".join(f"{name} {percent(share)}" for name, share in lost_families(found)[:6])
     lines = [
         f"round trip  {percent(facts.shares.lost)} of the characters are lost: {kinds}",
-        f"            {exact} of {documents} documents come back exactly",
+        f"            {count(exact)} of {count(documents)} documents come back exactly",
     ]
     rows = [["count", "share", "character", "becomes", "example", "place"]]
     for sign, share in _most_lost(found):
         lost = found.losses[sign]
         rows.append(
             [
-                str(lost.count),
+                count(lost.count),
                 percent(share),
-                signs.name(sign),
+                character_name(sign),
                 _becomes(lost),
                 lost.example,
-                lost.place,
+                visible(lost.place),
             ]
         )
     more = len(found.losses) - len(rows) + 1
     return [
         *lines,
-        *signs.table(rows, left=frozenset({2, 3, 4, 5})),
-        *([f"and {more} other characters (--json lists them)"] if more else []),
+        *table(rows, left=(2, 3, 4, 5)),
+        *([f"and {count(more)} other characters; --json FILE lists them all"] if more else []),
     ]
 
 
 def _most_lost(found: Examination) -> list[tuple[str, float]]:
-    """Return the most frequent of each family, so that capitals do not fill the list."""
+    """Return the most frequent of each kind, so that capitals do not fill the list."""
     of_family: Counter[str] = Counter()
     chosen = []
     for sign, share in lost_shares(found).items():
-        family = signs.family(sign)
+        family = character_kind(sign)
         of_family[family] += 1
         if of_family[family] <= _OF_A_FAMILY:
             chosen.append((sign, share))
@@ -162,7 +167,7 @@ def _most_lost(found: Examination) -> list[tuple[str, float]]:
 def _lost_table(sign: str, share: float, lost: Lost) -> dict[str, Any]:
     return {
         "character": sign,
-        "name": signs.name(sign),
+        "name": character_name(sign),
         "count": lost.count,
         "share": share,
         "kind": lost.fate.kind,
@@ -175,7 +180,7 @@ def _lost_table(sign: str, share: float, lost: Lost) -> dict[str, Any]:
 def _becomes(lost: Lost) -> str:
     if lost.fate.kind == "unknown":
         return "[UNK]"
-    return signs.visible(lost.fate.back) if lost.fate.back else "nothing"
+    return visible(lost.fate.back) if lost.fate.back else "nothing"
 
 
 def _documents(facts: Facts) -> list[str]:
@@ -185,42 +190,44 @@ def _documents(facts: Facts) -> list[str]:
         ("characters", [part for group in groups for part in group.characters]),
         ("tokens", [part for group in groups for part in group.tokens]),
     ):
-        rows.append([name, *map(str, percentiles(parts, _RANKS))])
+        rows.append([name, *map(count, percentiles(parts, _RANKS))])
     characters = [part for group in groups for part in group.characters]
     long = int(sum((part > LONG).sum() for part in characters))
     aside: Counter[str] = Counter()
     for group in groups:
         aside.update(group.set_aside)
-    left_out = ", ".join(f"{count} {reason}" for reason, count in aside.most_common())
+    left_out = ", ".join(f"{number} {reason}" for reason, number in aside.most_common())
     return [
-        *signs.table(rows, left=frozenset({0})),
-        f"documents   {percent(facts.shares.short)} below {SHORT} characters, {long} above {LONG}, "
+        *table(rows),
+        f"documents   {percent(facts.shares.short)} have fewer than {SHORT} characters, "
+        f"{count(long)} have more than {count(LONG)}, "
         f"{percent(facts.shares.row_filling)} fill a row",
-        f"            {percent(facts.shares.copies)} are copies of another in the sample, "
-        f"{sum(group.empty for group in groups)} empty, {aside.total()} set aside"
-        + (f": {left_out}" if left_out else ""),
+        f"            {percent(facts.shares.copies)} are copies of another one in the sample, "
+        f"{count(sum(group.empty for group in groups))} are empty, {count(aside.total())} are set "
+        "aside" + (f": {left_out}" if left_out else ""),
     ]
 
 
 def _forecast(facts: Facts) -> list[str]:
     expected = facts.forecast
     return [
-        "expected of the whole corpus, extrapolated from the sample:",
-        f"documents   {_about(expected.documents)}, {_about(expected.characters)} characters",
-        f"tokens      {_about(expected.tokens)}, {facts.shares.tokens_per_character:.3f} per "
-        f"character, in {_about(expected.rows)} rows",
-        f"disk        {_size(expected.disk_bytes)}",
-        f"time        {_duration(expected.seconds)} to read and encode with {expected.cores} "
-        "cores; cleaning comes on top",
-        f"training    {_about(expected.steps)} steps an epoch at a global batch of "
+        "estimate for the whole corpus, from the sample:",
+        f"documents   {approximate(expected.documents)}, with {approximate(expected.characters)} "
+        "characters",
+        f"tokens      {approximate(expected.tokens)}, {facts.shares.tokens_per_character:.3f} per "
+        f"character, in {approximate(expected.rows)} rows",
+        f"disk        {size(expected.disk_bytes)}",
+        f"time        {duration(expected.seconds)} to read and encode with {expected.cores} cores; "
+        "cleaning takes more",
+        f"training    {approximate(expected.steps)} steps per epoch with a global batch of "
         f"{expected.global_batch} rows",
     ]
 
 
 def _conclusions(conclusions: Sequence[Finding]) -> list[str]:
     if not conclusions:
-        return ["findings    none: prepare can begin"]
-    lines = ["findings, the weightiest first:"]
+        return ["findings    none: you can run prepare"]
+    lines = ["findings, the most important ones first:"]
     for finding in conclusions:
         lines.append(f"{_MARKS[finding.weight]} {finding.text}")
         lines.append(f"   -> {finding.cure}")
@@ -228,26 +235,26 @@ def _conclusions(conclusions: Sequence[Finding]) -> list[str]:
 
 
 def before_and_after(old: Examination, new: Examination) -> list[str]:
-    """Return how two tokenizers do on the same sample, by group."""
+    """Return how two tokenizers encode the same sample, by group."""
     rows = [["group", "lost before", "after", "exact before", "after", "tokens/char", "after"]]
     for before, after in zip(old.groups, new.groups, strict=True):
         characters, documents = max(characters_of(before), 1), max(documents_of(before), 1)
         rows.append(
             [
-                before.name,
+                visible(before.name),
                 percent(before.lost.total() / characters),
                 percent(after.lost.total() / characters),
                 percent(before.exact / documents),
                 percent(after.exact / documents),
-                f"{tokens_of(before) / characters:.3f}",
-                f"{tokens_of(after) / characters:.3f}",
+                ratio(tokens_of(before), characters),
+                ratio(tokens_of(after), characters),
             ]
         )
-    return signs.table(rows, left=frozenset({0}))
+    return table(rows)
 
 
 def group_table(group: Group) -> dict[str, Any]:
-    """Return the figures of a group as what JSON can hold."""
+    """Return the numbers of a group as a table that JSON can hold."""
     return {
         "name": group.name,
         "files": group.files,
@@ -266,25 +273,3 @@ def group_table(group: Group) -> dict[str, Any]:
         "damaged": group.damaged,
         "lengths": dict(zip(map(str, _RANKS), percentiles(group.characters, _RANKS), strict=True)),
     }
-
-
-def _about(number: float) -> str:
-    """Write a number with three digits that tell something."""
-    if number < 10_000:
-        return str(round(number))
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return str(round(number))
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"

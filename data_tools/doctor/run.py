@@ -19,6 +19,7 @@ from data_tools.doctor.sample import FileSample, documents, reading_seconds, tak
 from data_tools.output import new_folder
 from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.pages.numbers import percent
 from gpt2zh.text.repair import check_repairable, is_repairable, repair
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
@@ -110,7 +111,7 @@ def _repair(
         f"repaired    {tokenizer.name}: its {tokenizer.vocab_size} ids unmoved, {made.tokens} new, "
         f"of which {len(made.characters)} characters",
         *report.before_and_after(found, after),
-        f"words       {report.percent(same)} of the words and numbers in Latin letters keep their "
+        f"words       {percent(same)} of the words and numbers in Latin letters keep their "
         "ids, case and all;",
         "            the others are cut elsewhere or spelled with capitals; spaces are tokens now",
         f"output      {folder}",

@@ -37,10 +37,10 @@ from data_tools.prepare.request import (
 )
 from data_tools.prepare.settle import has_draft, is_finished, settle
 from data_tools.prepare.workers import Advance, Begin, Task, Workers
-from data_tools.progress import Progress
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import MANIFEST, Manifest, read_manifest
+from gpt2zh.pages.console import Progress
 from gpt2zh.text.spans import make_encoder
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -173,7 +173,8 @@ def _go_through(
     label: str,
 ) -> None:
     total = sum(unit.bytes for unit in units)
-    progress = Progress(label, total)
+    done = total - sum(unit.bytes for unit in missing)
+    progress = Progress(label, total, before=done)
     try:
         workers.run(
             task,
@@ -181,7 +182,7 @@ def _go_through(
             (place.output,),
             [unit.number for unit in missing],
             progress=progress,
-            done=total - sum(unit.bytes for unit in missing),
+            done=done,
         )
     finally:
         progress.close()

@@ -12,8 +12,8 @@ from multiprocessing import forkserver
 from types import TracebackType
 from typing import Any
 
-from data_tools.progress import Progress
 from gpt2zh.config.errors import UserError
+from gpt2zh.pages.console import Progress
 
 Advance = Callable[[int], None]
 """Is told of bytes of input as they are done."""

@@ -1,1 +1,1 @@
-"""What a folder of shards is made of and where it comes from, on the terminal and as a page."""
+"""What is in a folder of shards and where it comes from, on the terminal and as a page."""

@@ -1,4 +1,4 @@
-"""All that a report tells, gathered from a folder of shards and checked against itself."""
+"""All that a report shows, read from a folder of shards and checked against itself."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ class Account:
         return together(self.manifest.sources, "all")
 
     @cached_property
+    def groups_with_all(self) -> list[Group]:
+        """The groups, after one line for all of them unless there is only one."""
+        return [*([self.all] if len(self.groups) != 1 else []), *self.groups]
+
+    @cached_property
     def files(self) -> list[Group]:
         """Each source in a line of its own."""
         return each(self.manifest.sources)
@@ -55,26 +60,26 @@ class Account:
 
     @cached_property
     def unusual(self) -> list[Source]:
-        """Sources that are something else than CSV in plain UTF-8."""
+        """Sources that are not CSV in plain UTF-8."""
         return [source for source in self.manifest.sources if kind_of(source) != "csv, utf-8"]
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        """Versions of libraries that decided what the rows are."""
+        """Versions of the libraries that have an effect on the rows."""
         return dict(self.manifest.options.get("versions", {}))
 
     @cached_property
     def options(self) -> dict[str, str]:
-        """Options that decided what the rows are, as one would type them."""
+        """Options that have an effect on the rows, as they are typed."""
         return {
             name: _typed(value)
             for name, value in sorted(self.manifest.options.items())
-            if name not in ("versions", "tokenizer")  # whose hash stands elsewhere
+            if name not in ("versions", "tokenizer")  # the manifest names the tokenizer itself
         }
 
     @cached_property
     def chosen(self) -> set[str]:
-        """Names of the options that differ from what they are by themselves."""
+        """Names of the options that differ from their defaults."""
         defaults = {
             field.name: _typed(field.default)
             for field in dataclasses.fields(PrepareConfig)
@@ -87,7 +92,7 @@ def gather(folder: Path) -> Account:
     """Read what a folder of shards says about itself.
 
     Raises:
-        UserError: It is no folder of shards, files of it are missing or of another size, or its
+        UserError: It is not a folder of shards, files are missing or have another size, or its
             parts contradict each other; all faults are named.
     """
     manifest = _checked(folder)
@@ -103,11 +108,11 @@ def gather(folder: Path) -> Account:
 
 
 def _checked(folder: Path) -> Manifest:
-    """Read a manifest whose ledger sums up and whose files are there in their size."""
+    """Read a manifest, and check that its ledger adds up and its files have their sizes."""
     manifest = read_manifest(folder)
     faults = [
-        f"{folder / MANIFEST} does not sum up to 100 %: {fault}; it was altered, or this is a "
-        "fault of gpt2zh: restore it or prepare the shards again"
+        f"{folder / MANIFEST} does not add up to 100 %: {fault}; the file was changed, or gpt2zh "
+        "has a bug: restore the file or prepare the shards again"
         for fault in ledger_faults(manifest)
     ]
     for item in inventory(manifest):

@@ -1,4 +1,4 @@
-"""Files as few lines: each by itself, or, where there are many, by the folder they lie in."""
+"""Files as a few lines: one line a file, or one a folder where there are many files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from data_tools.ledger import total
 from gpt2zh.data.manifest import Count, Source
 
 MOST = 20
-"""Lines that can still be overlooked."""
+"""Lines that a reader can still take in."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Group:
     """One or several sources."""
 
     name: str
-    """A path below the folder that all sources share; of several files it ends with a slash."""
+    """Path relative to the folder that holds all sources; a folder ends with a slash."""
     numbers: tuple[int, ...]
     """Of the sources in the manifest."""
     sources: tuple[Source, ...]
 
     @cached_property
     def fates(self) -> dict[str, Count]:
-        """What became of all that was read."""
+        """What became of everything that was read."""
         return total(self.sources)
 
     @cached_property
@@ -81,8 +81,8 @@ def together(sources: Sequence[Source], name: str) -> Group:
 def grouped(sources: Sequence[Source]) -> list[Group]:
     """Return at most `MOST` groups: files, else folders as deep as their number allows.
 
-    Where even the folders at the top are too many, the largest stand by themselves and the others
-    together.
+    Where even the folders at the top are too many, the largest have a group each and the others
+    share one.
     """
     if len(sources) <= MOST:
         return each(sources)

@@ -1,6 +1,6 @@
-"""How long documents are in tokens, counted exactly from the tables beside the shards.
+"""How long documents are in tokens, counted exactly from the tables of documents.
 
-Only distinct lengths and how often they occur are held, so that any number of documents fits.
+Only distinct lengths and their counts are held, so any number of documents fits in memory.
 Shapes: `k` distinct lengths, `b` bins.
 """
 
@@ -24,7 +24,7 @@ _COLUMNS = ("source", "characters", "tokens", "validation")
 
 @dataclass(frozen=True)
 class Lengths:
-    """Distinct lengths and how many documents have each."""
+    """Distinct lengths, and how many documents have each."""
 
     tokens: np.ndarray
     """(k,) int64, rising."""
@@ -33,11 +33,11 @@ class Lengths:
 
     @cached_property
     def total(self) -> int:
-        """Documents of any length."""
+        """Number of documents of any length."""
         return int(self.documents.sum())
 
     def quantile(self, share: float) -> int:
-        """Return the smallest length that at least this share of the documents does not exceed."""
+        """Return the smallest length that this share of the documents, or more, does not exceed."""
         assert self.total
         rank = max(1, -int(-share * self.total // 1))  # rounded up
         return int(self.tokens[np.searchsorted(np.cumsum(self.documents), rank)])
@@ -69,7 +69,7 @@ def log_edges(longest: int) -> np.ndarray:
 
 
 def joined(parts: Sequence[Lengths]) -> Lengths:
-    """Return what several counts say together."""
+    """Return several counts added up."""
     empty = np.empty(0, np.int64)
     tokens = np.concatenate([empty, *(part.tokens for part in parts)])
     documents = np.concatenate([empty, *(part.documents for part in parts)])
@@ -82,18 +82,18 @@ def joined(parts: Sequence[Lengths]) -> Lengths:
 def read_lengths(
     folder: Path, manifest: Manifest, groups: Sequence[Group]
 ) -> tuple[list[Lengths], list[Lengths]]:
-    """Go through all tables of documents.
+    """Count the lengths in all tables of documents.
 
     Args:
         folder: The shards.
-        manifest: Theirs.
+        manifest: The manifest of the shards.
         groups: All sources, each in one group.
 
     Returns:
         The lengths of the training documents of each group, and of the held-out ones.
 
     Raises:
-        UserError: A table is damaged, or does not say what the ledger says.
+        UserError: A table is damaged or contradicts the ledger.
     """
     group_of = np.zeros(len(manifest.sources), np.int64)
     for number, group in enumerate(groups):
@@ -106,7 +106,7 @@ def read_lengths(
         if len(source) and not 0 <= source.min() <= source.max() < len(manifest.sources):
             raise UserError(
                 f"{folder / unit.documents.file} names source {source.max()}, but the manifest "
-                f"has {len(manifest.sources)}; prepare the shards again or copy them anew"
+                f"has {len(manifest.sources)}; prepare the shards again or copy them again"
             )
         for row, weights in enumerate((None, columns["characters"], columns["tokens"])):
             counts = np.bincount(source, weights, minlength=len(manifest.sources))
@@ -130,6 +130,6 @@ def _disagreements(manifest: Manifest, sums: np.ndarray) -> list[str]:
         if said != found:
             faults.append(
                 f"{source.path}: documents, characters and tokens are {said} in the manifest, but "
-                f"{found} in the tables; copy the folder anew or prepare the shards again"
+                f"{found} in the tables; copy the folder again or prepare the shards again"
             )
     return faults

@@ -1,4 +1,4 @@
-"""What the verbs can be told that look at shards: `report` and `cat`."""
+"""Options of the verbs that read shards: `report` and `cat`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Say where every byte of the input went, and how the documents and tokens are spread."""
+    """Show what became of every byte of the input, and how documents and tokens are spread."""
 
     shards: Path
-    """Folder that prepare made."""
+    """Folder of shards that `prepare` made."""
     html: Path | None = None
-    """Page with plots and all tables; SHARDS.report.html beside the folder when absent."""
+    """File for the page with plots and all tables; SHARDS.report.html next to the folder when
+    absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatConfig:
-    """Show a row of tokens as text, and where each document in it comes from."""
+    """Show a row of tokens as text, with the file and line of each document in it."""
 
     shards: Path
-    """Folder that prepare made."""
+    """Folder of shards that `prepare` made."""
     row: int
-    """Number of the row in its split, from 0."""
+    """Number of the row in its split; the first is 0."""
     split: Literal["train", "validation"] = "train"
-    """Part of the rows."""
+    """Split that has the row."""
     ids: bool = False
     """Print the token ids too."""

@@ -1,14 +1,34 @@
-"""The page's sections about what was made: rows, shards, and the options that decided."""
+"""The page's sections about the output: rows, shards, and the options that decided."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from data_tools.report.account import Account
-from data_tools.report.figures import count, share
-from data_tools.report.markup import Markup, element, folded, table
+from gpt2zh.pages.html import Table
+from gpt2zh.pages.numbers import count, share
 
 
-def rows(account: Account) -> list[Markup]:
-    """Show rows, padding and what is in no row, then every shard."""
+@dataclass(frozen=True)
+class RowsSection:
+    """Rows, padding and what is in no row; every file of the folder."""
+
+    splits: Table
+    shards: Table
+    other_files: Table
+
+
+@dataclass(frozen=True)
+class OptionsSection:
+    """All that decided what the rows are."""
+
+    options: Table
+    tokenizer: Table
+    versions: Table
+
+
+def rows(account: Account) -> RowsSection:
+    """Return the tables about rows and shards."""
     manifest = account.manifest
     by_split = [
         [
@@ -22,43 +42,33 @@ def rows(account: Account) -> list[Markup]:
         for name, split in manifest.splits.items()
     ]
     head = ["split", "documents", "characters", "tokens", "rows", "padding", "dropped tokens", "%"]
+    head += ["documents dropped whole"]
     shards = [
         [shard.file, name, *map(count, (shard.unit, shard.rows, shard.padding, shard.bytes))]
         for name, split in manifest.splits.items()
         for shard in split.shards
     ]
-    beside = [
+    others = [
         [entry.file, count(unit.number), count(entry.bytes)]
         for unit in manifest.units
         for entry in (unit.documents, unit.bands)
         if entry is not None
     ]
-    return [
-        element(
-            "p",
-            f"Rows of {manifest.row_length} tokens, packing {manifest.packing}; the documents held "
-            f"out are chosen by {manifest.split_rule.hash}, a fraction of "
-            f"{manifest.split_rule.validation_fraction:g}.",
-        ),
-        table([*head, "documents dropped whole"], by_split),
-        folded(
-            f"All {len(shards)} shards",
-            table(["shard", "split", "unit", "rows", "padding", "bytes"], shards, left=2),
-        ),
-        folded(f"The {len(beside)} files beside them", table(["file", "unit", "bytes"], beside)),
-    ]
+    return RowsSection(
+        splits=Table(head, by_split),
+        shards=Table(["shard", "split", "unit", "rows", "padding", "bytes"], shards, left=2),
+        other_files=Table(["file", "unit", "bytes"], others),
+    )
 
 
-def options(account: Account) -> list[Markup]:
-    """Show all that decided what the rows are."""
+def options(account: Account) -> OptionsSection:
+    """Return the tables about options, tokenizer and versions."""
     tokenizer = account.manifest.tokenizer
+    values = sorted(
+        account.options.items(), key=lambda item: (item[0] not in account.chosen, item[0])
+    )
     chosen = [
-        [name, value, "chosen"] for name, value in account.options.items() if name in account.chosen
-    ]
-    others = [
-        [name, value, "default"]
-        for name, value in account.options.items()
-        if name not in account.chosen
+        [name, value, "chosen" if name in account.chosen else "default"] for name, value in values
     ]
     facts = [
         ["name", tokenizer.name],
@@ -67,8 +77,8 @@ def options(account: Account) -> list[Markup]:
         ["bos, eos, pad", f"{tokenizer.bos_id}, {tokenizer.eos_id}, {tokenizer.pad_id}"],
     ]
     versions = [[name, version] for name, version in sorted(account.versions.items())]
-    return [
-        table(["option", "value", ""], [*chosen, *others], left=3),
-        table(["tokenizer", ""], facts, left=2),
-        *([table(["version", ""], versions, left=2)] if versions else []),
-    ]
+    return OptionsSection(
+        options=Table(["option", "value", ""], chosen, left=3),
+        tokenizer=Table(["tokenizer", ""], facts, left=2),
+        versions=Table(["library", "version"], versions, left=2),
+    )

@@ -1,65 +1,77 @@
-"""The page's sections about the text: lengths of documents, tokens per character, unknown texts."""
+"""The page's sections about the text: document lengths, tokens per character, unknown text."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from data_tools.report import plots
 from data_tools.report.account import Account
-from data_tools.report.figures import count, ratio, share
 from data_tools.report.lengths import Lengths, joined, log_edges
-from data_tools.report.markup import Markup, element, folded, table
 from data_tools.report.terminal import describe, quantile_head, quantile_row
+from gpt2zh.pages.html import Table
+from gpt2zh.pages.numbers import count, ratio, share
+from gpt2zh.pages.plots import Bar, Bins, Caption, Figure, Panel, bars, histograms, span
 
 _MOST_BARS = 20
 
 
-def lengths(account: Account) -> list[Markup]:
-    """Show how documents and tokens are spread over the lengths of documents."""
+@dataclass(frozen=True)
+class LengthsSection:
+    """How documents and tokens are spread over document lengths."""
+
+    figure: Figure
+    numbers: Table
+    by_group: Table
+    """Quantiles."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure and its numbers."""
+
+    figure: Figure
+    numbers: Table
+
+
+def lengths(account: Account) -> LengthsSection | None:
+    """Return how documents and tokens are spread over document lengths; None for no documents."""
     everything = joined(account.lengths)
     if not everything.total:
-        return [element("p", "There is no document.")]
+        return None
     edges = _used_edges(everything)
     documents, tokens = everything.binned(edges)
     length = account.manifest.row_length
-    figure = plots.histogram(
-        "Documents and tokens by the length of the document",
-        "Histograms over the tokens of a document, two bins to each doubling; the numbers are in a "
-        "table below.",
+    figure = histograms(
+        Caption(
+            "lengths",
+            "Documents and tokens by document length",
+            "Two histograms over the number of tokens of a document, two bins for each doubling; a "
+            "table below has the numbers.",
+        ),
         [
-            plots.Panel("documents, by their tokens", documents.tolist(), "documents"),
-            plots.Panel("tokens, by the tokens of their document", tokens.tolist(), "tokens"),
+            Panel("Documents", documents.tolist(), "documents"),
+            Panel("Tokens", tokens.tolist(), "tokens"),
         ],
-        edges=edges.tolist(),
-        axis="tokens of a document",
-        line=length,
-        line_name=f"row of {length}",
-        key="lengths",
+        Bins(edges.tolist(), "tokens in the document", "tokens", length, f"row of {length}"),
     )
     rows = [
-        quantile_row(g.name, part) for g, part in zip(account.groups, account.lengths, strict=True)
+        quantile_row(group.name, part)
+        for group, part in zip(account.groups, account.lengths, strict=True)
     ]
-    if len(rows) != 1:
-        rows.insert(0, quantile_row("all", everything))
-    return [
-        element(
-            "p",
-            "The closing token of a document counts as one of its own."
-            if account.manifest.packing == "full"
-            else "Without the tokens that the packing puts around a chunk.",
-        ),
-        figure,
-        folded("The numbers of the plot", _bins(account, edges, documents, tokens)),
-        element("h3", "Tokens of a document, by files"),
-        table(["files", *quantile_head()], rows, sums="all"),
-    ]
+    sums = [quantile_row("all", everything)] if len(rows) != 1 else []
+    return LengthsSection(
+        figure=figure,
+        numbers=_bins(account, edges, documents, tokens),
+        by_group=Table(["files", *quantile_head()], [*sums, *rows], sums=range(len(sums))),
+    )
 
 
-def density(account: Account) -> list[Markup]:
-    """Show how many tokens a character takes, by group of files."""
-    groups = [*([account.all] if len(account.groups) != 1 else []), *account.groups]
-    bars = [
-        plots.Bar(
+def density(account: Account) -> Chart:
+    """Return how many tokens a character takes, by group of files."""
+    groups = account.groups_with_all
+    items = [
+        Bar(
             group.name,
             group.tokens / (group.characters or 1),
             ratio(group.tokens, group.characters),
@@ -76,48 +88,34 @@ def density(account: Account) -> list[Markup]:
         ]
         for group in groups
     ]
-    return [
-        element(
-            "p",
-            "With fewer tokens per character more text fits a row. Files far above the others hold "
-            "text that the tokenizer was not made for.",
-        ),
-        plots.bars(
-            "Tokens per character",
-            "One bar for each group of files; the table below has the numbers.",
-            bars,
-            key="density",
-        ),
-        table(["files", "characters", "tokens", "%", "tokens/character"], rows, sums="all"),
-    ]
+    caption = Caption(
+        "density",
+        "Tokens per character",
+        "One bar for each group of files; the table below has the numbers.",
+    )
+    head = ["files", "characters", "tokens", "%", "tokens/character"]
+    sums = range(len(groups) - len(account.groups))
+    return Chart(bars(caption, items), Table(head, rows, sums=sums))
 
 
-def unknown(account: Account) -> list[Markup]:
-    """Show the texts that most often became the unknown token."""
+def unknown(account: Account) -> Chart | None:
+    """Return the texts that became the unknown token most often; None where no text did."""
     items = list(account.manifest.unknown.items())
     if not items:
-        return [element("p", "None: every text that was kept has ids of its own.")]
-    bars = [
-        plots.Bar(f"{text} {describe(text)}", number, count(number))
-        for text, number in items[:_MOST_BARS]
-    ]
+        return None
+    first = [Bar(_labelled(text), number, count(number)) for text, number in items[:_MOST_BARS]]
+    caption = Caption(
+        "unknown",
+        "The texts that became the unknown token most often",
+        f"The first {len(first)} of {len(items)}; the table below has all of them.",
+    )
     rows = [[text, describe(text), count(number)] for text, number in items]
-    return [
-        element(
-            "p",
-            "The model sees one and the same token for all of these, and cannot write them.",
-        ),
-        plots.bars(
-            "The texts that most often became the unknown token",
-            f"The first {len(bars)} of {len(items)}; the table below has all of them.",
-            bars,
-            key="unknown",
-        ),
-        folded(
-            f"All {len(items)} texts",
-            table(["text", "characters", "how often"], rows, left=2),
-        ),
-    ]
+    return Chart(bars(caption, first), Table(["text", "characters", "times"], rows, left=2))
+
+
+def _labelled(text: str) -> str:
+    """Return a text with its code point where it is one character, which may look like another."""
+    return f"{text} U+{ord(text):04X}" if len(text) == 1 else text
 
 
 def _used_edges(everything: Lengths) -> np.ndarray:
@@ -127,21 +125,19 @@ def _used_edges(everything: Lengths) -> np.ndarray:
     return edges[first:]
 
 
-def _bins(account: Account, edges: np.ndarray, documents: np.ndarray, tokens: np.ndarray) -> Markup:
+def _bins(account: Account, edges: np.ndarray, documents: np.ndarray, tokens: np.ndarray) -> Table:
     held, _ = joined(account.validation).binned(edges)
-    rows = []
-    for number, (low, high) in enumerate(
-        zip(edges[:-1].tolist(), (edges[1:] - 1).tolist(), strict=True)
-    ):
-        rows.append(
-            [
-                count(low) if low == high else f"{count(low)} to {count(high)}",
-                count(int(documents[number])),
-                share(int(documents[number]), int(documents.sum())),
-                count(int(held[number])),
-                count(int(tokens[number])),
-                share(int(tokens[number]), int(tokens.sum())),
-            ]
-        )
-    head = ["tokens of a document", "documents", "%", "of them held out", "tokens", "%"]
-    return table(head, rows)
+    bins = zip(edges[:-1].tolist(), (edges[1:] - 1).tolist(), strict=True)
+    rows = [
+        [
+            span(low, high),
+            count(int(documents[number])),
+            share(int(documents[number]), int(documents.sum())),
+            count(int(held[number])),
+            count(int(tokens[number])),
+            share(int(tokens[number]), int(tokens.sum())),
+        ]
+        for number, (low, high) in enumerate(bins)
+    ]
+    head = ["tokens in the document", "documents", "%", "of them held out", "tokens", "%"]
+    return Table(head, rows)

@@ -1,4 +1,4 @@
-"""`report`: say on the terminal and on a page what a folder of shards is made of."""
+"""`report`: show on the terminal and on a page what a folder of shards is made of."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def run(config: ReportConfig) -> None:
     Raises:
         UserError: The folder is damaged, or the page cannot be written.
     """
-    target = config.html or page_beside(config.shards)
+    target = config.html or default_page(config.shards)
     if config.shards.resolve() in target.resolve().parents:
         raise UserError(
-            f"--html {target} lies in the shards, where verify would take it for a stray file; "
-            f"name a file elsewhere, or leave --html out for {page_beside(config.shards)}"
+            f"--html {target} is in the folder of shards, where verify would report it as a "
+            "foreign file; give a path outside the folder, or leave out --html to write "
+            f"{default_page(config.shards)}"
         )
     account = gather(config.shards)
     print(terminal.report(account))
@@ -29,8 +30,8 @@ def run(config: ReportConfig) -> None:
     print(f"\npage        {target}")
 
 
-def page_beside(shards: Path) -> Path:
-    """Return where the page goes by itself: beside the folder, which stays as it is."""
+def default_page(shards: Path) -> Path:
+    """Return the default path of the page: next to the folder, which does not change."""
     folder = shards if shards.name not in ("", "..") else shards.resolve()
     return folder.with_name(f"{folder.name}.report.html")
 
@@ -42,8 +43,8 @@ def _write(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         raise UserError(
-            f"the page {path} cannot be written: {error.strerror}; name a file in a folder that "
-            "exists and is yours with --html"
+            f"the page {path} cannot be written: {error.strerror}; give --html a path in a folder "
+            "that exists and that you can write to"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

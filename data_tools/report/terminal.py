@@ -1,28 +1,26 @@
-"""The report as text: the ledger line by line, then what the rows are made of."""
+"""The report as text: the ledger line by line, then what the rows hold."""
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from data_tools import signs
 from data_tools.report.account import Account, kind_of
-from data_tools.report.figures import count, ratio, share, size
 from data_tools.report.groups import Group, name_of
 from data_tools.report.lengths import Lengths, joined
 from gpt2zh.data.manifest import ASIDE, SET_ASIDE
+from gpt2zh.pages.characters import character_name, visible
+from gpt2zh.pages.console import paragraph, table
+from gpt2zh.pages.numbers import count, ratio, share, size
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-_WIDTH = 100  # columns of running text
 _MOST_UNKNOWN = 20
 _MOST_KINDS = 20
-_FIRST = frozenset({0})
 
 
 def report(account: Account) -> str:
-    """Return everything that fits a terminal; of many files, sums by folder."""
+    """Return what fits on a terminal; many files are summed up by folder."""
     parts = [
         _head(account),
         _ledger(account),
@@ -37,7 +35,7 @@ def report(account: Account) -> str:
 
 
 def fate_rows(group: Group) -> list[list[str]]:
-    """Return the ledger of a group: fate, documents and bytes with their shares; then the sum."""
+    """Return the ledger of a group: fate, documents and bytes with their shares; the sum last."""
     whole = group.read
     fates = [*group.fates.items(), ("= read", whole)]
     return [
@@ -53,7 +51,7 @@ def fate_rows(group: Group) -> list[list[str]]:
 
 
 def quantile_row(name: str, lengths: Lengths) -> list[str]:
-    """Return name, documents, shortest, quantiles, longest."""
+    """Return name, documents, shortest length, quantiles and longest length."""
     if not lengths.total:
         return [name, "0", *["-"] * (len(QUANTILES) + 2)]
     marks = (lengths.tokens[0], *map(lengths.quantile, QUANTILES), lengths.tokens[-1])
@@ -71,33 +69,36 @@ def _head(account: Account) -> list[str]:
     shards = [shard for split in manifest.splits.values() for shard in split.shards]
     on_disk = sum(source.bytes for source in sources)
     lines = [
-        f"shards      {signs.visible(account.name)}, {len(shards)} files from "
-        f"{len(manifest.units)} units, {size(sum(shard.bytes for shard in shards))}, each there in "
-        "its size",
+        f"shards      {visible(account.name)}: {count(len(shards))} files, "
+        f"{size(sum(shard.bytes for shard in shards))}, from {count(len(manifest.units))} units; "
+        "every file is there and has its full size",
         f"fingerprint {manifest.fingerprint}",
-        f"tokenizer   {signs.visible(manifest.tokenizer.name)}, {manifest.tokenizer.vocab_size} "
-        "ids",
-        f"files       {len(sources)} below {signs.visible(account.root.as_posix())}, "
+        f"tokenizer   {visible(manifest.tokenizer.name)}, "
+        f"{count(manifest.tokenizer.vocab_size)} ids",
+        f"files       {count(len(sources))} in {visible(account.root.as_posix())}, "
         f"{count(on_disk)} bytes",
     ]
     if len(account.groups) < len(sources):
-        lines.append(f"            as {len(account.groups)} folders here; each file is on the page")
+        lines.append(f"            {len(account.groups)} folders here; the page lists the files")
     return lines
 
 
 def _ledger(account: Account) -> list[str]:
     head = ["", "documents", "%", "bytes", "%"]
     rows = [head]
-    groups = [account.all, *account.groups] if len(account.groups) != 1 else [account.all]
+    groups = account.groups_with_all
     marks = []
     for group in groups:
         marks.append(len(rows))
-        rows += [[f"  {signs.visible(row[0])}", *row[1:]] for row in fate_rows(group)]
-    lines = signs.table(rows, left=_FIRST)
+        rows += [[f"  {visible(row[0])}", *row[1:]] for row in fate_rows(group)]
+    lines = table(rows)
     for position, group in reversed(list(zip(marks, groups, strict=True))):
         files = f" ({len(group.sources)} files)" if len(group.sources) != 1 else ""
-        lines.insert(position, f"{signs.visible(group.name)}{files}")
-    return ["ledger: what became of everything that was read (bytes after decoding)", *lines]
+        lines.insert(position, f"{visible(group.name)}{files}")
+    return [
+        "ledger: what became of everything that was read (bytes are counted after decoding)",
+        *lines,
+    ]
 
 
 def _tokens(account: Account) -> list[str]:
@@ -108,7 +109,7 @@ def _tokens(account: Account) -> list[str]:
     for group, lengths in lines:
         rows.append(
             [
-                signs.visible(group.name),
+                visible(group.name),
                 count(lengths.total),
                 count(group.characters),
                 count(group.tokens),
@@ -116,7 +117,7 @@ def _tokens(account: Account) -> list[str]:
                 ratio(group.tokens, group.characters),
             ]
         )
-    return signs.table(rows, left=_FIRST)
+    return table(rows)
 
 
 def _rows(account: Account) -> list[str]:
@@ -135,25 +136,25 @@ def _rows(account: Account) -> list[str]:
         )
     dropped = sum(split.dropped_documents for split in manifest.splits.values())
     return [
-        *signs.table(rows, left=_FIRST),
+        *table(rows),
         f"(rows of {manifest.row_length} tokens, packing {manifest.packing}"
-        + (f"; of {count(dropped)} documents not one token is in a row)" if dropped else ")"),
+        + (f"; no token of {count(dropped)} documents is in a row)" if dropped else ")"),
     ]
 
 
 def _lengths(account: Account) -> list[str]:
-    rows = [["tokens of a document", *quantile_head()]]
+    rows = [["tokens in a document", *quantile_head()]]
     if len(account.groups) != 1:
         rows.append(quantile_row("all", joined(account.lengths)))
     for group, lengths in zip(account.groups, account.lengths, strict=True):
-        rows.append(quantile_row(signs.visible(group.name), lengths))
-    return signs.table(rows, left=_FIRST)
+        rows.append(quantile_row(visible(group.name), lengths))
+    return table(rows)
 
 
 def _kinds(account: Account) -> list[str]:
-    """Name the files that are not CSV in plain UTF-8, or count them where they are many."""
+    """List the files that are not CSV in plain UTF-8, or count them where there are many."""
     aside = any(fate.startswith(ASIDE) for fate in account.all.fates)
-    lines = [f"set aside   every record is listed in {SET_ASIDE}"] if aside else []
+    lines = [f"set aside   {SET_ASIDE} lists every record"] if aside else []
     if not account.unusual:
         return [*lines, "files       all are CSV in plain UTF-8"]
     if len(account.unusual) > _MOST_KINDS:
@@ -161,54 +162,41 @@ def _kinds(account: Account) -> list[str]:
         return [*lines, *(f"files       {number} {kind}" for kind, number in counts)]
     rows = [["not plain", "format, compression, encoding"]]
     for source in account.unusual:
-        rows.append([signs.visible(name_of(source, account.root)), kind_of(source)])
-    return [*lines, *signs.table(rows, left=frozenset({0, 1}))]
+        rows.append([visible(name_of(source, account.root)), kind_of(source)])
+    return [*lines, *table(rows, left=(0, 1))]
 
 
 def _options(account: Account) -> list[str]:
     chosen = [(name, value) for name, value in account.options.items() if name in account.chosen]
     others = [item for item in account.options.items() if item[0] not in account.chosen]
     return [
-        *_paragraph("options", _pairs(chosen) or ["all as they are by themselves"]),
-        *_paragraph("defaults", _pairs(others)),
-        *_paragraph("versions", _pairs(account.versions.items())),
+        *paragraph("options", _pairs(chosen) or ["all have their default values"]),
+        *paragraph("defaults", _pairs(others)),
+        *paragraph("versions", _pairs(account.versions.items())),
     ]
 
 
 def _pairs(items: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"{signs.visible(name)}={signs.visible(value) or repr('')}" for name, value in items]
-
-
-def _paragraph(label: str, words: Sequence[str]) -> list[str]:
-    if not words:
-        return []
-    return textwrap.wrap(
-        " ".join(words),
-        _WIDTH,
-        initial_indent=f"{label:<12}",
-        subsequent_indent=" " * 12,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return [f"{visible(name)}={visible(value) or repr('')}" for name, value in items]
 
 
 def _unknown(account: Account) -> list[str]:
     unknown = list(account.manifest.unknown.items())
     if not unknown:
-        return ["unknown     none: every text has ids of its own"]
-    rows = [["unknown text", "how often", "characters"]]
+        return ["unknown     none: the tokenizer has ids for all the text"]
+    rows = [["unknown text", "times", "characters"]]
     for text, number in unknown[:_MOST_UNKNOWN]:
-        rows.append([signs.visible(text), count(number), describe(text)])
+        rows.append([visible(text), count(number), describe(text)])
     more = len(unknown) - _MOST_UNKNOWN
     return [
-        *signs.table(rows, left=frozenset({0, 2})),
-        *([f"(the page has {more} more)"] if more > 0 else []),
+        *table(rows, left=(0, 2)),
+        *([f"(the page lists {more} more)"] if more > 0 else []),
     ]
 
 
 def describe(text: str) -> str:
-    """Return the code point and name of a character, or the code points of several."""
+    """Return code point and name of one character, or the code points of several."""
     if len(text) == 1:
-        return signs.name(text)
+        return character_name(text)
     points = [f"U+{ord(sign):04X}" for sign in text]
     return " ".join(points[:8]) + (" ..." if len(points) > 8 else "")

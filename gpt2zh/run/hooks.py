@@ -18,6 +18,7 @@ from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import LogConfig
 from gpt2zh.cost.cards import peak_flops
 from gpt2zh.data.batch import Batch
+from gpt2zh.pages.numbers import duration
 from gpt2zh.plan.run_plan import Plan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
@@ -26,7 +27,7 @@ from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 from gpt2zh.run import bad_steps
 from gpt2zh.run.spikes import z_score
-from gpt2zh.run.telemetry import Clock, RowLog, RunLog, duration_text, peak_memory
+from gpt2zh.run.telemetry import Clock, RowLog, RunLog, peak_memory
 from gpt2zh.run.validate import Validator
 from gpt2zh.train.engine import loss_scale
 from gpt2zh.train.loop import Due
@@ -247,7 +248,7 @@ class RunHooks:
         lr = plan.learning_rate(state.step)
         epochs = {f"epoch/{name}": times for name, times in plan.epochs(state.rows).items()}
         train = plan.config.train
-        eta = duration_text(left / speed)
+        eta = duration(left / speed)
         self._logged_tokens = state.tokens
         with self._tolerant("the figures"):
             self._log_file.scalars(

@@ -154,18 +154,6 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def duration_text(seconds: float) -> str:
-    """Seconds as a person reads them: 42s, 3min10s, 5h07min, 2d03h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}min{whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}min"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
-
-
 def _keep_until(path: Path, step: int) -> None:
     """Rewrite metrics.jsonl without records after `step` and without a half-written last line."""
     if not path.exists():

@@ -13,6 +13,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.data import chain
 from gpt2zh.files import run_folder as files
 from gpt2zh.model.build import shapes_in
+from gpt2zh.pages.numbers import memory
 from gpt2zh.verify.options import VerifyCheckpointConfig
 
 _MOST = 8
@@ -75,7 +76,7 @@ def describe(folder: Path, faults: list[str]) -> str:
         f"step {progress.get('step', '?')}",
         f"{ranks} rank{'s' * (ranks != 1)}",
         f"ZeRO {state.get('zero_stage', '?')}",
-        _size_text(size),
+        memory(size),
         f"chain {str(progress.get('chain', '?'))[:12]}",
         _verdict(len(faults)),
     )
@@ -95,7 +96,3 @@ def _state(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
-
-
-def _size_text(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.2f} MiB"

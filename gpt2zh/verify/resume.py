@@ -24,12 +24,12 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.config.exit_codes import Exit, by_signal
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.files import run_folder as files
+from gpt2zh.pages.numbers import duration
 from gpt2zh.plan.make import make_plan
 from gpt2zh.plan.resume import changed_settings
 from gpt2zh.plan.run_plan import ENVIRONMENT, Plan
 from gpt2zh.ranks.local import run_ranks
 from gpt2zh.ranks.world import World
-from gpt2zh.run.telemetry import duration_text
 from gpt2zh.verify import findings
 from gpt2zh.verify.findings import Figures, Finding
 from gpt2zh.verify.options import VerifyResumeConfig
@@ -142,7 +142,7 @@ def _outlook(stretch: Stretch, plan: Plan, logged: Figures) -> str:
     time = "the run logged no speed"
     if speeds:
         seconds = len(steps) * plan.tokens_per_step / statistics.median(speeds)
-        time = f"about {duration_text(seconds)} at the run's speed, besides the start"
+        time = f"about {duration(seconds)} at the run's speed, besides the start"
     return (
         f"training    steps {steps[0]} to {steps[-1]} again from {stretch.begin.folder} on "
         f"{size} rank{'s' * (size > 1)} into {plan.config.output}: {time}"

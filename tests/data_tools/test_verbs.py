@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from data_tools import progress as progress_module
-from data_tools.progress import Progress
 from data_tools.train_tokenizer import take_sample
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -71,24 +68,3 @@ def imported_by(code: str) -> set[str]:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     return set(done.stdout.split())
-
-
-class Terminal(io.StringIO):
-    """A text stream that calls itself a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(("stream", "end"), [(Terminal(), ""), (io.StringIO(), "\n")])
-def test_progress_tells_share_speed_and_time_left(
-    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, end: str
-) -> None:
-    clock = iter([0.0, 100.0, 100.1])
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
-    progress = Progress("preparing", 400_000_000, stream=stream)
-    progress.show(100_000_000)
-    progress.show(100_100_000)  # too soon after the last
-    told = stream.getvalue()
-    assert told.strip("\r \n") == "preparing  25 % of 400 MB, 1.0 MB/s, 0:05:00 left"
-    assert told.endswith("\n") == bool(end)

@@ -19,7 +19,6 @@ from gpt2zh.run.telemetry import (
     Clock,
     RowLog,
     RunLog,
-    duration_text,
     peak_memory,
 )
 
@@ -191,23 +190,6 @@ def test_the_clock_counts_training_only() -> None:
     clock.exclude(100.0)
     assert clock.read() == 1e-9  # never 0: it is divided by
     assert clock.read() < 0.04
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (42.4, "42s"),
-        (59.6, "1min00s"),
-        (190, "3min10s"),
-        (3599.7, "1h00min"),
-        (18420, "5h07min"),
-        (86399.9, "1d00h"),
-        (183600, "2d03h"),
-    ],
-)
-def test_durations_are_read_by_people(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
 
 
 def test_peak_memory_is_in_gib() -> None:
