@@ -2,7 +2,7 @@
 
 import sys
 
-from gpt2zh.acts.launch import main
+from gpt2zh.acts.pretrain import main
 
 if __name__ == "__main__":
     sys.exit(main())

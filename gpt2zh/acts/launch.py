@@ -1,9 +1,8 @@
-"""A pretraining process from its command line to its exit code: what launcher/pretrain.py runs.
+"""A training process from its command line to its exit code, whatever it trains.
 
-It lies in the package so that `gpt2zh verify resume` can start the same (`python -m
-gpt2zh.acts.launch`) where there is no launcher script. What is imported here is light: torch
-waits until signals are listened to and the plan is checked, or lacks nothing but the answer of the
-device.
+A launcher script calls `launch` with the config class of its act and the function that makes a plan
+of it. What is imported here is light: torch waits until signals are listened to and the plan is
+checked, or lacks nothing but the answer of the device.
 """
 
 from __future__ import annotations
@@ -11,30 +10,42 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
-from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.plan.describe import announce
-from gpt2zh.plan.make import make_plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.device import Device
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
+Config = TypeVar("Config", bound=TrainingConfig)
+MakePlan = Callable[[Config, LaunchOptions, World, Callable[[], Device] | None], RunPlan]
+"""Checks a config and returns its plan; raises a UserError with all that is wrong."""
 
-def main() -> int:
-    """Check everything first, and only then take the GPUs; torch is imported in between."""
+
+def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
+    """Run one rank of an act that trains, and return its exit code.
+
+    Everything is checked first, and only then the GPUs are taken; torch is imported in between.
+
+    Args:
+        config_class: What the command line and the config file hold.
+        make_plan: Makes the plan of such a config.
+    """
     world = World.detect()
     stop = StopRequest()
     stop.install()
     quiet_libraries()
     try:
-        config, options = parse(
-            PretrainConfig, LaunchOptions, prog="deepspeed launcher/pretrain.py"
-        )
+        prog = f"deepspeed launcher/{config_class.act}.py"
+        config, options = parse(config_class, LaunchOptions, prog=prog)
         plan = make_plan(config, options, world, lambda: _device(world))
         announce(plan)
         from gpt2zh.run.training import run
@@ -49,21 +60,17 @@ def main() -> int:
     except UserError as error:
         who = "" if world.is_main else f" on rank {world.rank} ({platform.node()})"
         if not world.is_main:
-            time.sleep(3)  # when rank 0 found the same, this process is ended meanwhile
+            time.sleep(3)  # if rank 0 found the same, it ends this process meanwhile
         print(f"error{who}: {error}", file=sys.stderr, flush=True)
         return Exit.REFUSED
-    except RunError as error:  # all ranks know of it
+    except RunError as error:  # on all ranks
         if world.is_main:
             print(f"error: {error}", file=sys.stderr, flush=True)
         return error.code
 
 
 def _device(world: World) -> Device:
-    """What this rank computes on: the first question that needs torch, and a bit of the GPU."""
+    """Return what this rank computes on; it needs torch, and some memory of the GPU."""
     from gpt2zh.train.engine import device_here
 
     return device_here(world)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

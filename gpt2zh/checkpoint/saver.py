@@ -85,11 +85,17 @@ class Saver:
         """Step of the last complete checkpoint of this start."""
         self.failure: str | None = None
         """Why the last try failed, if it did."""
+        self.pinned: frozenset[int] = frozenset()
+        """Steps whose checkpoints are never deleted."""
 
     @property
     def busy(self) -> bool:
         """Whether this rank still writes."""
         return self._writing is not None and not self._writing.files.done()
+
+    def has(self, step: int) -> bool:
+        """Whether the checkpoint of a step is saved or being written; equal on all ranks."""
+        return step in (self.saved_step, self._writing and self._writing.step)
 
     def is_due(self, step: int) -> bool:
         """Whether it is time to save after this step, by this rank's clock."""
@@ -230,4 +236,5 @@ class Saver:
             self._run,
             keep_last=self._config.keep_last,
             keep_every=self._config.keep_every,
+            pinned=self.pinned,
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from gpt2zh.config.schema import PretrainConfig
+from gpt2zh.config.schema import TrainingConfig
 
 SMALLEST_WINDOW = 16
 """Losses before which nothing is called a spike."""
 
 
-def config_faults(config: PretrainConfig) -> list[str]:
-    """What is wrong with a config by itself, one sentence each; empty if nothing is."""
+def config_faults(config: TrainingConfig) -> list[str]:
+    """Return what is wrong with a config by itself, one sentence each."""
     model, train, optimizer = config.model, config.train, config.optimizer
     least_one = {
         "model.layers": model.layers,
@@ -38,6 +38,7 @@ def config_faults(config: PretrainConfig) -> list[str]:
         "guard.spike": config.guard.spike,
         "validation.rows": config.validation.rows,
         "validation.sample_tokens": config.validation.sample_tokens,
+        "validation.patience": config.validation.patience,
     }
     found += [
         f"{name} is {value}; it must be 0 or more"
@@ -70,7 +71,7 @@ def config_faults(config: PretrainConfig) -> list[str]:
     return found or _contradictions(config)
 
 
-def _contradictions(config: PretrainConfig) -> list[str]:
+def _contradictions(config: TrainingConfig) -> list[str]:
     """What does not fit together among numbers that are fine by themselves."""
     model, train, optimizer = config.model, config.train, config.optimizer
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.stages import Stages
@@ -109,6 +109,9 @@ class CheckpointConfig:
     save."""
     keep_last: int = 3
     """Newest checkpoints kept, in number; at least 2, for a disk may ruin one."""
+    keep_best: bool = False
+    """Keep the checkpoint of the lowest validation loss, too, and save one when a validation finds
+    a lower loss."""
     keep_every: int = 0
     """Checkpoints at multiples of this many steps are kept for good; 0 keeps only the newest."""
     async_save: bool = True
@@ -124,6 +127,8 @@ class ValidationConfig:
     rows: int = 512
     """Rows of the validation split that are read, evenly spread over it (of several corpora, shared
     out by their sizes); 0 reads all."""
+    patience: int = 0
+    """Stop after this many validations in a row without a lower loss; 0 never stops for it."""
     prompts: tuple[str, ...] = ("从前有座山", "今天天气")
     """Texts continued at each validation."""
     sample_tokens: int = 64
@@ -157,13 +162,11 @@ class GuardConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Pretrain a GPT-2 from scratch on packed shards."""
+class TrainingConfig:
+    """What every training run has, whatever it trains on; an act adds its data."""
 
-    data: tuple[str, ...]
-    """Folders of shards, as written by `python -m data_tools prepare`. Several are mixed, each with
-    its weight: news/:0.5 poetry/:0.2 is five tokens of news for two of poetry; without weights each
-    is read as often as the others."""
+    act: ClassVar[str] = "train"
+    """Name of the act, which runs and checkpoints carry."""
     output: Path
     """Folder of this run: checkpoints, logs and the resolved configs."""
     deepspeed_config: Path | None = None
@@ -171,11 +174,6 @@ class PretrainConfig:
     ZeRO stage whose share of the model fits a GPU."""
     seed: int = 1
     """Seed of the initial weights, of the order of the rows and of dropout."""
-    verify_data: bool = True
-    """Read all shards once before training and compare their sha256 with the manifest."""
-    skip_rows: tuple[str, ...] = ()
-    """Training rows that nothing is learnt from: numbers (17), ranges (40-47), or the files that a
-    run writes of steps with bad numbers (RUN/bad-steps/step-123.json)."""
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -183,6 +181,23 @@ class PretrainConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     log: LogConfig = field(default_factory=LogConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TrainingConfig):
+    """Pretrain a GPT-2 from scratch on packed shards."""
+
+    act: ClassVar[str] = "pretrain"
+    """Name of the act."""
+    data: tuple[str, ...]
+    """Folders of shards, as written by `python -m data_tools prepare`. Several are mixed, each with
+    its weight: news/:0.5 poetry/:0.2 is five tokens of news for two of poetry; without weights each
+    is read as often as the others."""
+    verify_data: bool = True
+    """Read all shards once before training and compare their sha256 with the manifest."""
+    skip_rows: tuple[str, ...] = ()
+    """Training rows that are read without loss: numbers (17), ranges (40-47), or the files that a
+    run writes of steps with bad numbers (RUN/bad-steps/step-123.json)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,43 +1,55 @@
-"""The one type the train loop reads."""
+"""A batch: tokens, the labels that count in the loss, and where they come from.
+
+Data makes batches of numpy arrays, without torch; `data.tensors` makes tensors of them. Shapes: `B`
+rows of `T` tokens.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 
-IGNORED = -100  # the label of a token without loss, as torch's cross-entropy has it
+from gpt2zh.model.shape import IGNORED
+
+Array = TypeVar("Array")
+"""numpy.ndarray where batches are made, torch.Tensor where they are computed."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One micro-batch of one rank; B rows of T tokens."""
+class Batch(Generic[Array]):
+    """One micro-batch of one rank."""
 
-    input_ids: torch.Tensor  # (B, T) int64
-    labels: torch.Tensor  # (B, T) int64; labels[:, t] is the token that position t - 1 predicts
+    input_ids: Array  # (B, T) int64
+    labels: Array  # (B, T) int64; labels[:, t] is the token that position t - 1 predicts
     targets: int
-    """Labels that count in the loss; position 0 predicts from nothing and never counts."""
+    """Labels that count in the loss; position 0 has no position before it and never counts."""
+    tokens: int
+    """Tokens of text: all but padding."""
     numbers: np.ndarray
     """Row numbers in the training data, int64; fewer than B where rows are cut shorter."""
 
-    @classmethod
-    def from_rows(cls, rows: np.ndarray, *, pad_id: int, numbers: np.ndarray) -> Batch:
-        """Make a batch from packed rows (B, T) of any integer type; padding gets no loss."""
-        ids = torch.from_numpy(rows.astype(np.int64))
-        labels = ids.masked_fill(ids == pad_id, IGNORED)
-        return cls(ids, labels, int((labels[:, 1:] != IGNORED).sum()), numbers)
 
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on a device; from pinned memory the copy does not wait."""
-        if device.type == "cpu":
-            return self
-        return replace(
-            self,
-            input_ids=self.input_ids.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
-        )
+def batch_of(
+    rows: np.ndarray, *, pad_id: int, numbers: np.ndarray, counted: np.ndarray | None = None
+) -> Batch[np.ndarray]:
+    """Make a batch of packed rows.
 
-    def pinned(self) -> Batch:
-        """The same batch in page-locked memory, from which a GPU copies without waiting."""
-        return replace(self, input_ids=self.input_ids.pin_memory(), labels=self.labels.pin_memory())
+    Args:
+        rows: Token ids of any integer type, (B, T).
+        pad_id: Padding, which has no loss and is not counted as text.
+        numbers: Row numbers in the training data.
+        counted: Which tokens count in the loss, (B, T) bool; None counts all but padding.
+    """
+    ids = rows.astype(np.int64)
+    is_padding = ids == pad_id
+    ignored = is_padding if counted is None else is_padding | ~counted
+    labels = np.where(ignored, IGNORED, ids)
+    return Batch(
+        input_ids=ids,
+        labels=labels,
+        targets=int(np.count_nonzero(labels[:, 1:] != IGNORED)),
+        tokens=ids.size - int(np.count_nonzero(is_padding)),
+        numbers=numbers,
+    )

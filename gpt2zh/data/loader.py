@@ -1,4 +1,4 @@
-"""Shards and order to batches, read ahead by a thread.
+"""From data to batches on a device, read ahead by a thread.
 
 What was read ahead is nobody's progress: the loop counts the rows that the weights have seen.
 """
@@ -9,15 +9,18 @@ import contextlib
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
-from typing import Protocol, TypeVar
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from gpt2zh.data.batch import IGNORED, Batch
+from gpt2zh.data.batch import Batch
 from gpt2zh.data.order import rank_share
+from gpt2zh.data.tensors import as_tensors, to_device
+from gpt2zh.data.training_data import HeldOut, TrainingData
+from gpt2zh.model.shape import IGNORED
 from gpt2zh.ranks.world import World
 
 _AHEAD = 4  # steps; one would do, a few hide a slow disk
@@ -25,103 +28,71 @@ _AHEAD = 4  # steps; one would do, a few hide a slow disk
 Item = TypeVar("Item")
 
 
-class RowSource(Protocol):
-    """Anything that holds numbered rows of equal length, as `Rows` and `ShardSet` do."""
+@dataclass(frozen=True)
+class Portions:
+    """How a step is shared out."""
 
-    @property
-    def rows(self) -> int:
-        """Rows it holds."""
-        ...
-
-    def gather(self, indices: np.ndarray) -> np.ndarray:
-        """The rows at `indices`, shape (len(indices), T)."""
-        ...
-
-
-class Order(Protocol):
-    """A walk through numbered rows, as `Mixture` is."""
-
-    def at(self, position: int, count: int) -> np.ndarray:
-        """The row numbers of `count` places from `position` on, shape (count,)."""
-        ...
+    global_batch: int
+    """Rows of a step over all ranks."""
+    micro_batch: int
+    """Rows of one forward pass of one rank."""
 
 
 def training_steps(
-    source: RowSource,
+    data: TrainingData,
+    portions: Portions,
     *,
-    order: Order,
-    start: int,
     first_step: int,
-    global_batch: int,
-    micro_batch: int,
-    length_at: Callable[[int], int],
-    skipped: np.ndarray,
-    pad_id: int,
+    start: int,
     world: World,
     device: torch.device,
-) -> Generator[list[Batch], None, None]:
+) -> Generator[list[Batch[torch.Tensor]], None, None]:
     """Yield for ever this rank's micro-batches of one optimizer step after the other.
 
     Args:
-        source: The training rows.
-        order: The walk through them.
-        start: Rows consumed before, by all ranks.
-        first_step: Number of the first step.
-        global_batch: Rows of a step over all ranks.
-        micro_batch: Rows per batch.
-        length_at: Tokens of a sequence by number of the step, the first is 1; it divides the
-            length of the rows, each of which becomes several sequences if it is smaller.
-        skipped: Sorted row numbers that nothing is learnt from; they are read as padding.
-        pad_id: Token without loss.
+        data: What is trained on.
+        portions: Rows of a step and of a micro-batch.
+        first_step: Number of the first step, from 1.
+        start: Rows consumed before it, by all ranks.
         world: This rank's place.
-        device: Where the batches shall be.
+        device: Where the batches are needed.
     """
+    rows, at_once = portions.global_batch, portions.micro_batch
 
-    def read() -> Iterator[list[Batch]]:
-        position = start
-        for step in itertools.count(first_step):
-            numbers = order.at(position, global_batch)
-            position += len(numbers)
-            mine = rank_share(numbers, rank=world.rank, ranks=world.size)
-            rows = source.gather(mine)
-            if len(skipped):
-                rows[np.isin(mine, skipped)] = pad_id
-            length = length_at(step)
-            batches = [
-                Batch.from_rows(
-                    rows[i : i + micro_batch].reshape(-1, length),
-                    pad_id=pad_id,
-                    numbers=mine[i : i + micro_batch],
-                )
-                for i in range(0, len(rows), micro_batch)
+    def read() -> Iterator[list[Batch[torch.Tensor]]]:
+        for number in itertools.count():
+            walk = data.order(start + number * rows, rows)
+            mine = rank_share(walk, rank=world.rank, ranks=world.size)
+            yield [
+                as_tensors(data.make_batch(mine[i : i + at_once], first_step + number), device)
+                for i in range(0, len(mine), at_once)
             ]
-            yield [b.pinned() for b in batches] if device.type == "cuda" else batches
 
     with contextlib.closing(read_ahead(read())) as ahead:
         for batches in ahead:
-            yield [batch.to(device) for batch in batches]
+            yield [to_device(batch, device) for batch in batches]
 
 
 def validation_batches(
-    source: RowSource, *, limit: int, micro_batch: int, pad_id: int, world: World
-) -> Iterator[Batch]:
+    held_out: HeldOut, *, limit: int, micro_batch: int, world: World, device: torch.device
+) -> Iterator[Batch[torch.Tensor]]:
     """Yield this rank's batches of `limit` rows (0: all), each row on one rank.
 
     The rows are evenly spread over the split: they lie in the order of the source files, and the
     first ones alone would be of one kind.
 
-    Every rank gets the same number of batches, for at ZeRO 3 a forward pass is a collective; a
+    Every rank gets the same number of batches, since at ZeRO 3 a forward pass is a collective; a
     rank without rows left repeats row 0 with no label counted.
     """
-    rows = min(limit, source.rows) if limit else source.rows
-    chosen = np.arange(rows) * source.rows // max(rows, 1)
+    rows = min(limit, held_out.rows) if limit else held_out.rows
+    chosen = np.arange(rows) * held_out.rows // max(rows, 1)
     for begin in range(0, rows, micro_batch * world.size):
         mine = chosen[begin : begin + micro_batch * world.size][world.rank :: world.size]
-        read = mine if len(mine) else np.arange(1)
-        batch = Batch.from_rows(source.gather(read), pad_id=pad_id, numbers=mine)
+        batch = held_out.make_batch(mine if len(mine) else np.arange(1))
         if not len(mine):
-            batch = replace(batch, labels=batch.labels.fill_(IGNORED), targets=0)
-        yield batch
+            nothing = np.full_like(batch.labels, IGNORED)
+            batch = replace(batch, labels=nothing, targets=0, tokens=0, numbers=mine)
+        yield to_device(as_tensors(batch, device), device)
 
 
 def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -184,14 +184,24 @@ def _set_aside(folder: Path) -> Path:
     return folder.rename(target)
 
 
-def prune(run: Path, *, keep_last: int, keep_every: int) -> None:
-    """Delete checkpoints but the newest `keep_last` complete ones and each multiple of a period.
+def prune(
+    run: Path, *, keep_last: int, keep_every: int, pinned: Collection[int] = frozenset()
+) -> None:
+    """Delete checkpoints, except those that are to be kept.
 
     At least two whose every byte is right stay, even if disks have ruined newer ones.
+
+    Args:
+        run: The run folder.
+        keep_last: The newest complete ones that stay, in number.
+        keep_every: Multiples of so many steps stay; 0 for none.
+        pinned: Steps whose checkpoints stay in any case.
     """
     complete = [(step, path) for step, path in checkpoints(run) if not faults(path, content=False)]
     doomed = [
-        path for step, path in complete[:-keep_last] if not (keep_every and step % keep_every == 0)
+        path
+        for step, path in complete[:-keep_last]
+        if step not in pinned and not (keep_every and step % keep_every == 0)
     ]
     if not doomed:
         return

@@ -20,9 +20,7 @@ from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
 from gpt2zh.model.attention import TRAINING, document_mask
-from gpt2zh.model.shape import chunk_tokens
-
-IGNORED = -100  # a target without loss
+from gpt2zh.model.shape import IGNORED, chunk_tokens
 
 
 class SummedLoss(nn.Module):

@@ -9,6 +9,8 @@ import re
 
 from gpt2zh.config.schema import ModelConfig
 
+IGNORED = -100
+"""Label of a position that has no loss; the `ignore_index` of torch and transformers."""
 VOCABULARY_MULTIPLE = 128  # tensor cores want it; 50257 -> 50304 alone was worth 25 % on an A100
 
 

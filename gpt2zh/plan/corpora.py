@@ -11,50 +11,25 @@ from pathlib import Path
 
 from gpt2zh.config.errors import UserError, attempt
 from gpt2zh.config.schema import PretrainConfig
-from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, Split
+from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest
 from gpt2zh.data.shard import TRAIN, VALIDATION, ShardSet
+from gpt2zh.data.shard_data import Corpus, ShardData
+from gpt2zh.plan.skipped_rows import read_rows
 from gpt2zh.ranks.logs import say
 from gpt2zh.ranks.world import World
+from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 
 @dataclass(frozen=True)
-class Choice:
+class WeightedFolder:
     """One value of `--data`."""
 
-    folder: Path
+    path: Path
     weight: float | None
     """Tokens of it in relation to the others'; None leaves that to the sizes."""
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """One folder of shards, opened."""
-
-    name: str
-    """Its folder, as far as needed to tell it from the others."""
-    choice: Choice
-    manifest: Manifest
-    train: ShardSet
-    held_out: ShardSet | None
-    """The validation split; None if it is empty."""
-
-    @property
-    def validation(self) -> Split:
-        """What is known about the text held out."""
-        return self.manifest.splits[VALIDATION]
-
-    @property
-    def weight(self) -> float:
-        """Tokens read of it in relation to the others'; without a choice as many as it has."""
-        return self.choice.weight or float(self.train.tokens)
-
-    @property
-    def share(self) -> float:
-        """Rows read of it in relation to the others'; not all are full of tokens."""
-        return self.weight * self.train.rows / self.train.tokens
-
-
-def read_choice(text: str) -> Choice:
+def read_folder(text: str) -> WeightedFolder:
     """Read a folder, or a folder, a colon and its weight; what exists under the whole name wins.
 
     Raises:
@@ -62,7 +37,7 @@ def read_choice(text: str) -> Choice:
     """
     path, _, weight = text.rpartition(":")
     if not path or Path(text).exists():
-        return Choice(Path(text), None)
+        return WeightedFolder(Path(text), None)
     try:
         number = float(weight)
     except ValueError as error:
@@ -74,32 +49,73 @@ def read_choice(text: str) -> Choice:
         raise UserError(
             f"--data {text}: a weight is a number above 0; leave out what shall not be read"
         )
-    return Choice(Path(path), number)
+    return WeightedFolder(Path(path), number)
 
 
-def open_corpora(config: PretrainConfig, world: World) -> tuple[list[Corpus], list[str]]:
-    """Open everything that `config.data` names, and say what is wrong with it.
+def open_shards(config: PretrainConfig, world: World, faults: list[str]) -> ShardData | None:
+    """Open everything that `config.data` names as the data of a run.
 
     Files are only read; rank 0 alone reads all their bytes.
+
+    Args:
+        config: Names the folders.
+        world: This rank's place.
+        faults: What is wrong is added here, one sentence each.
+
+    Returns:
+        The data; None if something is wrong.
     """
-    faults: list[str] = []
+    if config.model.context < 2:
+        return None  # the config's own checks say why
+    before = len(faults)
+    corpora = _open_corpora(config, world, faults)
+    rows = sum(corpus.train.rows for corpus in corpora)
+    skipped = attempt(lambda: read_rows(config.skip_rows, rows=rows), faults) if rows else None
+    tokenizer = _tokenizer(corpora[0], faults) if corpora else None
+    if len(faults) > before or tokenizer is None or skipped is None:
+        return None
+    return ShardData(
+        corpora,
+        tokenizer,
+        seed=config.seed,
+        row_length=config.model.context,
+        lengths=config.train.sequence_length_warmup,
+        skipped=skipped,
+    )
+
+
+def _open_corpora(config: PretrainConfig, world: World, faults: list[str]) -> list[Corpus]:
     if not config.data:
-        return [], ["--data names nothing; give at least one folder of shards"]
-    choices = [
-        choice
-        for text in config.data
-        if (choice := attempt(partial(read_choice, text), faults)) is not None
-    ]
-    if len({choice.weight is None for choice in choices}) == 2:
+        faults.append("--data names nothing; give at least one folder of shards")
+        return []
+    read = [attempt(partial(read_folder, text), faults) for text in config.data]
+    folders = [folder for folder in read if folder is not None]
+    if len({folder.weight is None for folder in folders}) == 2:
         faults.append(
             f"--data {' '.join(config.data)}: some have a weight and some have none; give one to "
             "all, or to none and each is read as often as the others"
         )
-    names = names_of([choice.folder for choice in choices])
-    found = [_open(c, name, config, world, faults) for c, name in zip(choices, names, strict=True)]
+    names = names_of([folder.path for folder in folders])
+    found = [
+        _open(folder, name, config, world, faults)
+        for folder, name in zip(folders, names, strict=True)
+    ]
     corpora = [corpus for corpus in found if corpus is not None]
     faults += [fault for other in corpora[1:] for fault in _differences(corpora[0], other)]
-    return corpora, faults
+    return corpora
+
+
+def _tokenizer(first: Corpus, faults: list[str]) -> TextTokenizer | None:
+    """Load the tokenizer that lies in a folder of shards, and check that it made them."""
+    where = first.folder / TOKENIZER_DIR
+    tokenizer = attempt(lambda: load_tokenizer(str(where)), faults)
+    if tokenizer is not None and tokenizer.hash != first.manifest.tokenizer.hash:
+        faults.append(
+            f"{where} is not the tokenizer that made these shards ({tokenizer.hash[:12]} there, "
+            f"{first.manifest.tokenizer.hash[:12]} in the manifest); restore it or prepare the "
+            "data again"
+        )
+    return tokenizer
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
@@ -112,19 +128,12 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     return [f"{path[-1]}-{number}" for path, number in zip(parts, count(1), strict=False)]
 
 
-def rows_each(limit: int, rows: Sequence[int]) -> list[int]:
-    """Share out `limit` rows (0: all) over data sets by their sizes, at least one row for each."""
-    if not limit:
-        return list(rows)
-    return [max(1, round(limit * mine / sum(rows))) for mine in rows]
-
-
 def _open(
-    choice: Choice, name: str, config: PretrainConfig, world: World, faults: list[str]
+    folder: WeightedFolder, name: str, config: PretrainConfig, world: World, faults: list[str]
 ) -> Corpus | None:
     def shards(split: str) -> ShardSet | None:
         length = config.model.context
-        opened = attempt(lambda: ShardSet.open(choice.folder, split, row_length=length), faults)
+        opened = attempt(lambda: ShardSet.open(folder.path, split, row_length=length), faults)
         if opened is not None and config.verify_data and world.is_main:
             attempt(lambda: _verify(opened, world), faults)
         return opened
@@ -134,9 +143,10 @@ def _open(
         return None
     held_out = shards(VALIDATION) if train.manifest.splits[VALIDATION].rows else None
     if not train.rows:
-        faults.append(f"{choice.folder} has no training rows; leave it out or add text to it")
+        faults.append(f"{folder.path} has no training rows; leave it out or add text to it")
         return None
-    return Corpus(name, choice, train.manifest, train, held_out)
+    weight = folder.weight or float(train.tokens)  # without a choice as many as it has
+    return Corpus(name, folder.path, weight, train.manifest, train, held_out)
 
 
 def _verify(shards: ShardSet, world: World) -> None:
@@ -154,11 +164,11 @@ def _differences(first: Corpus, other: Corpus) -> list[str]:
     """What keeps two corpora from being read by one model."""
     found = []
     here, there = first.manifest, other.manifest
-    folders = first.choice.folder, other.choice.folder
+    folders = first.folder, other.folder
     if here.tokenizer.hash != there.tokenizer.hash:
         found.append(
-            f"{folders[0]} was made with the tokenizer {_tokenizer(here)} and {folders[1]} with "
-            f"{_tokenizer(there)}, but a model has one; prepare one of them again with "
+            f"{folders[0]} was made with the tokenizer {_named(here)} and {folders[1]} with "
+            f"{_named(there)}, but a model has one; prepare one of them again with "
             f"--tokenizer {folders[0] / TOKENIZER_DIR}"
         )
     if here.packing != there.packing:
@@ -169,5 +179,5 @@ def _differences(first: Corpus, other: Corpus) -> list[str]:
     return found
 
 
-def _tokenizer(manifest: Manifest) -> str:
+def _named(manifest: Manifest) -> str:
     return f"{manifest.tokenizer.name} ({manifest.tokenizer.hash[:12]})"

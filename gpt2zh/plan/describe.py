@@ -9,7 +9,7 @@ from gpt2zh.config.stages import Stages
 from gpt2zh.cost.memory import Memory, training_memory
 from gpt2zh.plan.fit import setting_of
 from gpt2zh.plan.resume import changed_settings
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.logs import say, warn
 
 GIB = 2**30
@@ -17,13 +17,13 @@ MANY_EPOCHS = 4
 """Up to so many passes, reading text again teaches about as much as new text (arXiv 2305.16264)."""
 
 
-def announce(plan: Plan) -> None:
+def announce(plan: RunPlan) -> None:
     """Print the plan and what is worth knowing before the wait."""
     say(plan.world, describe(plan))
     if changed := changed_settings(plan):
         say(plan.world, f"changed     since {plan.resume_from}: {', '.join(changed)}")
-    if len(plan.skipped):
-        say(plan.world, f"skipped     nothing is learnt from {len(plan.skipped):,} rows")
+    if plan.data.skipped_rows:
+        say(plan.world, f"skipped     {plan.data.skipped_rows:,} rows are read without loss")
     half = plan.config.train.precision
     if half != "fp32" and plan.zero_stage == 0 and plan.accumulation > 1:
         warn(
@@ -32,10 +32,10 @@ def announce(plan: Plan) -> None:
             "loses the small ones; stage 1 adds them in fp32: "
             "--deepspeed_config ds_configs/zero1.json",
         )
-    if not plan.held_out:
+    if not plan.data.held_out:
         warn(
             plan.world,
-            f"{' '.join(plan.config.data)}: there are no validation rows, so nothing is validated; "
+            "the data has no validation rows, so nothing is validated; "
             "prepare with a larger --validation-fraction",
         )
     warmup = plan.config.train.sequence_length_warmup
@@ -46,7 +46,7 @@ def announce(plan: Plan) -> None:
             f"{plan.steps:,}: it never reaches the full context of {plan.config.model.context}; "
             "shorten it",
         )
-    if len(plan.corpora) == 1:
+    if len(plan.epochs_at_end) == 1:
         return  # its passes are what train.epochs or train.steps ask for
     for name, epochs in plan.epochs_at_end.items():
         if epochs > MANY_EPOCHS:
@@ -57,27 +57,27 @@ def announce(plan: Plan) -> None:
             )
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: RunPlan) -> str:
     """The plan for a reader: sizes, steps and costs."""
     config, world = plan.config, plan.world
     model, train = config.model, config.train
     zero = plan.zero_stage
-    held_out = sum(corpus.held_out.rows for corpus in plan.corpora if corpus.held_out)
+    held_out = sum(part.rows for part in plan.data.held_out)
     start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
     return "\n".join(
         (
             f"run         {config.output}: {start}",
             f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
-            f"vocabulary {plan.vocabulary:,} ({plan.tokenizer.vocab_size:,} used): "
+            f"vocabulary {plan.vocabulary:,} ({plan.data.tokenizer.vocab_size:,} used): "
             f"{plan.parameters / 1e6:,.2f} M parameters, "
             f"{plan.flops_per_token / 1e9:.4f} GFLOPs per token",
-            f"data        {plan.training_rows:,} training rows "
-            f"({plan.training_rows * model.context:,} tokens), {held_out:,} validation rows",
-            *(_describe_corpora(plan) if len(plan.corpora) > 1 else ()),
+            f"data        {plan.data.rows:,} training rows "
+            f"({plan.data.rows * model.context:,} tokens), {held_out:,} validation rows",
+            *_describe_corpora(plan),
             f"batch       {train.global_batch} rows = {plan.tokens_per_step:,} tokens per step "
             f"({world.size} ranks x {train.micro_batch} rows x {plan.accumulation} accumulated)",
             f"steps       {plan.steps:,} "
-            f"({plan.training_rows / train.global_batch:,.1f} steps per epoch)",
+            f"({plan.data.rows / train.global_batch:,.1f} steps per epoch)",
             *_describe_lengths(train.sequence_length_warmup, model.context),
             f"engine      ZeRO {zero}, {train.precision}, {config.optimizer.kind}",
             f"memory      {memory_line(plan)}",
@@ -85,7 +85,7 @@ def describe(plan: Plan) -> str:
     )
 
 
-def memory_line(plan: Plan) -> str:
+def memory_line(plan: RunPlan) -> str:
     """What a rank needs by estimate, part by part in GiB, in words.
 
     It is that of a GPU, without what CUDA takes; a CPU needs about as much.
@@ -100,7 +100,7 @@ def memory_line(plan: Plan) -> str:
     )
 
 
-def memory_of(plan: Plan, resolved: Mapping[str, Any]) -> Memory:
+def memory_of(plan: RunPlan, resolved: Mapping[str, Any]) -> Memory:
     """What a rank needs by estimate, on a GPU.
 
     Args:
@@ -113,13 +113,11 @@ def memory_of(plan: Plan, resolved: Mapping[str, Any]) -> Memory:
     )
 
 
-def _describe_corpora(plan: Plan) -> list[str]:
-    """Weight, size and passes of each corpus, one line each."""
-    total = sum(corpus.weight for corpus in plan.corpora)
+def _describe_corpora(plan: RunPlan) -> list[str]:
+    """Return weight, size and passes of each corpus, one line each."""
     return [
-        f"            {corpus.name}: {corpus.weight / total:.1%} of the tokens, from "
-        f"{corpus.train.rows:,} rows, read {plan.epochs_at_end[corpus.name]:.2f} times by the end"
-        for corpus in plan.corpora
+        f"            {line}, read {epochs:.2f} times by the end"
+        for line, epochs in zip(plan.data.describe(), plan.epochs_at_end.values(), strict=False)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.batch import micro_batches
 from gpt2zh.config.errors import UserError
-from gpt2zh.config.schema import OptimizerConfig, PretrainConfig, TrainConfig
+from gpt2zh.config.schema import OptimizerConfig, TrainingConfig, TrainConfig
 from gpt2zh.cost.memory import largest_micro_batch
 from gpt2zh.cost.setting import Setting
 from gpt2zh.ranks.device import Device
@@ -24,10 +24,10 @@ ASSUMED = Device("a GPU of 24 GB", 24 * 2**30, is_gpu=True)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Fit:
     """What a run takes, with nothing left open."""
 
-    config: PretrainConfig
+    config: TrainingConfig
     """With a number as its micro-batch."""
     raw: dict[str, Any]
     """The DeepSpeed JSON."""
@@ -66,13 +66,13 @@ def file_of(raw: dict[str, Any]) -> str:
 
 
 def choose(
-    config: PretrainConfig,
+    config: TrainingConfig,
     raw: dict[str, Any] | None,
     *,
     vocabulary: int,
     ranks: int,
     device: Callable[[], Device] | None,
-) -> Choice:
+) -> Fit:
     """Fill in what is open, by estimate; the trial before the first step has the last word.
 
     A micro-batch that is given stays, even where it fits no stage.
@@ -87,7 +87,7 @@ def choose(
     """
     asked = config.train.micro_batch
     if raw is not None and asked != "auto":
-        return Choice(config, raw)
+        return Fit(config, raw)
     found = ASSUMED if device is None else device()
     train, optimizer = provisional(config.train), config.optimizer
     if raw is None:
@@ -114,7 +114,7 @@ def choose(
     warning = None
     if rows < enough:
         warning = _too_large(asked, found, rows, file_of(option) if raw is None else None)
-    return Choice(config, option, warning)
+    return Fit(config, option, warning)
 
 
 def _too_large(asked: int | str, device: Device, rows: int, file: str | None) -> str:
@@ -140,7 +140,7 @@ def _too_large(asked: int | str, device: Device, rows: int, file: str | None) ->
 
 
 def setting_of(
-    config: PretrainConfig, resolved: Mapping[str, Any], *, ranks: int, on_gpu: bool
+    config: TrainingConfig, resolved: Mapping[str, Any], *, ranks: int, on_gpu: bool
 ) -> Setting:
     """What the costs of a rank depend on.
 

@@ -1,137 +1,119 @@
 """From a config to a plan, checked before any GPU is taken. No torch.
 
-Whatever can be wrong with config, JSON, shards, tokenizer, folder or disk is found here, and all
-faults are told at once.
+Whatever can be wrong with config, JSON, data, tokenizer, folder or disk is found here, and all
+faults are reported at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.profiles import profile
-from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.cost.memory import checkpoint_bytes
-from gpt2zh.data.manifest import TOKENIZER_DIR
-from gpt2zh.data.mixture import Mixture
-from gpt2zh.data.rows import Rows
+from gpt2zh.data.training_data import TrainingData
 from gpt2zh.files import run_folder
 from gpt2zh.model import shape
-from gpt2zh.plan.corpora import Corpus, open_corpora
 from gpt2zh.plan.fit import choose, provisional
 from gpt2zh.plan.resume import refuse_other_run, resume_from, unknown_changes
-from gpt2zh.plan.run_plan import CONFIG, IDENTITY, Plan
-from gpt2zh.plan.skipped_rows import read_rows
+from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RunPlan
 from gpt2zh.ranks.device import Device
 from gpt2zh.ranks.logs import warn
 from gpt2zh.ranks.world import World
-from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
+
+OpenData = Callable[[list[str]], TrainingData | None]
+"""Opens the data of a run; adds what is wrong to the list, and returns None then."""
 
 
 def make_plan(
-    config: PretrainConfig,
+    config: TrainingConfig,
     options: LaunchOptions,
     world: World,
+    open_data: OpenData,
     device: Callable[[], Device] | None = None,
-) -> Plan:
+) -> RunPlan:
     """Check everything and return what will be done.
 
-    Files are only read; rank 0 alone reads all bytes of shards and checkpoint.
+    Files are only read; rank 0 alone reads all bytes of data and checkpoint.
 
     Args:
         config: What the user wants.
-        options: How this start differs.
+        options: How this start differs from others of the run.
         world: This rank's place.
-        device: Tells what it computes on. Only asked where the config leaves a choice, once config,
-            JSON and data are found to be right: the answer may cost time and a bit of a GPU.
+        open_data: Opens what is trained on.
+        device: Returns what this rank computes on. It is called only where the config leaves a
+            choice, and only when config, JSON and data are right: the answer may cost time and some
+            memory of a GPU.
 
     Raises:
         UserError: All that is wrong, in one message.
     """
     faults = config_faults(config)
+    raw = _read_json(config, world, faults)
+    data = open_data(faults)
+    if data is not None:
+        faults += _data_faults(config, data)
+    faults += unknown_changes(options.allow_change)
+    raise_all(faults, "this run cannot start")
+    assert data is not None
+    vocabulary = shape.padded_vocabulary(data.tokenizer.vocab_size)
+    fit = choose(config, raw, vocabulary=vocabulary, ranks=world.size, device=device)
+    if fit.warning is not None:
+        warn(world, fit.warning)
+    train, optimizer = fit.config.train, fit.config.optimizer
+    resolved = deepspeed.resolve(fit.raw, train, optimizer, world.size)
+    return _continued(RunPlan(fit.config, options, world, fit.raw, resolved, data))
+
+
+def _read_json(config: TrainingConfig, world: World, faults: list[str]) -> dict[str, Any] | None:
+    """Read the user's DeepSpeed JSON and try it with the config; None if none is named."""
     path, train = config.deepspeed_config, provisional(config.train)
     raw = attempt(lambda: deepspeed.read(path) if path else None, faults)
     if min(train.global_batch, train.rows_at_once) >= 1:  # else there is nothing to divide by
         some = profile(1) if raw is None else raw
         attempt(lambda: deepspeed.resolve(some, train, config.optimizer, world.size), faults)
-    corpora, wrong = open_corpora(config, world) if config.model.context > 1 else ([], [])
-    faults += wrong
-    tokenizer = None
-    if corpora:
-        where = corpora[0].choice.folder / TOKENIZER_DIR
-        tokenizer = attempt(lambda: load_tokenizer(str(where)), faults)
-        faults += _data_faults(config, corpora, tokenizer)
-    rows = sum(corpus.train.rows for corpus in corpora)
-    skipped = attempt(lambda: read_rows(config.skip_rows, rows=rows), faults) if rows else None
-    faults += unknown_changes(options.allow_change)
-    raise_all(faults, "this run cannot start")
-    assert tokenizer is not None and skipped is not None
-    vocabulary = shape.padded_vocabulary(tokenizer.vocab_size)
-    choice = choose(config, raw, vocabulary=vocabulary, ranks=world.size, device=device)
-    if choice.warning is not None:
-        warn(world, choice.warning)
-    config = choice.config
-    plan = Plan(
-        config,
-        options,
-        world,
-        choice.raw,
-        deepspeed.resolve(choice.raw, config.train, config.optimizer, world.size),
-        tuple(corpora),
-        tokenizer,
-        Rows([b for c in corpora for b in c.train.blocks], row_length=config.model.context),
-        Mixture(
-            [corpus.train.rows for corpus in corpora],
-            shares=[corpus.share for corpus in corpora],
-            seed=config.seed,
-        ),
-        skipped=skipped,
-        resume_from=None,
-    )
+    return raw
+
+
+def _continued(plan: RunPlan) -> RunPlan:
+    """Find the checkpoint to continue from, and check the folder to write to."""
+    faults: list[str] = []
     checkpoint = attempt(lambda: resume_from(plan), faults)
     plan = dataclasses.replace(plan, resume_from=checkpoint)
-    if checkpoint is not None and world.is_main:
+    if checkpoint is not None and plan.world.is_main:
         progress = run_folder.read_state(checkpoint)["progress"]
         plan = dataclasses.replace(plan, done=(progress["step"], progress["rows"]))
-    if world.is_main and not faults:
+    if plan.world.is_main and not faults:
         faults += attempt(lambda: _output_faults(plan), faults) or []
     raise_all(faults, "the output folder")
     return plan
 
 
-def _data_faults(
-    config: PretrainConfig, corpora: Sequence[Corpus], tokenizer: TextTokenizer | None
-) -> list[str]:
+def _data_faults(config: TrainingConfig, data: TrainingData) -> list[str]:
     found = []
-    first = corpora[0]
-    if tokenizer is not None and tokenizer.hash != first.manifest.tokenizer.hash:
-        found.append(
-            f"{first.choice.folder / TOKENIZER_DIR} is not the tokenizer that made these shards "
-            f"({tokenizer.hash[:12]} there, {first.manifest.tokenizer.hash[:12]} in the manifest); "
-            "restore it or prepare the data again"
-        )
-    if tokenizer is not None and config.validation.sample_tokens:
+    if config.validation.sample_tokens:
         context = config.model.context
         found += [
             f"validation.prompts: '{prompt}' is {length} tokens long, but the model's context is "
             f"{context} with the token that starts a document; use shorter prompts"
             for prompt in config.validation.prompts
-            if (length := len(tokenizer.encode(prompt))) > context - 2
+            if (length := len(data.tokenizer.encode(prompt))) > context - 2
         ]
-    rows = sum(corpus.train.rows for corpus in corpora)
-    if rows < config.train.global_batch:
+    if data.rows < config.train.global_batch:
         found.append(
-            f"{' '.join(config.data)}: {rows} training rows, less than one train.global_batch of "
+            f"the data has {data.rows} training rows, less than one train.global_batch of "
             f"{config.train.global_batch}; use more text or a smaller global batch"
         )
     return found
 
 
-def _output_faults(plan: Plan) -> list[str]:
+def _output_faults(plan: RunPlan) -> list[str]:
     run = plan.config.output
     came_from = plan.resume_from and plan.resume_from.resolve().parent
     if came_from != run.resolve():
@@ -152,7 +134,7 @@ def _output_faults(plan: Plan) -> list[str]:
     return [] if fault is None else [fault]
 
 
-def _disk_fault(plan: Plan, free: int) -> str | None:
+def _disk_fault(plan: RunPlan, free: int) -> str | None:
     run, config = plan.config.output, plan.config
     needed = checkpoint_bytes(config.model, plan.vocabulary, config.optimizer.kind)
     needed *= config.checkpoint.keep_last + 1  # one more while the next is being written

@@ -13,7 +13,7 @@ from gpt2zh.config import deepspeed
 from gpt2zh.config.cli import flatten, to_plain
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.files import run_folder
-from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RAW_DEEPSPEED, Plan
+from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RAW_DEEPSPEED, RunPlan
 from gpt2zh.ranks.logs import warn
 
 CHANGEABLE = (
@@ -21,13 +21,13 @@ CHANGEABLE = (
     *("model.dropout", "model.activation"),
 )
 """What `--allow-change` takes: what else an identity holds decides the weights and moments kept."""
-UNTOLD = {"optimizer.kind": "adamw"}
+UNTOLD = {"act": "pretrain", "optimizer.kind": "adamw"}
 """What identities of older versions do not tell."""
 RETIRED = {"batch_ramp": "none"}
 """What only identities of older versions hold, with the value that all runs have now."""
 
 
-def resume_from(plan: Plan) -> Path | None:
+def resume_from(plan: RunPlan) -> Path | None:
     """The checkpoint to continue from, checked byte by byte; rank 0 finds it for all."""
     run, named = plan.config.output, plan.options.resume
     if named is not None:
@@ -46,7 +46,7 @@ def resume_from(plan: Plan) -> Path | None:
     return chosen
 
 
-def _refuse_other_vocabulary(chosen: Path, plan: Plan) -> None:
+def _refuse_other_vocabulary(chosen: Path, plan: RunPlan) -> None:
     """Refuse a tokenizer that was allowed to change but does not fit the embedding."""
     there = json.loads((chosen / "config.json").read_text("utf-8"))["vocab_size"]
     if there != plan.vocabulary:
@@ -80,7 +80,7 @@ def saved_identity(where: Path) -> dict[str, Any]:
     return {name: value for name, value in saved.items() if RETIRED.get(name) != value}
 
 
-def refuse_other_run(where: Path, plan: Plan) -> None:
+def refuse_other_run(where: Path, plan: RunPlan) -> None:
     """Refuse to go on with what another run left in a run folder or checkpoint."""
     allowed = plan.options.allow_change
     try:
@@ -108,7 +108,7 @@ def refuse_other_run(where: Path, plan: Plan) -> None:
     )
 
 
-def changed_settings(plan: Plan) -> list[str]:
+def changed_settings(plan: RunPlan) -> list[str]:
     """What else differs from the checkpoint to continue from, for a reader.
 
     These may be changed on purpose: learning rate, steps, micro-batch, precision or ZeRO, say.
@@ -118,7 +118,7 @@ def changed_settings(plan: Plan) -> list[str]:
     return [*_changed_config(plan, plan.resume_from), *_changed_json(plan, plan.resume_from)]
 
 
-def _changed_config(plan: Plan, checkpoint: Path) -> list[str]:
+def _changed_config(plan: RunPlan, checkpoint: Path) -> list[str]:
     try:
         saved = dict(flatten(yaml.safe_load((checkpoint / CONFIG).read_text("utf-8"))))
     except (OSError, ValueError, yaml.YAMLError, AttributeError):
@@ -132,7 +132,7 @@ def _changed_config(plan: Plan, checkpoint: Path) -> list[str]:
     ]
 
 
-def _changed_json(plan: Plan, checkpoint: Path) -> list[str]:
+def _changed_json(plan: RunPlan, checkpoint: Path) -> list[str]:
     """The same of the DeepSpeed JSON itself, wherever it lies and if nobody named one."""
     try:
         before = _given(deepspeed.read(checkpoint / RAW_DEEPSPEED))

@@ -1,26 +1,22 @@
-"""What a pretraining run will do: config and data, and the numbers that follow from them."""
+"""What a training run will do: its config and data, and the numbers that follow from them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gpt2zh.config import deepspeed
 from gpt2zh.config.batch import micro_batches
 from gpt2zh.config.cli import dump
-from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.data.mixture import CYCLE, Mixture
-from gpt2zh.data.rows import Rows
+from gpt2zh.config.schema import LaunchOptions, TrainingConfig
+from gpt2zh.data.training_data import TrainingData
 from gpt2zh.model import shape
-from gpt2zh.plan.corpora import Corpus
 from gpt2zh.ranks.world import World
-from gpt2zh.text.tokenizer import TextTokenizer
 from gpt2zh.train.schedule import learning_rate
 
 CONFIG = "config.yaml"
@@ -31,43 +27,26 @@ ENVIRONMENT = "environment.json"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A checked run: config and data, and the numbers that follow from them."""
+class RunPlan:
+    """A checked run: its config and data, and the numbers that follow from them."""
 
-    config: PretrainConfig
+    config: TrainingConfig
     options: LaunchOptions
     world: World
     raw: dict[str, Any]
     """The DeepSpeed JSON, the user's or the one that was chosen."""
     resolved: dict[str, Any]
     """The dict for DeepSpeed."""
-    corpora: tuple[Corpus, ...]
-    tokenizer: TextTokenizer
-    rows: Rows
-    """The training rows of all corpora, one after the other."""
-    order: Mixture
-    """The walk through them."""
-    skipped: np.ndarray
-    """Sorted row numbers that nothing is learnt from."""
-    resume_from: Path | None
-    """Checkpoint to continue from; known to rank 0 alone, which tells the others."""
+    data: TrainingData
+    resume_from: Path | None = None
+    """Checkpoint to continue from; only rank 0 knows it and broadcasts it to the others."""
     done: tuple[int, int] = (0, 0)
-    """Steps and rows in it; the same."""
+    """Steps and rows of that checkpoint; likewise."""
 
     @property
     def stacks(self) -> Path:
-        """Where ranks that hang leave their Python stacks."""
+        """Folder where ranks that hang leave their Python stacks."""
         return self.config.output / ".stacks"
-
-    @property
-    def training_rows(self) -> int:
-        """Rows of all corpora."""
-        return self.rows.rows
-
-    @property
-    def held_out(self) -> tuple[Corpus, ...]:
-        """The corpora with text for validation."""
-        return tuple(corpus for corpus in self.corpora if corpus.held_out is not None)
 
     @property
     def micro_batch(self) -> int:
@@ -79,14 +58,14 @@ class Plan:
         """Micro-batches per rank and step."""
         return int(self.resolved["gradient_accumulation_steps"])
 
-    def with_micro_batch(self, rows: int) -> Plan:
+    def with_micro_batch(self, rows: int) -> RunPlan:
         """The same run in other portions; they must divide a rank's rows."""
         train = dataclasses.replace(self.config.train, micro_batch=rows)
         resolved = deepspeed.resolve(self.raw, train, self.config.optimizer, self.world.size)
         config = dataclasses.replace(self.config, train=train)
         return dataclasses.replace(self, config=config, resolved=resolved)
 
-    def with_smaller_micro_batch(self) -> Plan | None:
+    def with_smaller_micro_batch(self) -> RunPlan | None:
         """The same run in portions of half the rows or a little less; None from one row on."""
         most = self.micro_batch // 2
         smaller = micro_batches(self.config.train, self.world.size, most=most)
@@ -105,7 +84,7 @@ class Plan:
             return train.steps
         step, rows = self.done
         # Whole rows, so that no last bit decides over a step: 1.1 x 100 is 110.00000000000001.
-        left = math.ceil(round(train.epochs * self.training_rows, 6)) - rows
+        left = math.ceil(round(train.epochs * self.data.rows, 6)) - rows
         return max(1, step + math.ceil(max(0, left) / train.global_batch))
 
     @property
@@ -116,7 +95,7 @@ class Plan:
     @property
     def vocabulary(self) -> int:
         """Rows of the embedding, padding included."""
-        return shape.padded_vocabulary(self.tokenizer.vocab_size)
+        return shape.padded_vocabulary(self.data.tokenizer.vocab_size)
 
     @property
     def parameters(self) -> int:
@@ -131,14 +110,9 @@ class Plan:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint and a run that continues from it must have in common."""
-        shares = (self.order.slots / CYCLE).tolist()
-        data = [
-            {"fingerprint": corpus.train.fingerprint, "share": share}
-            for corpus, share in zip(self.corpora, shares, strict=True)
-        ]
         return {
-            "data": data if len(data) > 1 else data[0]["fingerprint"],
-            "tokenizer": self.tokenizer.hash,
+            "act": self.config.act,
+            **self.data.identity,
             "seed": self.config.seed,
             "global_batch": self.config.train.global_batch,
             "optimizer.kind": self.config.optimizer.kind,
@@ -146,23 +120,10 @@ class Plan:
         }
 
     @property
-    def document_start_id(self) -> int:
-        """The token that stands before every document in the rows."""
-        packing = self.corpora[0].manifest.packing
-        if packing == "zero_nlp" and self.tokenizer.cls_id is not None:
-            return self.tokenizer.cls_id
-        return self.tokenizer.eos_id
-
-    def epochs(self, rows: int) -> dict[str, float]:
-        """How often each corpus was read when so many rows are consumed, by name."""
-        names = [corpus.name for corpus in self.corpora]
-        return dict(zip(names, self.order.epochs(rows), strict=True))
-
-    @property
-    def epochs_at_end(self) -> dict[str, float]:
+    def epochs_at_end(self) -> Mapping[str, float]:
         """How often the whole run reads each corpus, by name."""
         step, rows = self.done
-        return self.epochs(rows + (self.steps - step) * self.config.train.global_batch)
+        return self.data.epochs(rows + (self.steps - step) * self.config.train.global_batch)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, the first is 1."""

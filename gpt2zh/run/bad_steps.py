@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from gpt2zh.config.errors import UserError
-from gpt2zh.data.batch import Batch
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
+from gpt2zh.train.loop import Batches
 from gpt2zh.train.step import StepResult
 
 FOLDER = "bad-steps"
@@ -46,7 +42,7 @@ class BadStep:
         return asdict(self) | {"rows": list(self.rows)}
 
 
-def suspects(batches: Sequence[Batch], first: StepResult) -> list[int]:
+def suspects(batches: Batches, first: StepResult) -> list[int]:
     """Row numbers of this rank's micro-batches whose loss is not finite."""
     losses = [nats.item() for nats in first.nats]
     return [
@@ -57,7 +53,7 @@ def suspects(batches: Sequence[Batch], first: StepResult) -> list[int]:
     ]
 
 
-def write(bad: BadStep, plan: Plan) -> Path:
+def write(bad: BadStep, plan: RunPlan) -> Path:
     """Write a bad step with the text of its rows to a new file of the run folder.
 
     Returns:
@@ -71,32 +67,7 @@ def write(bad: BadStep, plan: Plan) -> Path:
     path = folder / f"step-{bad.step}.json"
     content = bad.ledger | {
         "verdict": bad.verdict,
-        "rows": [_describe(number, plan) for number in bad.rows],
+        "rows": [plan.data.describe_row(number) for number in bad.rows],
     }
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
     return path
-
-
-def _describe(number: int, plan: Plan) -> dict[str, Any]:
-    from gpt2zh.data.documents import documents_of
-
-    begin = 0
-    for corpus in plan.corpora:
-        if number < begin + corpus.train.rows:
-            break
-        begin += corpus.train.rows
-    tokens = corpus.train.gather(np.array([number - begin]))[0]
-    try:
-        documents = [
-            {"file": part.path, "line": part.line}
-            for part in documents_of(corpus.train, number - begin)
-        ]
-    except UserError as error:  # the table of documents is not needed for training
-        documents = [{"unknown": str(error)}]
-    return {
-        "number": number,
-        "corpus": corpus.name,
-        "row": number - begin,
-        "documents": documents,
-        "text": plan.tokenizer.decode(tokens),
-    }

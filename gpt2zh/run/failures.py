@@ -16,7 +16,7 @@ from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.plan.describe import memory_line, memory_of
 from gpt2zh.plan.fit import accepted, file_of
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.watch import Watch
 
 # How collectives fail when another rank has gone: gloo's and NCCL's words.
@@ -29,17 +29,17 @@ _LOST = (
     "broken pipe",
 )
 _NO_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
-_FOLLOWED: ContextVar[Plan] = ContextVar("followed")
+_FOLLOWED: ContextVar[RunPlan] = ContextVar("followed")
 """The plan that is followed now; another one is made deep within what `failures_told` surrounds."""
 
 
-def follow(plan: Plan) -> None:
+def follow(plan: RunPlan) -> None:
     """Take note of a plan that is followed from here on instead of the first one."""
     _FOLLOWED.set(plan)
 
 
 @contextlib.contextmanager
-def failures_told(watch: Watch, plan: Plan) -> Iterator[None]:
+def failures_told(watch: Watch, plan: RunPlan) -> Iterator[None]:
     """Turn an exception into a message, tell the other ranks, and end this process.
 
     Errors that have a message and a code of their own pass through. The process ends at once:
@@ -66,7 +66,7 @@ def failures_told(watch: Watch, plan: Plan) -> Iterator[None]:
         os._exit(code)
 
 
-def explain(error: BaseException, watch: Watch, plan: Plan) -> tuple[Exit, str | None]:
+def explain(error: BaseException, watch: Watch, plan: RunPlan) -> tuple[Exit, str | None]:
     """The exit code of an error, and what to say instead of its traceback, if anything."""
     if is_out_of_memory(error):
         return Exit.OUT_OF_MEMORY, out_of_memory(error, watch, plan)
@@ -87,7 +87,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _NO_MEMORY)
 
 
-def out_of_memory(error: BaseException, watch: Watch, plan: Plan) -> str:
+def out_of_memory(error: BaseException, watch: Watch, plan: RunPlan) -> str:
     """What to turn, in the order in which it costs least."""
     return (
         f"rank {plan.world.rank} ran out of memory while {watch.phase} (step {watch.step}): "
@@ -97,7 +97,7 @@ def out_of_memory(error: BaseException, watch: Watch, plan: Plan) -> str:
     )
 
 
-def _cures(plan: Plan) -> Iterator[str]:
+def _cures(plan: RunPlan) -> Iterator[str]:
     """Options that make a plan need less, and which it can be started with."""
     config, ranks = plan.config, plan.world.size
     if (smaller := plan.with_smaller_micro_batch()) is not None:

@@ -23,7 +23,7 @@ from gpt2zh.cost.setting import Setting
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.plan.fit import setting_of
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.watch import Watch
@@ -42,8 +42,8 @@ class Trouble:
 
 
 def start(
-    plan: Plan, device: torch.device, control: ControlGroup, watch: Watch
-) -> tuple[Any, TrainState, Plan]:
+    plan: RunPlan, device: torch.device, control: ControlGroup, watch: Watch
+) -> tuple[Any, TrainState, RunPlan]:
     """Build the engine around fresh weights or a checkpoint's; all ranks call it.
 
     A micro-batch that does not fit is halved, with the global batch as it is, until it fits or is
@@ -89,7 +89,7 @@ def start(
             torch.cuda.empty_cache()
 
 
-def agreed(plan: Plan, control: ControlGroup) -> Plan:
+def agreed(plan: RunPlan, control: ControlGroup) -> RunPlan:
     """The plan that the rank with the least memory has made; all ranks call it.
 
     That one took a later one of the project's DeepSpeed JSONs, or fewer rows. Of JSONs that the
@@ -113,16 +113,16 @@ def agreed(plan: Plan, control: ControlGroup) -> Plan:
     return common
 
 
-def _build(plan: Plan) -> tuple[Any, TrainState]:
+def _build(plan: RunPlan) -> tuple[Any, TrainState]:
     config, resume_from = plan.config, plan.resume_from
-    model = new_model(config.model, plan.tokenizer, seed=config.seed)
-    model.config.document_start_token_id = plan.document_start_id
+    model = new_model(config.model, plan.data.tokenizer, seed=config.seed)
+    model.config.document_start_token_id = plan.data.document_start_id
     if resume_from is not None:
         checkpoint.load_weights(model, resume_from)
     if config.train.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = build_optimizer(model, config.optimizer)
-    apart = plan.document_start_id if config.train.document_mask else None
+    apart = plan.data.document_start_id if config.train.document_mask else None
     engine = build_engine(SummedLoss(model, document_start=apart), optimizer, plan.resolved)
     master_weights.materialise_moments(engine)
     if resume_from is None:
@@ -130,7 +130,7 @@ def _build(plan: Plan) -> tuple[Any, TrainState]:
     return engine, checkpoint.load_training(engine, resume_from)
 
 
-def _go_without_compiler(engine: Any, plan: Plan, trouble: Trouble) -> None:
+def _go_without_compiler(engine: Any, plan: RunPlan, trouble: Trouble) -> None:
     if plan.config.train.compile == "always":
         raise UserError(
             f"train.compile is always, but the model cannot be compiled here: {trouble.text}; "
@@ -145,7 +145,7 @@ def _go_without_compiler(engine: Any, plan: Plan, trouble: Trouble) -> None:
 
 
 def _tried(
-    engine: Any, plan: Plan, state: TrainState, control: ControlGroup, watch: Watch
+    engine: Any, plan: RunPlan, state: TrainState, control: ControlGroup, watch: Watch
 ) -> Trouble | None:
     """Try a micro-batch on all ranks; the worst that any of them has met."""
     compiled = is_compiled(engine)
@@ -175,7 +175,7 @@ def _trouble(error: Exception, rank: int, *, compiled: bool) -> Trouble:
     raise error
 
 
-def _try_micro_batch(engine: Any, plan: Plan, *, length: int) -> None:
+def _try_micro_batch(engine: Any, plan: RunPlan, *, length: int) -> None:
     """Go through a forward and a backward pass as a step does, but keep nothing of it.
 
     Only the gradient of the positions is asked for: it lies at the end of the backward pass, so
@@ -202,7 +202,7 @@ def _try_micro_batch(engine: Any, plan: Plan, *, length: int) -> None:
         torch.cuda.synchronize(device)  # errors of kernels show here
 
 
-def _hold_as_much(engine: Any, plan: Plan) -> None:
+def _hold_as_much(engine: Any, plan: RunPlan) -> None:
     """Take the memory that a micro-batch needs by estimate, and give it back.
 
     At ZeRO 3 the ranks gather each other's weights in every forward pass: one that ran out of
@@ -213,7 +213,7 @@ def _hold_as_much(engine: Any, plan: Plan) -> None:
     torch.empty(needed, dtype=torch.uint8, device=engine.device)
 
 
-def _estimated(engine: Any, plan: Plan) -> dict[str, Memory]:
+def _estimated(engine: Any, plan: RunPlan) -> dict[str, Memory]:
     """The memory at rest and in each part of a step, of an engine as it is now: compiled or not."""
     compiled: Literal["always", "never"] = "always" if is_compiled(engine) else "never"
     setting = dataclasses.replace(_setting(plan, engine.device), compile=compiled)
@@ -222,6 +222,6 @@ def _estimated(engine: Any, plan: Plan) -> dict[str, Memory]:
     )
 
 
-def _setting(plan: Plan, device: torch.device) -> Setting:
+def _setting(plan: RunPlan, device: torch.device) -> Setting:
     on_gpu = device.type == "cuda"
     return setting_of(plan.config, plan.resolved, ranks=plan.world.size, on_gpu=on_gpu)

@@ -1,4 +1,4 @@
-"""Pretrain a GPT-2 on packed shards: the act behind launcher/pretrain.py."""
+"""A training run from its plan to its end, whatever it trains on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gpt2zh.checkpoint.saver import Saver
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.data.batch import Batch
-from gpt2zh.data.loader import training_steps
+from gpt2zh.data.loader import Portions, training_steps
 from gpt2zh.files import run_folder
 from gpt2zh.files.lock import RunLock
-from gpt2zh.plan.run_plan import ENVIRONMENT, Plan
+from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.stop import StopRequest
@@ -31,11 +31,11 @@ from gpt2zh.run.hooks import RunHooks
 from gpt2zh.run.start import start
 from gpt2zh.run.telemetry import TENSORBOARD
 from gpt2zh.train.engine import close, gpu_id, hidden_model, open_store, start_processes
-from gpt2zh.train.loop import fit
+from gpt2zh.train.loop import Task, fit
 from gpt2zh.train.state import TrainState
 
 
-def run(plan: Plan, stop: StopRequest, watch: Watch) -> Exit:
+def run(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
     """Start the process group, train as planned, and leave the group; all ranks call it.
 
     Args:
@@ -71,7 +71,7 @@ def run(plan: Plan, stop: StopRequest, watch: Watch) -> Exit:
     return Exit.STOPPED if stopped else Exit.DONE
 
 
-def train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
+def train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
     """Train as planned in the process group that is there.
 
     Returns:
@@ -81,7 +81,7 @@ def train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> 
         return _train(plan, stop, device, watch)
 
 
-def _train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
+def _train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
     config, world = plan.config, plan.world
     control = ControlGroup()
     _compare_ranks(plan, control)
@@ -96,7 +96,7 @@ def _train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) ->
         engine,
         config.checkpoint,
         config.output,
-        facts=checkpoint.RunFacts(hidden_model(engine), plan.tokenizer, plan.texts()),
+        facts=checkpoint.RunFacts(hidden_model(engine), plan.data.tokenizer, plan.texts()),
         world=world,
         control=control,
         watch=watch,
@@ -105,24 +105,21 @@ def _train(plan: Plan, stop: StopRequest, device: torch.device, watch: Watch) ->
     if resume_from is not None:
         say(world, f"continuing from {resume_from} at step {state.step}")
     gc.freeze()  # what was made since
+    task = Task(
+        last_step=plan.steps,
+        seed=config.seed,
+        rank=world.rank,
+        learning_rate=plan.learning_rate,
+        log_every=config.log.every,
+        validates=bool(plan.data.held_out),
+    )
     with contextlib.closing(_steps(plan, state, device)) as steps:
-        fit(
-            engine,
-            steps,
-            state,
-            last_step=plan.steps,
-            tokens_per_row=config.model.context,
-            seed=config.seed,
-            rank=world.rank,
-            learning_rate=plan.learning_rate,
-            watch=watch,
-            hooks=hooks,
-        )
+        stopped = fit(engine, steps, state, task, watch=watch, hooks=hooks)
     hooks.close()
     watch.mark("waiting for the other ranks")
     control.barrier()  # rank 0 may have old checkpoints to delete, and who leaves falls silent
-    _farewell(plan, state, hooks.stopped)
-    return hooks.stopped
+    _farewell(plan, state, stopped)
+    return stopped
 
 
 @contextlib.contextmanager
@@ -140,24 +137,19 @@ def _quick_collections() -> Iterator[None]:
 
 
 def _steps(
-    plan: Plan, state: TrainState, device: torch.device
-) -> Generator[list[Batch], None, None]:
+    plan: RunPlan, state: TrainState, device: torch.device
+) -> Generator[list[Batch[torch.Tensor]], None, None]:
     return training_steps(
-        plan.rows,
-        order=plan.order,
-        start=state.rows,
+        plan.data,
+        Portions(plan.config.train.global_batch, plan.micro_batch),
         first_step=state.step + 1,
-        global_batch=plan.config.train.global_batch,
-        micro_batch=plan.micro_batch,
-        length_at=plan.length_at,
-        skipped=plan.skipped,
-        pad_id=plan.tokenizer.pad_id,
+        start=state.rows,
         world=plan.world,
         device=device,
     )
 
 
-def _compare_ranks(plan: Plan, control: ControlGroup) -> None:
+def _compare_ranks(plan: RunPlan, control: ControlGroup) -> None:
     """Refuse ranks that would train on different things: folders that differ between machines."""
     everywhere = control.gather((platform.node(), plan.identity))
     taken = [gpu for gpu in control.gather(gpu_id()) if gpu is not None]
@@ -175,7 +167,7 @@ def _compare_ranks(plan: Plan, control: ControlGroup) -> None:
                 )
 
 
-def _open_run_folder(plan: Plan, state: TrainState) -> None:
+def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
     """Write what reproduces the run, and move aside what lies beyond its new start."""
     run = plan.config.output
     run.mkdir(parents=True, exist_ok=True)
@@ -199,16 +191,16 @@ def _device_name() -> str:
     return f"CPU ({torch.backends.cpu.get_cpu_capability()})"
 
 
-def _farewell(plan: Plan, state: TrainState, stopped: bool) -> None:
+def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
     last = run_folder.checkpoint_path(plan.config.output, state.step)
     if stopped:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
     else:
         say(plan.world, f"done: {state.step} steps, {state.tokens:,} tokens")
-    if len(plan.corpora) > 1:
-        epochs = plan.epochs(state.rows).items()
-        told = ", ".join(f"{name} {times:.2f} times" for name, times in epochs)
-        say(plan.world, f"read        {told}")
+    epochs = plan.data.epochs(state.rows)
+    if len(epochs) > 1:
+        times = ", ".join(f"{name} {count:.2f} times" for name, count in epochs.items())
+        say(plan.world, f"read        {times}")
     say(plan.world, f"checkpoint  {last}")
     say(plan.world, f"curves      tensorboard --logdir {plan.config.output / TENSORBOARD}")
     say(plan.world, f"write       gpt2zh generate --model {last} --prompt 从前有座山")

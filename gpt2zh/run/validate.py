@@ -10,12 +10,12 @@ import torch
 
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import validation_batches
-from gpt2zh.evaluation.perplexity import Score, evaluate, joined
-from gpt2zh.generation.writer import Writer
+from gpt2zh.evaluation.perplexity import Score, combine_scores, evaluate
+from gpt2zh.generation.stepping import Stepping
+from gpt2zh.generation.text import TextGenerator
 from gpt2zh.model.attention import plain_attention
-from gpt2zh.plan.corpora import rows_each
-from gpt2zh.plan.run_plan import Plan
-from gpt2zh.ranks.control import ControlGroup
+from gpt2zh.plan.run_plan import RunPlan
+from gpt2zh.ranks.control import ControlGroup, sum_over_ranks
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.train.engine import hidden_model
 
@@ -24,6 +24,8 @@ from gpt2zh.train.engine import hidden_model
 class Validation:
     """What one validation found."""
 
+    loss: float
+    """Nats per token over all held-out text."""
     lines: list[str]
     """For a reader; the first goes on after the step's number."""
     figures: dict[str, float | None]
@@ -38,10 +40,10 @@ class Validator:
     def __init__(
         self,
         engine: Any,
-        plan: Plan,
+        plan: RunPlan,
         *,
         control: ControlGroup,
-        shall_stop: Callable[[], bool],
+        should_stop: Callable[[], bool],
         watch: Watch,
     ) -> None:
         """Take what is measured, and what tells to leave.
@@ -50,13 +52,13 @@ class Validator:
             engine: The DeepSpeed engine.
             plan: What this run does.
             control: For agreeing with the other ranks.
-            shall_stop: Whether this rank knows a reason to leave.
+            should_stop: Whether this rank knows a reason to leave.
             watch: Told what is done.
         """
         self._engine = engine
         self._plan = plan
         self._control = control
-        self._shall_stop = shall_stop
+        self._should_stop = should_stop
         self._watch = watch
 
     def look(self) -> Validation | None:
@@ -70,7 +72,7 @@ class Validator:
         texts = self._samples()
         if self._asked():
             return None
-        score = joined(list(scores.values()))
+        score = combine_scores(list(scores.values()))
         lines = [
             f"loss {score.loss:.4f} | perplexity {score.perplexity:.1f} | "
             f"{score.bits_per_character:.3f} bits/character"
@@ -80,26 +82,26 @@ class Validator:
             "perplexity": score.perplexity,
             "bits_per_character": score.bits_per_character,
         }
-        for name, part in scores.items() if len(self._plan.corpora) > 1 else ():
+        for name, part in scores.items() if len(scores) > 1 else ():
             bits = part.bits_per_character
             lines.append(f"  {name} | loss {part.loss:.4f} | {bits:.3f} bits/character")
             figures[f"loss/{name}"] = part.loss
             figures[f"bits_per_character/{name}"] = bits
         lines += [f"  {prompt}{text}".replace("\n", "\n  ") for prompt, text in texts.items()]
-        return Validation(lines, figures, texts)
+        return Validation(score.loss, lines, figures, texts)
 
     def _asked(self) -> bool:
-        return self._control.any(self._shall_stop())[0]
+        return self._control.any(self._should_stop())[0]
 
     def _scores(self) -> dict[str, Score] | None:
-        """The score on the held-out text of each corpus, by its name; None if we shall stop."""
-        plan = self._plan
-        found = {}
-        sets = [(corpus, shards) for corpus in plan.held_out if (shards := corpus.held_out)]
-        limits = rows_each(plan.config.validation.rows, [shards.rows for _, shards in sets])
+        """Return the score on the held-out text of each corpus, by name; None to stop."""
+        plan, device = self._plan, self._engine.device
+        found: dict[str, Score] = {}
+        parts = plan.data.held_out
+        limits = rows_each(plan.config.validation.rows, [part.rows for part in parts])
         left = False
 
-        def until_stop(batches: Iterable[Batch]) -> Iterator[Batch]:
+        def until_stop(batches: Iterable[Batch[torch.Tensor]]) -> Iterator[Batch[torch.Tensor]]:
             nonlocal left
             for number, batch in enumerate(batches, start=1):
                 self._watch.mark(f"validating batch {number}")
@@ -108,20 +110,17 @@ class Validator:
                     return
                 yield batch
 
-        for (corpus, shards), limit in zip(sets, limits, strict=True):
+        for part, limit in zip(parts, limits, strict=True):
             batches = validation_batches(
-                shards,
-                limit=limit,
-                micro_batch=plan.micro_batch,
-                pad_id=plan.tokenizer.pad_id,
-                world=plan.world,
+                part, limit=limit, micro_batch=plan.micro_batch, world=plan.world, device=device
             )
-            found[corpus.name] = evaluate(
+            found[part.name] = evaluate(
                 self._engine,
                 until_stop(batches),
-                device=self._engine.device,
-                tokens=corpus.validation.tokens,
-                characters=corpus.validation.characters,
+                device=device,
+                tokens=part.tokens,
+                characters=part.characters,
+                reduce=sum_over_ranks,
             )
             if left:
                 return None
@@ -134,11 +133,18 @@ class Validator:
         self._watch.mark("writing samples")
         model = hidden_model(self._engine)
         sharded = self._engine.zero_optimization_stage() == 3
+        stepping = Stepping(
+            synced=sharded and self._plan.world.size > 1, should_stop=self._should_stop
+        )
         with plain_attention(model):
-            written = Writer(model, self._plan.tokenizer).samples(
-                settings.prompts,
-                tokens=settings.sample_tokens,
-                synced=sharded and self._plan.world.size > 1,
-                stop=self._shall_stop,
+            written = TextGenerator(model, self._plan.data.tokenizer).write_samples(
+                settings.prompts, tokens=settings.sample_tokens, stepping=stepping
             )
         return dict(zip(settings.prompts, written, strict=True))
+
+
+def rows_each(limit: int, rows: Sequence[int]) -> list[int]:
+    """Share out `limit` rows (0: all) over data sets by their sizes, at least one row for each."""
+    if not limit:
+        return list(rows)
+    return [max(1, round(limit * mine / sum(rows))) for mine in rows]

@@ -7,51 +7,99 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from gpt2zh.data.batch import Batch
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.train.engine import scaler_state, set_scaler_state
 from gpt2zh.train.state import TrainState
-from gpt2zh.train.step import StepResult, step_seed, train_step
+from gpt2zh.train.step import StepChecks, StepResult, step_seed, train_step
+
+Batches = Sequence[Batch[torch.Tensor]]
+"""This rank's micro-batches of one step."""
 
 
 @dataclass(frozen=True)
-class Due:
-    """What shall happen after a step; all ranks hold the same answer."""
+class Task:
+    """What the loop does."""
+
+    last_step: int
+    """Number of the last optimizer step."""
+    seed: int
+    """Of the random numbers."""
+    rank: int
+    """Number of this process."""
+    learning_rate: Callable[[int], float]
+    """Learning rate by number of the step."""
+    log_every: int
+    """Steps between two lines."""
+    validates: bool
+    """Whether there is held-out text."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What the ranks know together after a step; equal on all of them."""
 
     applied: bool
     """Whether the step updated the weights."""
     numbers: np.ndarray
     """Row numbers that all ranks have read in it, (global batch,), in the order of the walk."""
+    tokens: int
+    """Tokens in these rows, without padding."""
+    leave: bool
+    """Whether a rank was asked to stop, or the time of this start is over."""
+    save: bool
+    """Whether it is time to save."""
+    validate: bool
+    """Whether it is time to validate."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """What follows a step."""
+
     log: bool
     save: bool
     validate: bool
     stop: bool
+    """Leave before the last step."""
+
+
+def decide(votes: Votes, step: int, task: Task) -> Due:
+    """Return what follows a step: the end and a stop always save, and only the end validates."""
+    last = step == task.last_step
+    stop = votes.leave and not last
+    return Due(
+        log=last or stop or step == 1 or step % task.log_every == 0,
+        save=last or stop or votes.save,
+        # Whoever sent a signal wants the run to end within seconds: no validation then.
+        validate=task.validates and not stop and (last or votes.validate),
+        stop=stop,
+    )
 
 
 class Hooks(Protocol):
-    """What happens around the steps; the recipes decide it.
+    """What happens around the steps; `gpt2zh.run` implements it.
 
     All ranks call every hook at the same steps, so a hook may use collectives.
     """
 
-    stopped: bool
-    """Whether all ranks have agreed to leave before the last step."""
-
-    def leaving(self, micro_batch: int) -> bool:
-        """Whether to leave a step half done, before this micro-batch of it."""
+    @property
+    def exhausted(self) -> bool:
+        """Whether validation has not improved for so long that the run ends."""
         ...
 
-    def refused(self) -> Callable[[float], bool] | None:
-        """What tells whether the loss of the next step is one to learn from; None if all are."""
+    def checks(self) -> StepChecks:
+        """Return what the next step asks while it is taken."""
         ...
 
-    def agree(self, step: int, batches: Sequence[Batch], result: StepResult) -> Due:
-        """Decide, together with all ranks, what follows the step just taken."""
+    def vote(self, step: int, batches: Batches, result: StepResult) -> Votes:
+        """Ask all ranks what they know after a step."""
         ...
 
     def bad_numbers(
-        self, state: TrainState, batches: Sequence[Batch], first: StepResult, again: StepResult
+        self, state: TrainState, batches: Batches, first: StepResult, again: StepResult
     ) -> None:
         """Record a step whose numbers were bad, before it is counted.
 
@@ -62,11 +110,11 @@ class Hooks(Protocol):
             again: The same step, taken once more.
 
         Raises:
-            Exception: There were too many of them.
+            RunError: There were too many of them.
         """
         ...
 
-    def counted(self, due: Due) -> None:
+    def counted(self, votes: Votes) -> None:
         """Note the rows of a step that was counted."""
         ...
 
@@ -78,102 +126,97 @@ class Hooks(Protocol):
         """Begin to write a checkpoint."""
         ...
 
-    def validate(self, state: TrainState) -> None:
-        """Measure on held-out text."""
+    def validate(self, state: TrainState) -> float | None:
+        """Return the loss on held-out text; None if a rank was asked to stop meanwhile."""
         ...
 
-    def finish(self, state: TrainState) -> None:
+    def judge(self, state: TrainState, loss: float) -> None:
+        """Compare a validation loss with the best one, and keep the checkpoint if it is lower."""
+        ...
+
+    def finish(self, state: TrainState, *, stopped: bool) -> None:
         """Wait until the last state is written."""
         ...
 
 
 def fit(
     engine: Any,
-    steps: Iterator[Sequence[Batch]],
+    steps: Iterator[Batches],
     state: TrainState,
+    task: Task,
     *,
-    last_step: int,
-    tokens_per_row: int,
-    seed: int,
-    rank: int,
-    learning_rate: Callable[[int], float],
     watch: Watch,
     hooks: Hooks,
-) -> None:
-    """Train from `state` to `last_step`, or until the hooks say stop.
+) -> bool:
+    """Train from `state` to the last step, or until the ranks agree to stop.
 
     A step whose numbers are bad does not touch the weights. It is taken again at once with the same
     rows and random numbers: if it is good then, some hardware erred; if not, the rows are to blame
-    and the run goes on without having learnt from them.
+    and the run goes on without learning from them.
 
     Args:
         engine: The DeepSpeed engine.
         steps: This rank's micro-batches of one step after the other, from the state's position.
         state: Progress; updated in place.
-        last_step: Number of the last optimizer step.
-        tokens_per_row: Tokens of a row.
-        seed: Of the random numbers.
-        rank: Number of this process.
-        learning_rate: Learning rate by number of the step.
-        watch: Told what is done.
+        task: Length, seed and schedule.
+        watch: Marks what is done.
         hooks: What happens around the steps.
+
+    Returns:
+        Whether it was stopped before the last step.
     """
     engine.train()
-    while state.step < last_step:
-        step = watch.step = state.step + 1
+    stopped = False
+    while state.step < task.last_step and not stopped and not hooks.exhausted:
+        watch.step = state.step + 1
         watch.mark("waiting for rows")
-        batches = next(steps)
-
-        def take(step: int = step, batches: Sequence[Batch] = batches) -> StepResult | None:
-            return train_step(
-                engine,
-                batches,
-                learning_rate(step),
-                seed=step_seed(seed, step=step, rank=rank),
-                watch=watch,
-                leaving=hooks.leaving,
-                refused=hooks.refused(),
-            )
-
-        taken = _take_well(take, engine, state, batches, hooks)
+        taken = _take_well(engine, next(steps), state, task, watch=watch, hooks=hooks)
         if taken is None:
+            stopped = True
             break
-        due, result = taken
-        state.advance(due.numbers, tokens=len(due.numbers) * tokens_per_row)
-        hooks.counted(due)
+        votes, result = taken
+        due = decide(votes, state.step + 1, task)
+        stopped = due.stop
+        state.advance(votes.numbers, tokens=votes.tokens)
+        hooks.counted(votes)
         if due.log:
             hooks.log(state, result)
         if due.save:
             hooks.save(state)  # before validation: a crash there must not cost the steps
         if due.validate:
-            hooks.validate(state)
+            loss = hooks.validate(state)
             engine.train()
-        if due.stop or hooks.stopped:
-            break
-    hooks.finish(state)
+            if loss is None:
+                stopped = state.step < task.last_step
+            else:
+                hooks.judge(state, loss)
+    hooks.finish(state, stopped=stopped)
+    return stopped
 
 
 def _take_well(
-    take: Callable[[], StepResult | None],
-    engine: Any,
-    state: TrainState,
-    batches: Sequence[Batch],
-    hooks: Hooks,
-) -> tuple[Due, StepResult] | None:
+    engine: Any, batches: Batches, state: TrainState, task: Task, *, watch: Watch, hooks: Hooks
+) -> tuple[Votes, StepResult] | None:
     """Take a step, and once more if its numbers were bad; None if it was left half done."""
     step, scale = state.step + 1, scaler_state(engine)
+
+    def take() -> StepResult | None:
+        seed = step_seed(task.seed, step=step, rank=task.rank)
+        lr = task.learning_rate(step)
+        return train_step(engine, batches, lr, seed=seed, watch=watch, checks=hooks.checks())
+
     first = take()
     if first is None:
         return None
-    due = hooks.agree(step, batches, first)
-    if due.applied or not first.fault():
-        return due, first
+    votes = hooks.vote(step, batches, first)
+    if votes.applied or not first.fault():
+        return votes, first
     set_scaler_state(engine, scale)  # fp16 took it for an overflow
     again = take()
     if again is None:
         return None
-    due = hooks.agree(step, batches, again)
-    if not due.applied:
+    votes = hooks.vote(step, batches, again)
+    if not votes.applied:
         set_scaler_state(engine, scale)
     hooks.bad_numbers(state, batches, first, again)
-    return due, again
+    return votes, again

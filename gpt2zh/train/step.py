@@ -51,15 +51,29 @@ class StepResult:
         return None if self.may_overflow else "gradient"
 
 
+@dataclass(frozen=True)
+class StepChecks:
+    """Questions that are asked within a step; all ranks answer alike."""
+
+    leaving: Callable[[int], bool] = lambda micro_batch: False
+    """Whether to leave the step, asked before each micro-batch but the first, by its number from
+    0."""
+    refused: Callable[[float], bool] | None = None
+    """Whether to refuse the loss, asked with it in nats per token before the weights are updated;
+    None never refuses, and then nothing waits for the loss."""
+
+
+NO_CHECKS = StepChecks()
+
+
 def train_step(
     engine: Any,
-    batches: Sequence[Batch],
+    batches: Sequence[Batch[torch.Tensor]],
     lr: float,
     *,
     seed: int,
     watch: Watch,
-    leaving: Callable[[int], bool],
-    refused: Callable[[float], bool] | None,
+    checks: StepChecks = NO_CHECKS,
 ) -> StepResult | None:
     """Accumulate the gradients of `batches`, then update the weights once.
 
@@ -75,15 +89,12 @@ def train_step(
         lr: Learning rate of this step.
         seed: Of the random numbers of this step on this rank. They depend on nothing else, so a
             step that is taken again, after a crash or on the spot, draws the same ones.
-        watch: Told of every micro-batch.
-        leaving: Asked before each micro-batch but the first, by its number from 0; all ranks
-            answer alike.
-        refused: Asked with the step's loss in nats per token before the weights are updated, if
-            losses can be refused; all ranks answer alike.
+        watch: Marks every micro-batch.
+        checks: Whether to leave the step or to refuse its loss.
 
     Returns:
-        The result; None if the step was left half done. The weights are as before it then, and
-        nothing but leaving may follow, for its gradients lie around.
+        The result; None if the step was left half done. The weights are as before it then, and the
+        caller must exit: partial gradients remain in the engine.
     """
     torch.manual_seed(seed)
     deepspeed_engine.set_learning_rate(engine, lr)
@@ -94,15 +105,15 @@ def train_step(
     nats: list[torch.Tensor] = []
     spike = False
     for number, batch in enumerate(batches):
-        if number and leaving(number):
+        if number and checks.leaving(number):
             return None
         watch.mark(f"computing micro-batch {number + 1} of {len(batches)}")
         last = number + 1 == len(batches)
         deepspeed_engine.begin_micro_batch(engine, is_last=last)
         loss = engine(batch.input_ids, batch.labels)
         nats.append(loss.detach())
-        if last and refused is not None:
-            spike = refused(mean_loss(nats, targets))
+        if last and checks.refused is not None:
+            spike = checks.refused(mean_loss(nats, targets))
         guard = torch.where(loss.detach().isfinite() & (not spike), 1.0, math.nan)
         deepspeed_engine.backward(engine, loss * factor * guard)
         if not last:

@@ -14,10 +14,13 @@ import statistics
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gpt2zh.acts import pretrain
+from gpt2zh.acts.launch import MakePlan
 from gpt2zh.checkpoint.tensor_reader import Stored, open_tensors
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
@@ -25,9 +28,8 @@ from gpt2zh.config.exit_codes import Exit, by_signal
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.files import run_folder as files
 from gpt2zh.pages.numbers import duration
-from gpt2zh.plan.make import make_plan
 from gpt2zh.plan.resume import changed_settings
-from gpt2zh.plan.run_plan import ENVIRONMENT, Plan
+from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.local import run_ranks
 from gpt2zh.ranks.world import World
 from gpt2zh.verify import findings
@@ -35,6 +37,17 @@ from gpt2zh.verify.findings import Figures, Finding
 from gpt2zh.verify.options import VerifyResumeConfig
 from gpt2zh.verify.stretch import Stretch, chains, choose_stretch
 
+@dataclass(frozen=True)
+class _Act:
+    """How the ranks of an act are planned and started."""
+
+    config: type[PretrainConfig]
+    make_plan: MakePlan[PretrainConfig]
+    module: str
+
+
+_ACTS = {"pretrain": _Act(PretrainConfig, pretrain.make_plan, "gpt2zh.acts.pretrain")}
+"""By the name that a checkpoint's identity holds."""
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-3, "fp16": 2e-3}
 """Largest difference of a loss on other ranks, as a share of it, by precision."""
 _DELETED = (
@@ -58,10 +71,10 @@ def _verify(stretch: Stretch, output: Path, *, ranks: int) -> int:
     except FileNotFoundError as error:
         raise UserError(f"{error}{_DELETED}") from error
     arguments = stretch.arguments(output)
-    config, options = parse(
-        PretrainConfig, LaunchOptions, argv=arguments, prog="deepspeed launcher/pretrain.py"
-    )
-    plan = make_plan(config, options, World(size=ranks, local_size=ranks))
+    act = _ACTS[stretch.act]
+    prog = f"deepspeed launcher/{stretch.act}.py"
+    config, options = parse(act.config, LaunchOptions, argv=arguments, prog=prog)
+    plan = act.make_plan(config, options, World(size=ranks, local_size=ranks), None)
     logged = findings.read_figures(stretch.run, stretch.steps)
     expected = list(chains(plan, stretch))
     end = stretch.end
@@ -135,7 +148,7 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _outlook(stretch: Stretch, plan: Plan, logged: Figures) -> str:
+def _outlook(stretch: Stretch, plan: RunPlan, logged: Figures) -> str:
     """What will be trained, and how long that took the run."""
     steps, size = stretch.steps, plan.world.size
     speeds = [speed for record in logged.values() if (speed := record.get("tokens_per_second"))]
@@ -149,7 +162,7 @@ def _outlook(stretch: Stretch, plan: Plan, logged: Figures) -> str:
     )
 
 
-def _train(arguments: Sequence[str], plan: Plan, stretch: Stretch) -> int:
+def _train(arguments: Sequence[str], plan: RunPlan, stretch: Stretch) -> int:
     """Train the stretch in processes of its own, show their steps, and return the exit code.
 
     Raises:
@@ -167,7 +180,7 @@ def _train(arguments: Sequence[str], plan: Plan, stretch: Stretch) -> int:
     threads = _environment(stretch.run).get("threads")
     same = plan.world.size == stretch.ranks
     code = run_ranks(
-        "gpt2zh.acts.launch",
+        _ACTS[stretch.act].module,
         [*arguments, "--verify_data=false"],  # done already
         ranks=plan.world.size,
         settings={"OMP_NUM_THREADS": threads} if threads and same else {},
@@ -181,7 +194,7 @@ def _train(arguments: Sequence[str], plan: Plan, stretch: Stretch) -> int:
 
 
 def _judge(
-    stretch: Stretch, plan: Plan, saved: Mapping[str, Stored], logged: Figures
+    stretch: Stretch, plan: RunPlan, saved: Mapping[str, Stored], logged: Figures
 ) -> tuple[list[Finding], str]:
     """Compare what the run has with what was trained, and say what it means if all holds."""
     output, steps, end = plan.config.output, stretch.steps, stretch.end
@@ -211,7 +224,7 @@ def _judge(
     return [rows, losses, tensors.unjudged], verdict
 
 
-def _notes(stretch: Stretch, plan: Plan) -> Iterator[str]:
+def _notes(stretch: Stretch, plan: RunPlan) -> Iterator[str]:
     """What may be the reason of a difference."""
     before, after = stretch.begin.described, stretch.end.described
     for name in ("ranks", "zero_stage"):

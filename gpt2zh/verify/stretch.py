@@ -16,7 +16,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.data import chain
 from gpt2zh.files import run_folder as files
 from gpt2zh.plan.resume import saved_identity
-from gpt2zh.plan.run_plan import CONFIG, RAW_DEEPSPEED, Plan
+from gpt2zh.plan.run_plan import CONFIG, RAW_DEEPSPEED, RunPlan
 from gpt2zh.ranks.logs import warn
 from gpt2zh.ranks.world import World
 from gpt2zh.train.state import TrainState
@@ -48,6 +48,11 @@ class Stretch:
     def steps(self) -> range:
         """The numbers of its steps."""
         return range(self.begin.state.step + 1, self.end.state.step + 1)
+
+    @property
+    def act(self) -> str:
+        """Name of the act that trained it."""
+        return str(saved_identity(self.end.folder)["act"])
 
     @property
     def ranks(self) -> int:
@@ -134,7 +139,7 @@ def _refuse_changed_identity(begin: Checkpoint, end: Checkpoint) -> None:
         )
 
 
-def chains(plan: Plan, stretch: Stretch) -> Iterator[tuple[int, str]]:
+def chains(plan: RunPlan, stretch: Stretch) -> Iterator[tuple[int, str]]:
     """Yield the number of each step and the hash chain after it, from the order of the data alone.
 
     Args:
@@ -144,5 +149,5 @@ def chains(plan: Plan, stretch: Stretch) -> Iterator[tuple[int, str]]:
     state, batch = stretch.begin.state, plan.config.train.global_batch
     link = state.chain
     for done, step in enumerate(stretch.steps):
-        link = chain.extend(link, plan.order.at(state.rows + done * batch, batch))
+        link = chain.extend(link, plan.data.order(state.rows + done * batch, batch))
         yield step, link

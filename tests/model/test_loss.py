@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import gpt2zh.model.loss
-from gpt2zh.data.batch import IGNORED
+from gpt2zh.model.shape import IGNORED
 from gpt2zh.model.loss import SummedLoss
 
 B, T, V = 3, 8, 128

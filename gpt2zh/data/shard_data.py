@@ -1,0 +1,189 @@
+"""The data of pretraining: packed shards of one or several corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2zh.config.errors import UserError
+from gpt2zh.config.stages import Stages
+from gpt2zh.data.batch import Batch, batch_of
+from gpt2zh.data.manifest import Manifest, Split
+from gpt2zh.data.mixture import CYCLE, Mixture
+from gpt2zh.data.rows import Rows
+from gpt2zh.data.shard import VALIDATION, ShardSet
+from gpt2zh.text.tokenizer import TextTokenizer
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One folder of shards, opened."""
+
+    name: str
+    """Its folder, as far as needed to tell it from the others."""
+    folder: Path
+    weight: float
+    """Tokens read of it in relation to the others."""
+    manifest: Manifest
+    train: ShardSet
+    held_out: ShardSet | None
+    """The validation split; None if it is empty."""
+
+    @property
+    def validation(self) -> Split:
+        """What the manifest says of the held-out text."""
+        return self.manifest.splits[VALIDATION]
+
+    @property
+    def share(self) -> float:
+        """Rows read of it in relation to the others'; not all rows are full of tokens."""
+        return self.weight * self.train.rows / self.train.tokens
+
+
+class HeldOutShards:
+    """The validation split of a corpus."""
+
+    def __init__(self, name: str, shards: ShardSet, split: Split, *, pad_id: int) -> None:
+        """Take the rows and what the manifest says of their text."""
+        self.name = name
+        self.rows = shards.rows
+        self.tokens = split.tokens
+        self.characters = split.characters
+        self._shards = shards
+        self._pad_id = pad_id
+
+    def make_batch(self, numbers: np.ndarray) -> Batch[np.ndarray]:
+        """Return the rows of these numbers as a batch."""
+        return batch_of(self._shards.gather(numbers), pad_id=self._pad_id, numbers=numbers)
+
+
+class ShardData:
+    """Packed shards as `data.training_data.TrainingData`."""
+
+    def __init__(
+        self,
+        corpora: Sequence[Corpus],
+        tokenizer: TextTokenizer,
+        *,
+        seed: int,
+        row_length: int,
+        lengths: Stages,
+        skipped: np.ndarray,
+    ) -> None:
+        """Join corpora of one tokenizer and one packing.
+
+        Args:
+            corpora: At least one, each with training rows.
+            tokenizer: The one that made them.
+            seed: Seed of the order.
+            row_length: Tokens of a row.
+            lengths: Shorter sequences of the first steps; each divides the row length.
+            skipped: Sorted numbers of the rows that are read without loss.
+        """
+        self.corpora = tuple(corpora)
+        self.tokenizer = tokenizer
+        self.skipped = skipped
+        self._lengths = lengths
+        blocks = [block for corpus in corpora for block in corpus.train.blocks]
+        self._rows = Rows(blocks, row_length=row_length)
+        self._walk = Mixture(
+            [corpus.train.rows for corpus in corpora],
+            shares=[corpus.share for corpus in corpora],
+            seed=seed,
+        )
+        self.held_out = tuple(
+            HeldOutShards(corpus.name, shards, corpus.validation, pad_id=tokenizer.pad_id)
+            for corpus in corpora
+            if (shards := corpus.held_out) is not None
+        )
+
+    @property
+    def rows(self) -> int:
+        """Training rows of all corpora."""
+        return self._rows.rows
+
+    @property
+    def skipped_rows(self) -> int:
+        """Training rows that are read without loss."""
+        return len(self.skipped)
+
+    @property
+    def document_start_id(self) -> int:
+        """The token before every document in the rows."""
+        packing = self.corpora[0].manifest.packing
+        if packing == "zero_nlp" and self.tokenizer.cls_id is not None:
+            return self.tokenizer.cls_id
+        return self.tokenizer.eos_id
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fingerprints of the shards, with their shares where there are several."""
+        shares = (self._walk.slots / CYCLE).tolist()
+        data = [
+            {"fingerprint": corpus.train.fingerprint, "share": share}
+            for corpus, share in zip(self.corpora, shares, strict=True)
+        ]
+        return {
+            "data": data if len(data) > 1 else data[0]["fingerprint"],
+            "tokenizer": self.tokenizer.hash,
+        }
+
+    def order(self, position: int, count: int) -> np.ndarray:
+        """Return the row numbers of `count` places of the walk from `position` on, (count,)."""
+        return self._walk.at(position, count)
+
+    def make_batch(self, numbers: np.ndarray, step: int) -> Batch[np.ndarray]:
+        """Return rows as a batch, each cut into several sequences while the step has shorter ones.
+
+        Skipped rows become padding, which has no loss.
+        """
+        rows = self._rows.gather(numbers)
+        if len(self.skipped):
+            rows[np.isin(numbers, self.skipped)] = self.tokenizer.pad_id
+        length = self._lengths.at(step, then=self._rows.row_length)
+        return batch_of(rows.reshape(-1, length), pad_id=self.tokenizer.pad_id, numbers=numbers)
+
+    def epochs(self, rows: int) -> dict[str, float]:
+        """Return how often each corpus was read, by name, once so many rows are consumed."""
+        names = [corpus.name for corpus in self.corpora]
+        return dict(zip(names, self._walk.epochs(rows), strict=True))
+
+    def describe(self) -> list[str]:
+        """Return the weight and size of each corpus, if there are several."""
+        if len(self.corpora) == 1:
+            return []
+        total = sum(corpus.weight for corpus in self.corpora)
+        return [
+            f"{corpus.name}: {corpus.weight / total:.1%} of the tokens, from "
+            f"{corpus.train.rows:,} rows"
+            for corpus in self.corpora
+        ]
+
+    def describe_row(self, number: int) -> dict[str, Any]:
+        """Return corpus, place, documents and text of a row."""
+        from gpt2zh.data.documents import documents_of  # reads tables that training does not need
+
+        begin = 0
+        for corpus in self.corpora:
+            if number < begin + corpus.train.rows:
+                break
+            begin += corpus.train.rows
+        tokens = corpus.train.gather(np.array([number - begin]))[0]
+        try:
+            documents: list[dict[str, Any]] = [
+                {"file": part.path, "line": part.line}
+                for part in documents_of(corpus.train, number - begin)
+            ]
+        except UserError as error:  # the table of documents is not needed for training
+            documents = [{"unknown": str(error)}]
+        return {
+            "number": number,
+            "corpus": corpus.name,
+            "row": number - begin,
+            "documents": documents,
+            "text": self.tokenizer.decode(tokens),
+        }

@@ -1,0 +1,98 @@
+"""The guard of the weights: steps with bad numbers, and losses that spike."""
+
+from __future__ import annotations
+
+import copy
+
+from gpt2zh.checkpoint.saver import Saver
+from gpt2zh.config.errors import RunError
+from gpt2zh.config.exit_codes import Exit
+from gpt2zh.plan.run_plan import RunPlan
+from gpt2zh.ranks.control import ControlGroup
+from gpt2zh.run import bad_steps
+from gpt2zh.run.bad_steps import BadStep
+from gpt2zh.run.spikes import z_score
+from gpt2zh.run.step_log import StepLog
+from gpt2zh.train.loop import Batches
+from gpt2zh.train.state import TrainState
+from gpt2zh.train.step import StepResult
+
+_MOST_INCIDENTS = 1000  # kept in a checkpoint; metrics.jsonl has all
+
+
+class Guard:
+    """Refuses spikes, records bad steps, and ends the run when there are too many in a row."""
+
+    def __init__(
+        self, plan: RunPlan, state: TrainState, saver: Saver, control: ControlGroup, log: StepLog
+    ) -> None:
+        """Take what it acts on.
+
+        Args:
+            plan: What this run does.
+            state: Progress, as this start found it.
+            saver: Saves the state before a streak of bad steps.
+            control: For agreeing with the other ranks.
+            log: Writes what was bad.
+        """
+        self._plan = plan
+        self._state = state
+        self._saver = saver
+        self._control = control
+        self._log = log
+        self._first_step = state.step
+        self._loss: float | None = None  # of the step under way, where spikes are looked for
+        self._before_streak: TrainState | None = None
+
+    @property
+    def looks_for_spikes(self) -> bool:
+        """Whether each loss must be known before the weights are updated."""
+        return bool(self._plan.config.guard.spike)
+
+    def is_spike(self, loss: float) -> bool:
+        """Return whether a loss lies far above the last ones."""
+        self._loss = loss
+        return z_score(loss, self._state.recent) > self._plan.config.guard.spike
+
+    def step_was_good(self) -> None:
+        """Note that a step updated the weights."""
+        self._state.bad_streak = 0
+        if self._loss is not None:
+            window = self._plan.config.guard.spike_window
+            self._state.recent = [*self._state.recent, self._loss][-window:]
+
+    def step_was_bad(
+        self, state: TrainState, batches: Batches, first: StepResult, again: StepResult
+    ) -> None:
+        """Record a step that was taken twice.
+
+        Raises:
+            RunError: There were too many bad ones in a row.
+        """
+        outcome = "good" if again.applied else again.fault() or "good"
+        mine = [int(number) for batch in batches for number in batch.numbers]
+        found = self._control.gather((bad_steps.suspects(batches, first), mine))
+        rows = [n for some, _ in found for n in some] or [n for _, every in found for n in every]
+        bad = BadStep(state.step + 1, first.fault() or "loss", outcome, tuple(rows))
+        if state.bad_streak == 0:
+            self._before_streak = copy.deepcopy(state)
+        state.incidents = [*state.incidents, bad.ledger][-_MOST_INCIDENTS:]
+        self._log.bad_step(bad, state)
+        if outcome == "good":
+            return
+        state.bad_streak += 1
+        if state.bad_streak >= self._plan.config.guard.bad_steps:
+            self._give_up(state)
+
+    def _give_up(self, state: TrainState) -> None:
+        """Save the state before the bad steps, which is also that of the weights, and end."""
+        good = self._before_streak
+        if good is not None and good.step > self._first_step:
+            self._saver.save_now(good, attempts=3, pause=2.0, give_up=lambda: False)
+        raise RunError(
+            Exit.BAD_NUMBERS,
+            f"{state.bad_streak} steps in a row had bad numbers (guard.bad_steps), up to step "
+            f"{state.step + 1}; the weights are as before them. Look at the text of their rows in "
+            f"{self._plan.config.output / bad_steps.FOLDER}; then start again with --skip-rows, "
+            "with a lower optimizer.lr, or with --resume and an older checkpoint",
+        )
