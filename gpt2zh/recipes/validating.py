@@ -10,10 +10,11 @@ import torch
 
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import validation_batches
-from gpt2zh.dist.collectives import Control
+from gpt2zh.dist.collectives import Control, sum_over_ranks
 from gpt2zh.dist.watch import Watch
-from gpt2zh.evaluation.perplexity import Score, evaluate, joined
-from gpt2zh.generation.writer import Writer
+from gpt2zh.evaluation.perplexity import Score, combine_scores, evaluate
+from gpt2zh.generation.stepping import Stepping
+from gpt2zh.generation.text import TextGenerator
 from gpt2zh.model.attention import plain_attention
 from gpt2zh.recipes.corpora import rows_each
 from gpt2zh.recipes.plan import Plan
@@ -70,7 +71,7 @@ class Validator:
         texts = self._samples()
         if self._asked():
             return None
-        score = joined(list(scores.values()))
+        score = combine_scores(list(scores.values()))
         lines = [
             f"loss {score.loss:.4f} | perplexity {score.perplexity:.1f} | "
             f"{score.bits_per_character:.3f} bits/character"
@@ -122,6 +123,7 @@ class Validator:
                 device=self._engine.device,
                 tokens=corpus.validation.tokens,
                 characters=corpus.validation.characters,
+                reduce=sum_over_ranks,
             )
             if left:
                 return None
@@ -135,10 +137,11 @@ class Validator:
         model = hidden_model(self._engine)
         sharded = self._engine.zero_optimization_stage() == 3
         with plain_attention(model):
-            written = Writer(model, self._plan.tokenizer).samples(
+            written = TextGenerator(model, self._plan.tokenizer).write_samples(
                 settings.prompts,
                 tokens=settings.sample_tokens,
-                synced=sharded and self._plan.world.size > 1,
-                stop=self._shall_stop,
+                stepping=Stepping(
+                    synced=sharded and self._plan.world.size > 1, should_stop=self._shall_stop
+                ),
             )
         return dict(zip(settings.prompts, written, strict=True))
