@@ -70,6 +70,16 @@ def test_the_weights_have_the_type_that_is_asked_for(folder: Path, dtype: torch.
     assert {p.dtype for p in model.parameters()} == {dtype}
 
 
+def test_weights_in_several_files_are_loaded(folder: Path) -> None:
+    model, _ = load(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size=20_000)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    again, _ = load(folder)
+    pairs = zip(model.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
 def test_control_tokens_that_a_foreign_model_lacks_get_rows_and_are_never_written(
     foreign: Path,
 ) -> None:
