@@ -10,7 +10,10 @@ import torch
 from gpt2zh.acts.generate_options import GenerateConfig
 from gpt2zh.config.errors import UserError
 from gpt2zh.generation.sampling import SamplingConfig
-from gpt2zh.generation.writer import Writer, numbered
+from gpt2zh.generation.text import TextGenerator
+from gpt2zh.acts.generate_options import GenerateConfig
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def run(config: GenerateConfig, sampling: SamplingConfig) -> int:
@@ -19,21 +22,22 @@ def run(config: GenerateConfig, sampling: SamplingConfig) -> int:
     if config.samples < 1:
         raise UserError(f"--samples is {config.samples}; it must be 1 or more")
     if not prompts:
-        raise UserError(f"--prompt-file {config.prompt_file} holds no prompt")
-    writer = Writer.load(config.model, device=_device(config.device))
-    stream = config.stream and sampling.beams == 1
+        raise UserError(f"--prompt-file {config.prompt_file} has no prompt; write one per line")
+    device = _device(config.device)
+    generator = TextGenerator.load(config.model, device=device, dtype=_dtype(config.dtype, device))
+    stream = config.stream and sampling.num_beams == 1
     many = len(prompts) * config.samples > 1
     for prompt in prompts:
         for number in range(config.samples):
             if many:
                 print(f"--- {prompt or '(no prompt)'} [{number + 1}/{config.samples}]")
-            chosen = numbered(sampling, number)
             print(prompt, end="", flush=True)
+            chosen = sampling.for_sample(number)
             if stream:
-                writer.write(prompt, chosen, emit=_show)
+                generator.write(prompt, chosen, emit=_show)
                 print()
             else:
-                print(writer.write(prompt, chosen))
+                print(generator.write(prompt, chosen))
     return 0
 
 
@@ -53,8 +57,16 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda but no GPU is there; use --device cpu")
+        raise UserError("--device is cuda, but torch finds no GPU; use --device cpu")
     return torch.device(name)
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name != "auto":
+        return _DTYPES[name]
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float32
 
 
 def _show(piece: str) -> None:

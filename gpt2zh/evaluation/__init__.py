@@ -1,1 +1,1 @@
-"""How good a model is on text it has not seen."""
+"""Score a model on text that it was not trained on."""

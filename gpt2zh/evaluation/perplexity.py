@@ -1,4 +1,7 @@
-"""How surprised a model is by held-out text, in figures that can be compared."""
+"""Loss, perplexity and bits per character on held-out text.
+
+Nothing here knows about ranks: the function that adds up over them is handed in.
+"""
 
 from __future__ import annotations
 
@@ -9,40 +12,44 @@ from dataclasses import dataclass
 import torch
 
 from gpt2zh.data.batch import Batch
-from gpt2zh.ranks.control import sum_over_ranks
 
 
 @dataclass(frozen=True)
 class Score:
-    """The loss on a text: sums first, divisions last."""
+    """Loss on a text, as sums; they are divided last."""
 
     nats: float
     """Summed loss of all targets."""
     targets: int
-    """Tokens that were predicted."""
+    """Tokens that were predicted, in number."""
     tokens: int
-    """Of the text that the rows were made from, end-of-document tokens included."""
+    """Tokens of the text that the rows were made from, with its end-of-document tokens."""
     characters: int
-    """Of that text."""
+    """Characters of that text."""
 
     @property
     def loss(self) -> float:
-        """Nats per token; compares models with the same tokenizer only."""
+        """Nats per token; only comparable between models with the same tokenizer."""
         return self.nats / self.targets if self.targets else math.nan
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the loss; compares models with the same tokenizer only."""
+        """Exponential of the loss; only comparable between models with the same tokenizer."""
         return math.exp(min(self.loss, 700.0))
 
     @property
     def bits_per_character(self) -> float:
-        """Bits per character of text; compares any two models on the same text.
+        """Bits per character; comparable between any two models on the same text.
 
-        The first token of each row is predicted from nothing and not scored; it is counted as
-        if it cost the mean of the others.
+        The first token of each row is not scored, since nothing comes before it; it counts as if
+        it had the mean loss of the others.
         """
         return self.loss * (self.tokens / self.characters) / math.log(2)
+
+
+def keep_local(sums: torch.Tensor) -> torch.Tensor:
+    """Return the sums of this process as they are: the reducer of a process on its own."""
+    return sums
 
 
 @torch.no_grad()
@@ -53,27 +60,33 @@ def evaluate(
     device: torch.device,
     tokens: int,
     characters: int,
+    reduce: Callable[[torch.Tensor], torch.Tensor] = keep_local,
 ) -> Score:
-    """Score a model on this rank's batches and add up over the ranks.
+    """Score a model on batches.
 
     Args:
-        summed_loss: A model in evaluation mode; (ids, labels) to the summed loss in nats.
-        batches: As many on every rank.
+        summed_loss: A model in evaluation mode; (ids, labels), (B, T) each, to the summed loss
+            in nats.
+        batches: The same number of batches on every rank.
         device: Where the model is.
-        tokens: Of the text behind the rows.
-        characters: Of that text.
+        tokens: Tokens of the text that the rows were made from.
+        characters: Characters of that text.
+        reduce: Adds up a tensor over all ranks; every rank gets the sums. Called once.
+
+    Returns:
+        The sums over all ranks, or of this process without `reduce`.
     """
-    sums = torch.zeros(2, dtype=torch.float64, device=device)  # nats, targets
+    sums = torch.zeros(2, dtype=torch.float64, device=device)  # (2,): nats, targets
     for batch in batches:
         there = batch.to(device)
         sums[0] += summed_loss(there.input_ids, there.labels)
         sums[1] += there.targets
-    nats, targets = sum_over_ranks(sums).tolist()
+    nats, targets = reduce(sums).tolist()
     return Score(nats, int(targets), tokens, characters)
 
 
-def joined(scores: Sequence[Score]) -> Score:
-    """The score on several texts together, each of which gave rows in proportion to its size."""
+def combine_scores(scores: Sequence[Score]) -> Score:
+    """Return the score on several texts together; each gave rows in proportion to its size."""
     return Score(
         sum(score.nats for score in scores),
         sum(score.targets for score in scores),

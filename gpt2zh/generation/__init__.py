@@ -1,1 +1,1 @@
-"""Continuing a text with a trained model."""
+"""Generation with a trained model: token ids in `generate`, text on top of it in `text`."""

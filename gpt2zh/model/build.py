@@ -1,4 +1,4 @@
-"""The GPT-2: transformers' own, from scratch, in the shape that the config tells."""
+"""Build transformers' own GPT-2 from scratch, in the shape that the config gives."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def new_model(model: ModelConfig, tokenizer: TextTokenizer, *, seed: int) -> GPT
     """Build a model with fresh fp32 weights on the CPU, the same on every rank.
 
     Args:
-        model: The shape.
-        tokenizer: Gives the vocabulary and the ids of bos and eos.
-        seed: Seed of the weights.
+        model: Shape of the model.
+        tokenizer: Its vocabulary and its ids of bos and eos go into the model's config.
+        seed: Seed of the weights; it also seeds torch's own generator.
     """
     config = GPT2Config(
         vocab_size=padded_vocabulary(tokenizer.vocab_size),
@@ -32,8 +32,8 @@ def new_model(model: ModelConfig, tokenizer: TextTokenizer, *, seed: int) -> GPT
         activation_function=model.activation,
         bos_token_id=tokenizer.bos_id,
         eos_token_id=tokenizer.eos_id,
-        # No pad id here: with one, transformers looks for padding in every forward pass and so
-        # waits for the GPU. The generation config has it.
+        # No pad id here: with one, transformers looks for padding in every forward pass, which
+        # waits for the GPU. The generation config has the pad id.
         pad_token_id=None,
         use_cache=True,
         attn_implementation="sdpa",
@@ -45,7 +45,7 @@ def new_model(model: ModelConfig, tokenizer: TextTokenizer, *, seed: int) -> GPT
 
 
 def generation_config(tokenizer: TextTokenizer) -> GenerationConfig:
-    """The ids to stop at and to pad with, and the ones that are no text and never written."""
+    """Return which ids end a text, pad a batch, and are never written because they are not text."""
     padding = range(tokenizer.vocab_size, padded_vocabulary(tokenizer.vocab_size))
     return GenerationConfig(
         bos_token_id=tokenizer.bos_id,
@@ -56,10 +56,10 @@ def generation_config(tokenizer: TextTokenizer) -> GenerationConfig:
 
 
 def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter of the model that a Hugging Face folder's config tells, by name.
+    """Return the shape of every parameter, by name, of the model that a folder's config describes.
 
     Raises:
-        OSError: The config is missing or is no JSON.
+        OSError: The config is missing or is not valid JSON.
     """
     with torch.device("meta"):  # nothing is allocated
         built = GPT2LMHeadModel(GPT2Config.from_pretrained(folder, local_files_only=True))

@@ -1,0 +1,35 @@
+"""Tiny random models as folders, and prompts of token ids, for tests of generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gpt2zh.config.schema import ModelConfig
+from gpt2zh.generation.sampling import SamplingConfig
+from gpt2zh.generation.text import TextGenerator
+from gpt2zh.model.build import new_model
+from gpt2zh.text.tokenizer import TextTokenizer
+
+CONTEXT = 32
+GREEDY = SamplingConfig(temperature=0, max_new_tokens=16)
+SAMPLED = SamplingConfig(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=16, seed=7)
+
+
+def save_model(folder: Path, tokenizer: TextTokenizer) -> Path:
+    """Save a random model as a checkpoint holds it; large embeddings make its texts varied."""
+    shape = ModelConfig(layers=1, heads=2, width=16, context=CONTEXT)
+    model = new_model(shape, tokenizer, seed=3)
+    with torch.no_grad():
+        for weights in (model.transformer.wte, model.transformer.wpe):
+            weights.weight *= 20
+    model.config.document_start_token_id = tokenizer.eos_id
+    model.save_pretrained(folder)
+    tokenizer.save(folder)
+    return folder
+
+
+def load_generator(folder: Path) -> TextGenerator:
+    """Load a saved model on the CPU in fp32."""
+    return TextGenerator.load(folder, device=torch.device("cpu"), dtype=torch.float32)
