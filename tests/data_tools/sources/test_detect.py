@@ -101,7 +101,7 @@ def test_bytes_that_cannot_be_decoded_cost_their_record_only(
     )
     assert reading.texts[-1] == "好" and len(reading.texts) == 3
     assert [fault[:2] for fault in reading.faults] == [(4, "bad encoding")]
-    assert reading.aside[0].detail == f"no {encoding.upper()} at character 1"
+    assert reading.aside[0].detail == f"not valid {encoding.upper()} at character 1"
 
 
 def test_character_cut_off_at_the_end_of_the_file(read: Callable) -> None:

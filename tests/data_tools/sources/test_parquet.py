@@ -117,7 +117,7 @@ def test_file_without_rows_holds_nothing(read: Callable, tmp_path: Path) -> None
     ("columns", "message"),
     [
         ({"contents": ["x"]}, r"no column 'content'.*--content-column contents"),
-        ({"content": [1]}, r"of type int64, which is no text"),
+        ({"content": [1]}, r"of type int64, which is not text"),
         ({"content": [["x"]]}, r"of type list"),
         ({"content": [b"x"]}, r"of type binary"),
         ({"content": [None]}, r"holds no value at all"),

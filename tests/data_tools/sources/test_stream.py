@@ -78,7 +78,7 @@ def test_damaged_compressed_file_is_named(read: Callable, suffix: str, damage: s
         data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
     else:
         data = bytearray(b"content\n\xe5\xad\x97\n" * 100)
-    with pytest.raises(UserError, match=rf"a\.csv\{suffix} cannot be decompressed, it is damaged"):
+    with pytest.raises(UserError, match=rf"a\.csv\{suffix} cannot be decompressed: it is damaged"):
         read("a.csv" + suffix, bytes(data), encoding="utf-8")
 
 
