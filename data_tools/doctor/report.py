@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from data_tools import signs
-from data_tools.doctor.examine import Examination, Group, Lost
+from data_tools.doctor.examine import Examination, FileGroup, LostCharacter
 from data_tools.doctor.findings import (
     LONG,
     Facts,
@@ -93,7 +93,7 @@ def _kinds(samples: Sequence[FileSample]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 
 
-def _groups(groups: Sequence[Group]) -> list[str]:
+def _groups(groups: Sequence[FileGroup]) -> list[str]:
     head = ["group", "MB", "documents", "characters", "tokens/char", "bytes", "lost", "exact"]
     rows = [head]
     for group in groups:
@@ -159,23 +159,23 @@ def _most_lost(found: Examination) -> list[tuple[str, float]]:
     return chosen[:_MOST_LOST]
 
 
-def _lost_table(sign: str, share: float, lost: Lost) -> dict[str, Any]:
+def _lost_table(sign: str, share: float, lost: LostCharacter) -> dict[str, Any]:
     return {
         "character": sign,
         "name": signs.name(sign),
         "count": lost.count,
         "share": share,
-        "kind": lost.fate.kind,
-        "becomes": lost.fate.back,
+        "kind": lost.outcome.kind,
+        "becomes": lost.outcome.written,
         "place": lost.place,
         "example": lost.example,
     }
 
 
-def _becomes(lost: Lost) -> str:
-    if lost.fate.kind == "unknown":
+def _becomes(lost: LostCharacter) -> str:
+    if lost.outcome.kind == "unknown":
         return "[UNK]"
-    return signs.visible(lost.fate.back) if lost.fate.back else "nothing"
+    return signs.visible(lost.outcome.written) if lost.outcome.written else "nothing"
 
 
 def _documents(facts: Facts) -> list[str]:
@@ -246,7 +246,7 @@ def before_and_after(old: Examination, new: Examination) -> list[str]:
     return signs.table(rows, left=frozenset({0}))
 
 
-def group_table(group: Group) -> dict[str, Any]:
+def group_table(group: FileGroup) -> dict[str, Any]:
     """Return the figures of a group as what JSON can hold."""
     return {
         "name": group.name,
