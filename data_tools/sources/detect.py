@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
+from typing import Literal
 
-from data_tools.sources.options import EncodingChoice
 from data_tools.sources.source import Encoding
+
+EncodingChoice = Literal["auto", "utf-8", "utf-16", "gb18030"]
+"""The values of the option `encoding`. The option repeats them, because jsonargparse cannot resolve
+an alias of another module in a subclass of `InputConfig`."""
 
 _MARKS: tuple[tuple[bytes, Encoding], ...] = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-EncodingChoice = Literal["auto", "utf-8", "utf-16", "gb18030"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig:
@@ -21,5 +19,5 @@ class InputConfig:
     text_documents: Literal["file", "line", "block"] = "file"
     """What one document of a .txt file is: the whole file, a line, or a block of lines between
     blank lines."""
-    encoding: EncodingChoice = "auto"
+    encoding: Literal["auto", "utf-8", "utf-16", "gb18030"] = "auto"
     """Encoding of the files; gb18030 includes GBK and GB2312. auto detects it for each file."""
