@@ -203,7 +203,7 @@ def test_unusable_tokenizer_is_refused_with_a_cure(tmp_path: Path, make, words) 
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_hub_that_does_not_answer_is_told_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_that_does_not_answer_is_reported_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(name: str) -> Tokenizer:
         raise OSError(f"no route to {name}")
 

@@ -126,7 +126,7 @@ def test_file_that_became_shorter_is_named(tmp_path: Path) -> None:
         slice_digest(source, Slice(0, 12, 1))
 
 
-def test_reader_can_be_iterated_again_and_tells_where_it_is(tmp_path: Path) -> None:
+def test_reader_can_be_iterated_again_and_reports_its_position(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"content\n" + b"1\n" * 2_500_000)
     config = InputConfig(input=())
