@@ -1,1 +1,1 @@
-"""`doctor`: what a sample of the corpus says about the hours that would follow."""
+"""`doctor`: estimate from a sample what a full preparation will lose, need and take."""

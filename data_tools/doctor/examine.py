@@ -1,7 +1,7 @@
-"""Everything that is counted in a sample, by group of files.
+"""Count everything of interest in a sample, by group of files.
 
-A group is a folder of files, or one file where all lie in one folder. Counts are of the sample;
-what they mean for the whole corpus is the forecast's business.
+A group is a folder of files, or a single file if all files are in one folder. All counts are of the
+sample; `forecast` scales them to the whole corpus.
 """
 
 from __future__ import annotations
@@ -20,87 +20,91 @@ from data_tools.prepare.measure import blank_documents, count_characters
 from data_tools.sources.block import Block
 from data_tools.split import document_hashes
 from gpt2zh.pages.characters import in_context, visible
-from gpt2zh.text import pieces
-from gpt2zh.text.fidelity import LONGEST, Fate, Loss, RoundTrip
+from gpt2zh.text.fidelity import LONGEST, Outcome, RoundTrip, RoundTripLoss
 from gpt2zh.text.spans import SpanEncoder, make_encoder
-from gpt2zh.text.tokenizer import TextTokenizer
+from gpt2zh.text.tokenizer import TextTokenizer, cut_text
 
-_PIECE = LONGEST // 2  # a cut is taken at the next good place behind it
+_PIECE = LONGEST // 2  # characters after which the next safe position for a cut is used
 _WARM_UP = 200_000  # bytes encoded before the clock starts
-_DAMAGE = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯")  # what a wrong decoding leaves behind
-_MOST_FILES = 12  # of one folder that are groups of their own
+_DAMAGE = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯")  # traces of text that was decoded wrongly
+_MOST_FILES = 12  # more files in one folder are one group
 
 
 @dataclass
-class Lost:
-    """One character that is lost."""
+class LostCharacter:
+    """A character that the tokenizer cannot write back."""
 
     example: str
+    """The character in the text around it."""
     place: str
     """File and line of the example."""
-    fates: Counter[Fate] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     """What became of it, and how often."""
 
     @property
     def count(self) -> int:
-        """How often it was lost."""
-        return self.fates.total()
+        """Return how often it was lost."""
+        return self.outcomes.total()
 
     @property
-    def fate(self) -> Fate:
-        """What becomes of it most of the time."""
-        return self.fates.most_common(1)[0][0]
+    def outcome(self) -> Outcome:
+        """Return what becomes of it most often."""
+        return self.outcomes.most_common(1)[0][0]
 
 
 @dataclass
-class Group:
-    """What was counted in the sample of some files."""
+class FileGroup:
+    """Counts of the sample of some files."""
 
     name: str
     files: int = 0
     bytes: int = 0
-    """Of the whole files, on the disk."""
+    """Size of the whole files on the disk."""
     read: float = 0.0
-    """Of these bytes, how many the sample is of."""
+    """Bytes of the files on the disk that the sample covers."""
     empty: int = 0
+    """Blank documents; they are in no other count."""
     set_aside: Counter[str] = field(default_factory=Counter)
+    """Records set aside, by reason."""
     characters: list[np.ndarray] = field(default_factory=list)
-    """Of each document."""
+    """Characters of each document, one array a block."""
     tokens: list[np.ndarray] = field(default_factory=list)
-    """Of each document, the closing one included."""
+    """Tokens of each document, one array a block."""
     partial: int = 0
-    """Tokens that are bytes of a character."""
+    """Tokens that are single bytes of a character."""
     lost: Counter[str] = field(default_factory=Counter)
+    """Characters that were not written back, and how often."""
     added: int = 0
+    """Characters written back that the text does not have."""
     exact: int = 0
-    """Documents that came back exactly."""
+    """Documents that were written back exactly."""
     copies: int = 0
-    """Documents that were in the sample already."""
+    """Documents that equal an earlier one of the sample."""
     damaged: int = 0
     """Documents with traces of a wrong decoding."""
 
     @property
     def scale(self) -> float:
-        """How many times its sample the group is."""
+        """Return the size of the group divided by the size of its sample."""
         return self.bytes / self.read if self.read else 0.0
 
 
 @dataclass
 class Examination:
-    """What was counted in the whole sample."""
+    """Counts of the whole sample."""
 
     folder: Path
-    """The nearest that holds all files; groups and places are named below it."""
-    groups: list[Group]
-    losses: dict[str, Lost]
+    """The nearest folder that holds all files; groups and places are relative to it."""
+    groups: list[FileGroup]
+    losses: dict[str, LostCharacter]
     spelled: Counter[str]
-    """Characters that the vocabulary lacks and spells in bytes."""
+    """Characters that have no token and are spelled in bytes."""
     damage: tuple[str, str] | None
-    """Place and excerpt of a text that was damaged."""
+    """Place and excerpt of a text that was decoded wrongly."""
     repeated: tuple[int, str] | None
     """How often the most frequent document occurs, and its beginning."""
     seconds: float
-    """Of one core, to encode the sample."""
+    """Seconds that one core needs to encode the sample."""
 
 
 def examine(samples: Sequence[FileSample], tokenizer: TextTokenizer) -> Examination:
@@ -108,14 +112,14 @@ def examine(samples: Sequence[FileSample], tokenizer: TextTokenizer) -> Examinat
     return _Examiner(tokenizer).examine(samples)
 
 
-def shared_folder(paths: Sequence[Path]) -> Path:
+def find_shared_folder(paths: Sequence[Path]) -> Path:
     """Return the nearest folder that holds all files."""
     return Path(os.path.commonpath([path.parent for path in paths]))
 
 
-def group_names(paths: Sequence[Path]) -> list[str]:
-    """Return the group of each file, as a path below the folder that they share."""
-    top = shared_folder(paths)
+def name_groups(paths: Sequence[Path]) -> list[str]:
+    """Return the name of each file's group, a path relative to the folder that all files share."""
+    top = find_shared_folder(paths)
     folders = [path.parent.relative_to(top).as_posix() + "/" for path in paths]
     if len(set(folders)) > 1:
         return folders
@@ -125,14 +129,14 @@ def group_names(paths: Sequence[Path]) -> list[str]:
 
 
 class _Examiner:
-    """Goes through the samples once."""
+    """Counts everything in one pass over the samples."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self._encoder: SpanEncoder = make_encoder(tokenizer)
         self._round_trip = RoundTrip(tokenizer)
-        self._is_partial = _partial_tokens(tokenizer)
-        self._losses: dict[str, Lost] = {}
+        self._is_partial = _find_partial_tokens(tokenizer)
+        self._losses: dict[str, LostCharacter] = {}
         self._counts: Counter[str] = Counter()
         self._seen: Counter[int] = Counter()
         self._first: dict[int, str] = {}
@@ -140,29 +144,29 @@ class _Examiner:
         self._seconds = 0.0
 
     def examine(self, samples: Sequence[FileSample]) -> Examination:
-        groups: dict[str, Group] = {}
+        groups: dict[str, FileGroup] = {}
         paths = [sample.source.path for sample in samples]
-        names, top = group_names(paths), shared_folder(paths)
+        names, top = name_groups(paths), find_shared_folder(paths)
         self._warm_up(samples)
         for sample, name in zip(samples, names, strict=True):
-            group = groups.setdefault(name, Group(name))
+            group = groups.setdefault(name, FileGroup(name))
             group.files += 1
             group.bytes += sample.source.bytes
             group.read += sample.read
             for block in sample.blocks:
-                self._take(block, sample.source.path.relative_to(top), group)
+                self._count(block, sample.source.path.relative_to(top), group)
         return Examination(
             top,
             list(groups.values()),
             self._losses,
-            self._spelled_in_bytes(),
+            self._find_spelled(),
             self._damage,
-            self._most_repeated(),
+            self._find_most_repeated(),
             self._seconds,
         )
 
     def _warm_up(self, samples: Sequence[FileSample]) -> None:
-        """Encode a little, so that no compiling and no first look is timed."""
+        """Encode a little text, so that compiling and first calls are not timed."""
         for block in (block for sample in samples for block in sample.blocks if len(block)):
             count = max(1, int(np.searchsorted(block.ends, block.begins[0] + _WARM_UP)))
             self._encoder.encode(
@@ -170,7 +174,7 @@ class _Examiner:
             )
             return
 
-    def _take(self, block: Block, path: Path, group: Group) -> None:
+    def _count(self, block: Block, path: Path, group: FileGroup) -> None:
         group.set_aside.update(item.reason for item in block.set_aside)
         if not len(block):
             return
@@ -179,7 +183,7 @@ class _Examiner:
         begins, ends = block.begins[~blank], block.ends[~blank]
         if not len(begins):
             return
-        begun = time.process_time()  # all threads together: what one core would need
+        begun = time.process_time()  # of all threads: the time that one core would need
         ids, counts = self._encoder.encode(block.data, begins, ends, closing_id=None)
         self._seconds += time.process_time() - begun
         group.characters.append(count_characters(block.data, begins, ends))
@@ -193,69 +197,71 @@ class _Examiner:
             self._count_copy(hashes[number], text, group)
             place = f"{path.as_posix()}:{lines[number]}"
             self._counts.update(text)
-            self._look_for_damage(text, place, group)
+            self._count_damage(text, place, group)
             own = ids[last[number] - int(counts[number]) : last[number]].tolist()
-            self._send_around(text, own, place, group)
+            self._count_round_trip(text, own, place, group)
 
-    def _send_around(self, text: str, ids: list[int], place: str, group: Group) -> None:
-        """Write one document back and count what is missing."""
+    def _count_round_trip(self, text: str, ids: list[int], place: str, group: FileGroup) -> None:
+        """Decode the ids of one document and count what differs from its text."""
         exact = True
-        for part, part_ids in self._parts(text, ids):
+        for part, part_ids in self._cut(text, ids):
             loss = self._round_trip.compare(part, part_ids)
             exact &= not loss.positions and not loss.added
             group.added += loss.added
             group.lost.update(part[position] for position in loss.positions)
-            self._note(part, loss, place)
+            self._note_losses(part, loss, place)
         group.exact += exact
 
-    def _parts(self, text: str, ids: list[int]) -> Iterator[tuple[str, list[int]]]:
+    def _cut(self, text: str, ids: list[int]) -> Iterator[tuple[str, list[int]]]:
+        """Yield parts of a text that are short enough to compare, with their ids."""
         if len(text) <= LONGEST:
             yield text, ids
             return
-        for piece in pieces.cut(text, longest=_PIECE):
-            for begin in range(0, len(piece), LONGEST):  # where there is no good place for a cut
+        for piece in cut_text(text, longest=_PIECE):
+            for begin in range(0, len(piece), LONGEST):  # a piece without a safe cut
                 part = piece[begin : begin + LONGEST]
                 yield part, self._tokenizer.encode(part)
 
-    def _note(self, text: str, loss: Loss, place: str) -> None:
-        for position, fate in zip(loss.positions, loss.fates, strict=True):
-            sign = text[position]
-            lost = self._losses.get(sign)
+    def _note_losses(self, text: str, loss: RoundTripLoss, place: str) -> None:
+        for position, outcome in zip(loss.positions, loss.outcomes, strict=True):
+            character = text[position]
+            lost = self._losses.get(character)
             if lost is None:
-                lost = self._losses[sign] = Lost(in_context(text, position), place)
-            lost.fates[fate] += 1
+                example = in_context(text, position)
+                lost = self._losses[character] = LostCharacter(example, place)
+            lost.outcomes[outcome] += 1
 
-    def _count_copy(self, key: int, text: str, group: Group) -> None:
+    def _count_copy(self, key: int, text: str, group: FileGroup) -> None:
         self._seen[key] += 1
         if self._seen[key] > 1:
             group.copies += 1
             self._first.setdefault(key, visible(text[:40]))
 
-    def _look_for_damage(self, text: str, place: str, group: Group) -> None:
+    def _count_damage(self, text: str, place: str, group: FileGroup) -> None:
         for mark in _DAMAGE:
             if mark in text:
                 group.damaged += 1
                 self._damage = self._damage or (place, in_context(text, text.index(mark)))
                 return
 
-    def _most_repeated(self) -> tuple[int, str] | None:
+    def _find_most_repeated(self) -> tuple[int, str] | None:
         if not self._first:
             return None
         key = max(self._first, key=lambda key: self._seen[key])
         return self._seen[key], self._first[key]
 
-    def _spelled_in_bytes(self) -> Counter[str]:
-        """Return the characters of the sample that have no token, only bytes."""
+    def _find_spelled(self) -> Counter[str]:
+        """Return the characters of the sample that have no token and are spelled in bytes."""
         found: Counter[str] = Counter()
-        for sign, count in self._counts.items():
-            ids = self._tokenizer.encode(sign)
+        for character, count in self._counts.items():
+            ids = self._tokenizer.encode(character)
             if ids and self._is_partial[ids].all():
-                found[sign] = count
+                found[character] = count
         return found
 
 
-def _partial_tokens(tokenizer: TextTokenizer) -> np.ndarray:
-    """Mark the ids that stand for a part of a character, (vocabulary,) bool."""
+def _find_partial_tokens(tokenizer: TextTokenizer) -> np.ndarray:
+    """Return for each id, (vocabulary,) bool, whether it is only a part of a character."""
     marks = np.zeros(tokenizer.vocab_size, bool)
     for number in range(tokenizer.vocab_size):
         marks[number] = "\ufffd" in tokenizer.decode([number])

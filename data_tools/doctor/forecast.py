@@ -1,4 +1,4 @@
-"""From the sample to the whole corpus: every group counts as often as its sample goes into it."""
+"""Extrapolate the sample to the whole corpus: each group is scaled by its size."""
 
 from __future__ import annotations
 
@@ -8,66 +8,71 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_tools.doctor.examine import Examination, Group
+from data_tools.doctor.examine import Examination, FileGroup
 from gpt2zh.config.schema import TrainConfig
 from gpt2zh.data.shard import token_dtype
 
-_TABLE_BYTES = 16  # per document, of the table of documents: line, lengths, hash
+_TABLE_BYTES = 16  # per document in the table of documents: line, lengths, hash
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is to be expected of a preparation; estimates, all of them."""
+    """Estimates of what a preparation gives."""
 
     documents: int
     characters: int
     tokens: int
-    """With one more for each document, which closes it."""
+    """Including the closing token of each document."""
     rows: int
     disk_bytes: int
     seconds: float
-    """To read and encode, with all cores of this machine."""
+    """Seconds to read and encode, with `cores` cores."""
     cores: int
     global_batch: int
     steps: int
-    """Of one epoch, with the default global batch."""
+    """Steps of one epoch, with the default global batch."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """What was counted, as shares of all characters or documents; groups weigh by their size."""
+    """The counts as shares of all characters, tokens or documents, weighted by group size."""
 
     lost: float
+    """Share of the characters that are not written back."""
     added: float
+    """Characters written back that the text does not have, per character."""
     spelled: float
-    """Of the characters, those spelled in bytes; unweighted."""
+    """Share of the characters that are spelled in bytes; not weighted."""
     tokens_per_character: float
     partial: float
-    """Of the tokens, those that are a part of a character."""
+    """Share of the tokens that are a part of a character."""
     exact: float
+    """Share of the documents that are written back exactly."""
     copies: float
+    """Share of the documents that equal an earlier one."""
     damaged: float
+    """Share of the documents with traces of a wrong decoding."""
     short: float
-    """Documents below ten characters."""
+    """Share of the documents with fewer than `SHORT` characters."""
     row_filling: float
-    """Documents at least as long as a row."""
+    """Share of the documents that are at least as long as a row."""
 
 
 SHORT = 10
-"""Characters below which a document is called short."""
+"""A document with fewer characters than this is called short."""
 
 
-def forecast(
+def make_forecast(
     found: Examination, *, row_length: int, vocab_size: int, seconds: float, cores: int
 ) -> Forecast:
-    """Extrapolate.
+    """Extrapolate from the sample to the whole corpus.
 
     Args:
-        found: What was counted.
+        found: The counts of the sample.
         row_length: Tokens of a row.
-        vocab_size: Ids of the tokenizer, which decide on the bytes of a token.
-        seconds: Of one core, for reading and encoding the sample.
-        cores: How many will work.
+        vocab_size: Number of ids of the tokenizer; decides the bytes of a token on the disk.
+        seconds: Seconds that one core needs to read and encode the sample.
+        cores: Number of cores that will work.
     """
     documents = total(found, documents_of)
     tokens = total(found, tokens_of) + documents
@@ -89,14 +94,14 @@ def forecast(
     )
 
 
-def shares(found: Examination, row_length: int) -> Shares:
+def compute_shares(found: Examination, row_length: int) -> Shares:
     """Return the shares over all groups."""
     documents = max(total(found, documents_of), 1e-9)
     characters = max(total(found, characters_of), 1e-9)
     tokens = max(total(found, tokens_of), 1e-9)
     seen = max(sum(characters_of(group) for group in found.groups), 1)
 
-    def per_document(count: Callable[[Group], float]) -> float:
+    def per_document(count: Callable[[FileGroup], float]) -> float:
         return total(found, count) / documents
 
     return Shares(
@@ -108,35 +113,37 @@ def shares(found: Examination, row_length: int) -> Shares:
         exact=per_document(lambda group: group.exact),
         copies=per_document(lambda group: group.copies),
         damaged=per_document(lambda group: group.damaged),
-        short=per_document(lambda group: _count(group.characters, lambda n: n < SHORT)),
-        row_filling=per_document(lambda group: _count(group.tokens, lambda n: n >= row_length)),
+        short=per_document(lambda group: _count_where(group.characters, lambda n: n < SHORT)),
+        row_filling=per_document(
+            lambda group: _count_where(group.tokens, lambda n: n >= row_length)
+        ),
     )
 
 
-def total(found: Examination, count: Callable[[Group], float]) -> float:
-    """Add up a count over the groups, each scaled to its whole size.
+def total(found: Examination, count: Callable[[FileGroup], float]) -> float:
+    """Return the sum of a count over all groups, each scaled to its whole size.
 
-    Groups of which nothing was read, since the files are very many, are taken for average ones.
+    Groups without a sample, which happens with very many files, are assumed to be average.
     """
     size = sum(group.bytes for group in found.groups)
     known = sum(group.bytes for group in found.groups if group.read)
     return sum(count(group) * group.scale for group in found.groups) * size / max(known, 1)
 
 
-def documents_of(group: Group) -> int:
-    """Return the documents in the sample of a group."""
+def documents_of(group: FileGroup) -> int:
+    """Return the number of documents in the sample of a group."""
     return sum(map(len, group.characters))
 
 
-def characters_of(group: Group) -> int:
-    """Return the characters in the sample of a group."""
+def characters_of(group: FileGroup) -> int:
+    """Return the number of characters in the sample of a group."""
     return sum(int(part.sum()) for part in group.characters)
 
 
-def tokens_of(group: Group) -> int:
-    """Return the tokens in the sample of a group."""
+def tokens_of(group: FileGroup) -> int:
+    """Return the number of tokens in the sample of a group."""
     return sum(int(part.sum()) for part in group.tokens)
 
 
-def _count(parts: list[np.ndarray], condition: Callable[[np.ndarray], np.ndarray]) -> int:
+def _count_where(parts: list[np.ndarray], condition: Callable[[np.ndarray], np.ndarray]) -> int:
     return sum(int(condition(part).sum()) for part in parts)

@@ -1,4 +1,4 @@
-"""What `doctor` can be told."""
+"""Options of `doctor`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from data_tools.sources.options import InputConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig(InputConfig):
-    """Look at a sample of a corpus before hours are spent on it."""
+    """Examine a sample of a corpus before hours are spent on it."""
 
     tokenizer: str = "builtin"
     """builtin, bert-base-chinese, a BERT vocab.txt, or a folder with a tokenizer.json."""
     row_length: int = 512
-    """Tokens per row, for the forecast."""
+    """Tokens per row, used for the forecast."""
     sample: int = 20_000_000
-    """Bytes of text to look at, spread over all files by their size; 20 MB take some seconds."""
+    """Bytes of text to examine, spread over all files by their size; 20 MB take a few seconds."""
     repair: Path | None = None
-    """Folder to make: the BERT vocabulary of --tokenizer with all its ids, and new ones behind them
-    for what it cannot write back."""
+    """Folder to create for a repaired tokenizer: the BERT vocabulary of --tokenizer with all its
+    ids, plus new ids for the characters that it cannot write back."""
     json: Path | None = None
-    """File for everything that was found, machine-readable."""
+    """File to write all results to, as JSON."""

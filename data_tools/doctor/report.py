@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from data_tools.doctor.examine import Examination, Group, Lost
+from data_tools.doctor.examine import Examination, FileGroup, LostCharacter
 from data_tools.doctor.findings import (
     LONG,
     Facts,
@@ -94,7 +94,7 @@ def _kinds(samples: Sequence[FileSample]) -> str:
     return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
 
 
-def _groups(groups: Sequence[Group]) -> list[str]:
+def _groups(groups: Sequence[FileGroup]) -> list[str]:
     head = ["group", "size", "documents", "characters", "tokens/char", "bytes", "lost", "exact"]
     rows = [head]
     for group in groups:
@@ -164,23 +164,23 @@ def _most_lost(found: Examination) -> list[tuple[str, float]]:
     return chosen[:_MOST_LOST]
 
 
-def _lost_table(sign: str, share: float, lost: Lost) -> dict[str, Any]:
+def _lost_table(sign: str, share: float, lost: LostCharacter) -> dict[str, Any]:
     return {
         "character": sign,
         "name": character_name(sign),
         "count": lost.count,
         "share": share,
-        "kind": lost.fate.kind,
-        "becomes": lost.fate.back,
+        "kind": lost.outcome.kind,
+        "becomes": lost.outcome.written,
         "place": lost.place,
         "example": lost.example,
     }
 
 
-def _becomes(lost: Lost) -> str:
-    if lost.fate.kind == "unknown":
+def _becomes(lost: LostCharacter) -> str:
+    if lost.outcome.kind == "unknown":
         return "[UNK]"
-    return visible(lost.fate.back) if lost.fate.back else "nothing"
+    return visible(lost.outcome.written) if lost.outcome.written else "nothing"
 
 
 def _documents(facts: Facts) -> list[str]:
@@ -253,8 +253,8 @@ def before_and_after(old: Examination, new: Examination) -> list[str]:
     return table(rows)
 
 
-def group_table(group: Group) -> dict[str, Any]:
-    """Return the numbers of a group as a table that JSON can hold."""
+def group_table(group: FileGroup) -> dict[str, Any]:
+    """Return the figures of a group as what JSON can hold."""
     return {
         "name": group.name,
         "files": group.files,

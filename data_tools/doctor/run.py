@@ -1,4 +1,4 @@
-"""`doctor`: read a sample, count, conclude, and if asked repair the vocabulary."""
+"""Run `doctor`: read a sample, count, draw conclusions, and repair the vocabulary if asked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from data_tools.doctor import report
 from data_tools.doctor.examine import Examination, examine
-from data_tools.doctor.findings import Facts, findings
-from data_tools.doctor.forecast import documents_of, forecast, shares
+from data_tools.doctor.findings import Facts, draw_conclusions
+from data_tools.doctor.forecast import compute_shares, documents_of, make_forecast
 from data_tools.doctor.options import DoctorConfig
-from data_tools.doctor.sample import FileSample, documents, reading_seconds, take_sample
+from data_tools.doctor.sample import FileSample, measure_reading, read_documents, take_sample
 from data_tools.output import new_folder
 from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
@@ -27,10 +27,11 @@ _WORD = re.compile("[A-Za-z0-9]+")
 
 
 def run(config: DoctorConfig) -> None:
-    """Examine a sample of the corpus and print what it says.
+    """Examine a sample of the corpus and print the report.
 
     Raises:
-        UserError: There is nothing to examine, or nothing that could be repaired.
+        UserError: An option is not valid, a file cannot be read, the corpus is empty, or the
+            vocabulary cannot be repaired.
     """
     begun = time.monotonic()
     tokenizer = load_tokenizer(config.tokenizer)
@@ -39,11 +40,11 @@ def run(config: DoctorConfig) -> None:
     found = examine(samples, tokenizer)
     if not any(map(documents_of, found.groups)):
         raise UserError(
-            f"the corpus is empty: no document in the sample of {len(samples)} files; check "
-            "--input and --content-column"
+            f"the corpus is empty: there is no document in the sample of {len(samples)} files; "
+            "check --input and --content-column"
         )
-    facts = _facts(config, samples, found, tokenizer)
-    conclusions = findings(facts)
+    facts = _gather_facts(config, samples, found, tokenizer)
+    conclusions = draw_conclusions(facts)
     print(report.report(facts, conclusions, seconds=time.monotonic() - begun))
     result = report.machine_readable(facts, conclusions)
     if config.repair is not None:
@@ -53,26 +54,32 @@ def run(config: DoctorConfig) -> None:
 
 
 def _check(config: DoctorConfig, tokenizer: TextTokenizer) -> None:
-    """Refuse what cannot work, before anything is read.
+    """Check the options before any file is read.
 
     Raises:
-        UserError: With all faults.
+        UserError: Names all faults.
     """
     faults = []
     if config.row_length < 2:
-        faults.append(f"--row-length {config.row_length} is too short; give 2 tokens or more")
+        faults.append(f"--row-length {config.row_length} is too short; use 2 or more tokens")
     if config.sample < 1:
-        faults.append(f"--sample {config.sample} is no size; give bytes, such as 20000000")
+        faults.append(
+            f"--sample {config.sample} is not a valid size; use a number of bytes such as 20000000"
+        )
     if config.json is not None and (not config.json.parent.is_dir() or config.json.is_dir()):
-        faults.append(f"--json {config.json} is no file in a folder that exists; name another")
+        faults.append(
+            f"--json {config.json} is not a file in a folder that exists; choose another path"
+        )
     if config.repair is not None and config.repair.exists():
-        faults.append(f"--repair {config.repair} exists already; name a folder that does not")
+        faults.append(
+            f"--repair {config.repair} already exists; choose a folder that does not exist"
+        )
     raise_all(faults, "the command line")
     if config.repair is not None:
         check_repairable(tokenizer)
 
 
-def _facts(
+def _gather_facts(
     config: DoctorConfig,
     samples: Sequence[FileSample],
     found: Examination,
@@ -81,12 +88,12 @@ def _facts(
     return Facts(
         samples=samples,
         found=found,
-        shares=shares(found, config.row_length),
-        forecast=forecast(
+        shares=compute_shares(found, config.row_length),
+        forecast=make_forecast(
             found,
             row_length=config.row_length,
             vocab_size=tokenizer.vocab_size,
-            seconds=reading_seconds(samples, config) + found.seconds,
+            seconds=measure_reading(samples, config) + found.seconds,
             cores=len(os.sched_getaffinity(0)),
         ),
         tokenizer=tokenizer.name,
@@ -99,17 +106,17 @@ def _facts(
 def _repair(
     folder: Path, tokenizer: TextTokenizer, samples: Sequence[FileSample], found: Examination
 ) -> dict[str, object]:
-    """Make the repaired tokenizer, show both side by side, and return the figures."""
-    texts = list(documents(samples))
+    """Make the repaired tokenizer, print it side by side with the old one, return the figures."""
+    texts = list(read_documents(samples))
     made = repair(tokenizer, texts, name=str(folder))
     after = examine(samples, made.tokenizer)
-    same = _same_words(tokenizer, made.tokenizer, texts)
+    same = _compare_words(tokenizer, made.tokenizer, texts)
     with new_folder(folder) as building:
         made.tokenizer.save(building)
     lines = [
         "",
-        f"repaired    {tokenizer.name}: its {tokenizer.vocab_size} ids unmoved, {made.tokens} new, "
-        f"of which {len(made.characters)} characters",
+        f"repaired    {tokenizer.name}: its {tokenizer.vocab_size} ids are unchanged, "
+        f"{made.tokens} are new, {len(made.characters)} of them characters",
         *report.before_and_after(found, after),
         f"words       {percent(same)} of the words and numbers in Latin letters keep their "
         "ids, case and all;",
@@ -127,7 +134,7 @@ def _repair(
     }
 
 
-def _same_words(old: TextTokenizer, new: TextTokenizer, texts: Sequence[str]) -> float:
+def _compare_words(old: TextTokenizer, new: TextTokenizer, texts: Sequence[str]) -> float:
     """Return the share of Latin words and numbers that both tokenizers encode alike."""
     counts = Counter(word for text in texts for word in _WORD.findall(text))
     words = list(counts)
@@ -142,6 +149,6 @@ def _write_json(path: Path, table: dict[str, object]) -> None:
         path.write_text(text, "utf-8", "backslashreplace")
     except OSError as error:
         raise UserError(
-            f"--json {path} cannot be written: {error.strerror}; name a file in a folder that "
-            "exists and is yours"
+            f"--json {path} cannot be written: {error.strerror}; choose a file in a folder that "
+            "exists and is writable"
         ) from error

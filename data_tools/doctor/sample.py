@@ -1,7 +1,7 @@
-"""A sample of the corpus: of every file so much as its size deserves, from several places.
+"""Take a sample of the corpus: from every file in proportion to its size.
 
-Large files are looked at in three places, since collections are often sorted: over their whole
-length, or over the first part of it where the corpus is very large.
+A large file is read at three places, because collections are often sorted. The places are spread
+over the whole file, or over its first part if the corpus is very large.
 """
 
 from __future__ import annotations
@@ -23,52 +23,56 @@ from data_tools.sources.stream import ByteStream
 _Item = TypeVar("_Item")
 _Kind = tuple[str, str]  # compression and encoding
 
-_LEAST = 65_536  # bytes of a file below which opening it costs more than reading it
-_PLACES = 3  # of a file that are looked at
-_SCAN = 1_000_000_000  # bytes of all files that may be read to find these places; about a second
-_ROOM = 4  # times the quota at least, so that no reading comes to where the search ended
-_PROBE = 16_000_000  # bytes of text of a file that tell how tightly it is packed
-_PROBED = 4  # files of a kind that are asked
-_TIMED = 8  # files of which the beginning is read against the clock
+_LEAST = 65_536  # bytes; for fewer of them, opening a file costs more than reading it
+_PLACES = 3  # at which a large file is read
+_SCAN = 1_000_000_000  # bytes of all files that may be read to find the places; about a second
+_ROOM = 4  # the scan covers at least this many quotas, so that no sample reaches the end of it
+_PROBE = 16_000_000  # bytes of text of a file that are read to measure its compression ratio
+_PROBED = 4  # files of each kind whose compression ratio is measured
+_TIMED = 8  # files whose first block is read to measure the speed
 
 
 @dataclass
 class FileSample:
-    """What was read of one file."""
+    """The part of one file that was read."""
 
     source: SourceFile
     blocks: list[Block] = field(default_factory=list)
     read: float = 0.0
-    """Bytes of the file on the disk that the blocks are of; its whole size when all was read."""
+    """Bytes of the file on the disk that the blocks cover; the size of the file if all was read."""
 
 
 def take_sample(
     sources: Sequence[SourceFile], options: InputConfig, budget: int
 ) -> list[FileSample]:
-    """Read about `budget` bytes of text, and something of each file unless they are very many.
+    """Read about `budget` bytes of text, from every file unless there are very many.
 
     Args:
-        sources: Files, inspected.
+        sources: The inspected files.
         options: How to read them.
-        budget: Bytes of all files together, decompressed.
+        budget: Bytes to read from all files together, decompressed.
+
+    Returns:
+        One sample for each file; it is empty for files that were not read.
     """
     samples = [FileSample(source) for source in sources]
     chosen = _spread(samples, max(1, budget // _LEAST))
     size = sum(sample.source.bytes for sample in chosen)
-    ratios = _disk_per_text([sample.source for sample in chosen])
+    ratios = _measure_compression([sample.source for sample in chosen])
     for sample in chosen:
         quota = max(_LEAST, budget * sample.source.bytes // max(size, 1))
         scan = _SCAN * sample.source.bytes // max(size, 1)
-        places = _places(sample.source, options, quota, scan)
+        places = _choose_places(sample.source, options, quota, scan)
         for part in places:
-            _read(sample, part, options, quota // len(places), ratios[_kind(sample.source)])
+            _read(sample, part, options, quota // len(places), ratios[_kind_of(sample.source)])
     return samples
 
 
-def reading_seconds(samples: Sequence[FileSample], options: InputConfig) -> float:
-    """Return how long one core takes to read what is in the samples.
+def measure_reading(samples: Sequence[FileSample], options: InputConfig) -> float:
+    """Return the seconds that one core needs to read the samples.
 
-    Measured on a second reading of some of it, for a first one may have compiled the readers.
+    Some files are read a second time to measure this, because the first time may include compiling
+    the readers.
     """
     begun = time.process_time()
     text = 0
@@ -77,7 +81,7 @@ def reading_seconds(samples: Sequence[FileSample], options: InputConfig) -> floa
         next(iter(reader), None)
         text += reader.bytes_read
     seconds = time.process_time() - begun
-    taken = sum(_decoded(block) for sample in samples for block in sample.blocks)
+    taken = sum(_count_bytes(block) for sample in samples for block in sample.blocks)
     return seconds * taken / max(text, 1)
 
 
@@ -89,10 +93,13 @@ def _spread(items: Sequence[_Item], limit: int) -> Sequence[_Item]:
     return [items[number] for number in numbers]
 
 
-def _places(source: SourceFile, options: InputConfig, quota: int, scan: int) -> Sequence[Slice]:
-    """Return the slices at whose beginnings to read; the whole file where it is small.
+def _choose_places(
+    source: SourceFile, options: InputConfig, quota: int, scan: int
+) -> Sequence[Slice]:
+    """Return the slices whose beginnings are read; for a small file the whole file.
 
-    To find out where a record of CSV begins, all before it must be read.
+    `scan` limits how far into a file the places may lie: to find where a CSV record begins, all
+    bytes before it must be read.
     """
     if not source.is_plain or source.bytes <= quota:
         return [Slice(0, source.bytes, 1)]
@@ -101,15 +108,15 @@ def _places(source: SourceFile, options: InputConfig, quota: int, scan: int) -> 
     return _spread(cut(source, options, -(-source.bytes // _PLACES)), _PLACES)
 
 
-def _disk_per_text(sources: Sequence[SourceFile]) -> dict[_Kind, float]:
-    """Return how many bytes of the disk make a byte of text, by kind of packing.
+def _measure_compression(sources: Sequence[SourceFile]) -> dict[_Kind, float]:
+    """Return the bytes on the disk per byte of text, by compression and encoding.
 
-    A reader is ahead of its blocks by up to a million bytes of the disk, which may be a whole
-    file; so some files are read to their end, or far.
+    A reader may have read a million bytes more of the disk than its blocks need, which may be a
+    whole file. So some files are read to the end, or at least far.
     """
     kinds: dict[_Kind, list[SourceFile]] = {}
     for source in sources:
-        kinds.setdefault(_kind(source), []).append(source)
+        kinds.setdefault(_kind_of(source), []).append(source)
     ratios = dict.fromkeys(kinds, 1.0)
     buffer = memoryview(bytearray(_PROBE // 4))
     for kind, alike in kinds.items():
@@ -125,41 +132,41 @@ def _disk_per_text(sources: Sequence[SourceFile]) -> dict[_Kind, float]:
     return ratios
 
 
-def _kind(source: SourceFile) -> _Kind:
+def _kind_of(source: SourceFile) -> _Kind:
     return source.compression, source.encoding
 
 
 def _read(
     sample: FileSample, part: Slice, options: InputConfig, wanted: int, disk_per_text: float
 ) -> None:
-    """Read the beginning of a slice, so many bytes of text."""
+    """Read about `wanted` bytes of text from the beginning of a slice."""
     reader = SliceReader(sample.source, part, options)
     size = part.end - part.begin
     taken = 0
     blocks = iter(reader)
     for block in blocks:
-        head = _head(block, wanted - taken)
+        head = _take_first(block, wanted - taken)
         sample.blocks.append(head)
-        taken += _decoded(head)
+        taken += _count_bytes(head)
         if taken >= wanted:
             if sample.source.format == "parquet":
                 decoded = reader.bytes_read
-                next(blocks, None)  # its position moves when the next block is asked for
+                next(blocks, None)  # the position changes only with the next block
                 disk_per_text = reader.position / max(decoded, 1)
             sample.read += min(size, taken * disk_per_text)
             return
     sample.read += size
 
 
-def _decoded(block: Block) -> int:
-    """Return the bytes of the decoded file that a block is of."""
+def _count_bytes(block: Block) -> int:
+    """Return the bytes of the decoded file that a block covers."""
     aside = sum(item.size for item in block.set_aside)
     return int(block.sizes.sum()) + aside + block.overhead
 
 
-def _head(block: Block, wanted: float) -> Block:
-    """Return the first documents of a block, at least so many bytes of them."""
-    if _decoded(block) <= wanted or len(block) < 2:
+def _take_first(block: Block, wanted: float) -> Block:
+    """Return the first documents of a block, with at least `wanted` bytes if it has so many."""
+    if _count_bytes(block) <= wanted or len(block) < 2:
         return block
     count = int(np.searchsorted(np.cumsum(block.sizes), wanted)) + 1
     if count >= len(block):
@@ -175,7 +182,7 @@ def _head(block: Block, wanted: float) -> Block:
     )
 
 
-def documents(samples: Sequence[FileSample]) -> Iterator[str]:
+def read_documents(samples: Sequence[FileSample]) -> Iterator[str]:
     """Yield the text of every document."""
     for sample in samples:
         for block in sample.blocks:

@@ -1,1 +1,1 @@
-"""Files of any kind to documents: found, recognised, cut into slices and read as blocks."""
+"""Find input files of all formats, detect their encoding, cut them and read them as blocks."""

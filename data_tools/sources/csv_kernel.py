@@ -1,34 +1,38 @@
-"""Where the records of a CSV file begin and end: one compiled scanner, for reading and for cutting.
+"""Find where the records of a CSV file begin and end. Reading and cutting share this scanner.
 
-It goes through raw UTF-8 in a buffer, character by character, with the rules of Python's
-`csv.reader(strict=True)`, and judges one record at a time. A record of several lines in which
-something is wrong was opened by a quote that nobody closed: only its first line is given up, and
-the scanner goes on in the next one.
+The scanner reads raw UTF-8 from a buffer with the rules of Python's `csv.reader(strict=True)`, and
+judges one record at a time. If a record of several lines has a fault, a quote was opened and never
+closed. Then only the first line is given up, and the scanner continues with the next line.
 
-Such an attempt may look far ahead, and the line after it may try again; still no byte is looked at
-more than (columns + 2) times. An attempt ends as soon as a record of several lines has more fields
-than the header. And each line that opens a quote of its own ends at least one field for those who
-come to it within quotes: if it ended none, all its runs of quotes would be even, and from outside
-of quotes such a line opens nothing. So at most (columns + 1) attempts are in the air over any byte.
+Such an attempt may look far ahead, and the next line may try again. Still, no byte is looked at
+more than (columns + 2) times:
+- An attempt ends as soon as a record of several lines has more fields than the header.
+- A line that opens a quote ends at least one field for an attempt that reaches it inside quotes.
+  If it ended none, all its runs of quotes would be even, and then it would open no quote when read
+  from outside quotes. So at most (columns + 1) attempts pass over any byte.
 
-numba's cache notices changes of this file only: everything that is compiled together stands here.
+The scanner is compiled by numba, not written in C, so users need no compiler. numba's cache notices
+changes of this file only, so all functions that are compiled together stay in this file, although
+it is long. Whether the fields are valid text is checked later, by `faults.set_bad_aside`.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
-MORE, GOOD, BLANK, BAD_TEXT, RAGGED, BROKEN, UNCLOSED, TOO_LONG = range(8)
-"""Verdicts on a record: the buffer ends before it does; fine; an empty line; bytes in the wanted
-field that are no UTF-8, or NUL; a line with another number of fields than the header; text after a
-closing quote; a quote that is not closed in its record; a line beyond the longest record."""
+MORE, GOOD, BLANK, RAGGED, BROKEN, UNCLOSED, TOO_LONG = range(7)
+"""Verdicts on a record: it goes on beyond the buffer; no fault; an empty line; one line
+with another number of fields than the header; text after a closing quote; a quote that is not
+closed in its record; a line longer than the longest record."""
 
 WHY_TEXT, WHY_FIELDS, WHY_LENGTH, WHY_END = range(4)
-"""How an unclosed quote was found: by text after a closing quote, the number of fields, the length
-of the record, the end of the file."""
+"""What showed that a quote is not closed: text after a closing quote, the number of fields, the
+length of the record, or the end of the file."""
 
-FAULT_COLUMNS = ("verdict", "begin", "size", "line", "field_begin", "field_end", "why", "fields")
+FAULT_COLUMNS = ("verdict", "begin", "size", "line", "why", "fields")
 
 _LF, _CR, _QUOTE, _COMMA = 10, 13, 34, 44
 
@@ -38,9 +42,33 @@ _ONES = np.uint64(0x0101010101010101)
 _HIGHS = np.uint64(0x8080808080808080)
 
 
+class Span(NamedTuple):
+    """A part of a buffer."""
+
+    data: np.ndarray
+    """(s,) uint8."""
+    begin: int
+    """First byte."""
+    end: int
+    """One past the last byte that was read from the file."""
+    is_last: bool
+    """Whether the file ends at `end`."""
+
+
+class Rules(NamedTuple):
+    """What a record must look like."""
+
+    width: int
+    """Fields of the header; -1 accepts any number."""
+    column: int
+    """Number of the wanted field, from 0; -1 for none."""
+    longest: int
+    """Most bytes of a record."""
+
+
 @numba.njit(cache=True, inline="always")
-def _after_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
-    """Return the byte after the line end at `at`; -1 if only a byte beyond the buffer can tell."""
+def _skip_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
+    """Return the byte after the line end at `at`; -1 if that depends on bytes not read yet."""
     if data[at] == _LF:
         return at + 1
     if at + 1 < end:
@@ -50,7 +78,7 @@ def _after_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, inline="always")
 def _eight_bytes(data, at):  # type: ignore[no-untyped-def]
-    """Return data[at : at + 8] as one number; LLVM makes a single load of it."""
+    """Return data[at : at + 8] as one number; LLVM compiles this to a single load."""
     word = np.uint64(data[at])
     for ahead in range(1, 8):
         word |= np.uint64(data[at + np.uint64(ahead)]) << np.uint64(8 * ahead)
@@ -58,19 +86,19 @@ def _eight_bytes(data, at):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, inline="always")
-def _zeros(word):  # type: ignore[no-untyped-def]
+def _mark_zeros(word):  # type: ignore[no-untyped-def]
     """Return a number whose lowest byte that is not 0 is the lowest byte of `word` that is 0."""
     return (word - _ONES) & ~word & _HIGHS
 
 
 @numba.njit(cache=True, nogil=True)
-def find_sign(data, begin, stop, mark):  # type: ignore[no-untyped-def]
-    """Return the place of the next `mark`, LF or CR in data[begin:stop]; else `stop`."""
+def find_mark(data, begin, stop, mark):  # type: ignore[no-untyped-def]
+    """Return the position of the next `mark`, LF or CR in data[begin:stop]; else `stop`."""
     at, last = np.uint64(begin), np.uint64(stop)
     marks, feeds, returns = np.uint64(mark) * _ONES, np.uint64(_LF) * _ONES, np.uint64(_CR) * _ONES
     while at + _EIGHT <= last:
         word = _eight_bytes(data, at)
-        hits = _zeros(word ^ marks) | _zeros(word ^ feeds) | _zeros(word ^ returns)
+        hits = _mark_zeros(word ^ marks) | _mark_zeros(word ^ feeds) | _mark_zeros(word ^ returns)
         if hits != _ZERO:
             while hits & _BYTE == _ZERO:
                 hits >>= _EIGHT
@@ -86,15 +114,16 @@ def find_sign(data, begin, stop, mark):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _quoted_field(data, at, stop, end):  # type: ignore[no-untyped-def]
-    """Go to the closing quote, at most to `stop` and the byte after it.
+def _scan_quoted(data, at, stop, end):  # type: ignore[no-untyped-def]
+    """Find the closing quote, searching up to `stop` and one byte more.
 
     Returns:
-        Where it is, doubled quotes, line ends, byte after the first line end.
+        Its position, the number of doubled quotes, the number of line ends, and the byte after the
+        first line end (-1 if there is none).
     """
     doubled, line_ends, after_first = 0, 0, -1
     while True:
-        at = find_sign(data, at, stop, _QUOTE)
+        at = find_mark(data, at, stop, _QUOTE)
         if at >= stop:
             break
         if data[at] == _QUOTE:
@@ -112,20 +141,22 @@ def _quoted_field(data, at, stop, end):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _first_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-def]
-    """Return the byte after the line that goes on at `at`; -1 for MORE, -2 for TOO_LONG."""
+def _find_next_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-def]
+    """Return the byte after the line that contains `at`; -1 for MORE, -2 for TOO_LONG."""
     stop = min(end, limit)
-    at = find_sign(data, at, stop, _LF) if at < stop else at
+    at = find_mark(data, at, stop, _LF) if at < stop else at
     if at < stop:
-        return _after_line_end(data, at, end, is_last)
+        return _skip_line_end(data, at, end, is_last)
     if end <= limit and not is_last:
         return -1
     return -2 if at >= limit else end
 
 
 @numba.njit(cache=True)
-def _scan_fields(data, at, end, is_last, width, column, limit):  # type: ignore[no-untyped-def]
-    """Go through the fields of a record until it ends or fails; see `scan_record`."""
+def _scan_fields(span, rules, limit):  # type: ignore[no-untyped-def]
+    """Scan the fields of the record at `span.begin` until it ends or fails; see `scan_record`."""
+    data, at, end, is_last = span
+    width, column, _ = rules
     stop = min(end, limit)
     fields, lines, after_first = 0, 1, -1
     field_begin, field_end, escapes = at, at, 0
@@ -134,11 +165,11 @@ def _scan_fields(data, at, end, is_last, width, column, limit):  # type: ignore[
         is_quoted = at < stop and data[at] == _QUOTE
         if is_quoted:
             begin += 1
-            until, doubled, ends, after = _quoted_field(data, begin, stop, end)
+            until, doubled, ends, after = _scan_quoted(data, begin, stop, end)
             lines += ends
             after_first = after if after_first < 0 else after_first
         else:
-            until = find_sign(data, at, stop, _COMMA)
+            until = find_mark(data, at, stop, _COMMA)
         at = until
         verdict, why = GOOD, WHY_END
         if at >= stop:
@@ -164,7 +195,7 @@ def _scan_fields(data, at, end, is_last, width, column, limit):  # type: ignore[
         if at >= end:
             break
         if data[at] != _COMMA:
-            at = _after_line_end(data, at, end, is_last)
+            at = _skip_line_end(data, at, end, is_last)
             verdict = MORE if at < 0 else GOOD
             break
         at += 1
@@ -175,33 +206,30 @@ def _scan_fields(data, at, end, is_last, width, column, limit):  # type: ignore[
 
 
 @numba.njit(cache=True)
-def scan_record(data, begin, end, is_last, width, column, longest):  # type: ignore[no-untyped-def]
-    """Judge the record that begins at `begin`.
+def scan_record(span, rules):  # type: ignore[no-untyped-def]
+    """Judge the record that begins at `span.begin`.
 
     Args:
-        data: (s,) uint8.
-        begin: Its first byte.
-        end: One past the last byte that is there.
-        is_last: Whether the file ends at `end`.
-        width: Fields of the header; -1 if any number will do.
-        column: Number of the wanted field.
-        longest: Most bytes of a record.
+        span: A `Span`.
+        rules: `Rules`.
 
     Returns:
-        verdict: One of those above.
-        next: Where the next record begins; for MORE and TOO_LONG nothing that can be used.
-        lines: Lines between here and there.
+        verdict: One of the verdicts above.
+        next: Where the next record begins; has no meaning for MORE and TOO_LONG.
+        lines: Number of lines between `span.begin` and `next`.
         field_begin, field_end: The wanted field, without its quotes.
-        escapes: Quotes in it that are written twice.
-        fields: Number of fields, as far as the scan went.
-        seen: One past the farthest byte that was looked at for this verdict.
-        why: How an unclosed quote was found.
+        escapes: Number of doubled quotes in the wanted field.
+        fields: Number of fields that were scanned.
+        seen: One past the farthest byte that this verdict depends on.
+        why: What showed that a quote is not closed.
     """
+    data, begin, end, is_last = span
+    width = rules.width
     if data[begin] == _LF or data[begin] == _CR:
-        after = _after_line_end(data, begin, end, is_last)
+        after = _skip_line_end(data, begin, end, is_last)
         return (MORE if after < 0 else BLANK), after, 1, begin, begin, 0, 0, after, WHY_END
-    limit = begin + longest + 1
-    found = _scan_fields(data, begin, end, is_last, width, column, limit)
+    limit = begin + rules.longest + 1
+    found = _scan_fields(span, rules, limit)
     verdict, at, lines, after_first, field_begin, field_end, escapes, fields, why = found
     seen = at if verdict == GOOD else min(at + 1, end)
     if verdict == GOOD and fields != width and width >= 0:
@@ -210,7 +238,7 @@ def scan_record(data, begin, end, is_last, width, column, longest):  # type: ign
         verdict, why = UNCLOSED, WHY_TEXT
     if verdict in (BROKEN, UNCLOSED):
         if after_first < 0:
-            after_first = _first_line(data, at, end, limit, is_last)
+            after_first = _find_next_line(data, at, end, limit, is_last)
         if after_first == -1:
             verdict = MORE
         elif after_first == -2:
@@ -219,54 +247,9 @@ def scan_record(data, begin, end, is_last, width, column, longest):  # type: ign
     return verdict, at, lines, field_begin, field_end, escapes, fields, seen, why
 
 
-@numba.njit(cache=True, inline="always")
-def _is_out_of_place(byte, before, second, third):  # type: ignore[no-untyped-def]
-    """Tell whether a byte is NUL or cannot follow the three before it in UTF-8; 0 or 1."""
-    follows = np.uint8(byte & np.uint8(0xC0) == 0x80)
-    due = np.uint8(before >= 0xC0) | np.uint8(second >= 0xE0) | np.uint8(third >= 0xF0)
-    wrong = follows ^ due | np.uint8(byte == 0) | np.uint8(byte > 0xF4)
-    wrong |= np.uint8(byte & np.uint8(0xFE) == 0xC0)
-    wrong |= np.uint8(before == 0xE0) & np.uint8(byte < 0xA0)
-    wrong |= np.uint8(before == 0xED) & np.uint8(byte >= 0xA0)
-    wrong |= np.uint8(before == 0xF0) & np.uint8(byte < 0x90)
-    return wrong | np.uint8(before == 0xF4) & np.uint8(byte >= 0x90)
-
-
-@numba.njit(cache=True)
-def _count_wrong(data, before, second, third):  # type: ignore[no-untyped-def]
-    """Go through four views of the same bytes, each one further; LLVM takes 32 at a time."""
-    wrong = np.uint8(0)
-    for number in range(len(data)):
-        wrong |= _is_out_of_place(data[number], before[number], second[number], third[number])
-    return wrong
-
-
-@numba.njit(cache=True, nogil=True)
-def is_clean(data):  # type: ignore[no-untyped-def]
-    """Tell whether bytes are UTF-8 without NUL; the last character may be cut off."""
-    head = np.zeros(6, np.uint8)
-    size = min(3, len(data))
-    head[3 : 3 + size] = data[:size]
-    wrong = _count_wrong(head[3 : 3 + size], head[2:], head[1:], head)
-    if len(data) > 3:
-        wrong |= _count_wrong(data[3:], data[2:], data[1:], data)
-    return wrong == 0
-
-
-@numba.njit(cache=True)
-def _is_text(data, begin, end):  # type: ignore[no-untyped-def]
-    """Tell whether some bytes are UTF-8 without NUL, to the last character."""
-    tail = max(begin, end - 3)
-    for at in range(tail, end):
-        whole = 2 if data[at] < 0xE0 else 3 if data[at] < 0xF0 else 4
-        if data[at] >= 0xC0 and at + whole > end:
-            return False
-    return is_clean(data[begin:end])
-
-
 @numba.njit(cache=True)
 def _unescape(data, begin, end):  # type: ignore[no-untyped-def]
-    """Write each doubled quote once, in place; return the new end."""
+    """Replace each doubled quote by one quote, in place; return the new end."""
     to = at = begin
     while at < end:
         quote = at
@@ -282,42 +265,34 @@ def _unescape(data, begin, end):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def read_records(  # type: ignore[no-untyped-def]
-    data, begin, end, is_last, width, column, longest, is_text, line, documents, faults
-):
+def read_records(span, rules, line, documents, faults):  # type: ignore[no-untyped-def]
     """Read records until the buffer or the room for results is used up, or a line is too long.
 
-    Doubled quotes of the wanted fields are written once, in place.
+    Doubled quotes of the wanted fields are replaced by one quote, in place.
 
     Args:
-        data: (s,) uint8, may be written to; for the next six see `scan_record`.
-        begin: See there.
-        end: See there.
-        is_last: See there.
-        width: See there.
-        column: See there.
-        longest: See there.
-        is_text: Whether all fields are known to be UTF-8 without NUL; else it is looked up.
-        line: Line at `begin`.
-        documents: (4, n) int64, to be filled with begin, end, line and size of the documents.
-        faults: (n, 8) int64, to be filled with `FAULT_COLUMNS`.
+        span: A `Span` whose data is writable.
+        rules: `Rules`.
+        line: Line at `span.begin`.
+        documents: (4, n) int64, filled with begin, end, line and size of the documents.
+        faults: (n, 6) int64, filled with `FAULT_COLUMNS`.
 
     Returns:
-        Where the next record begins, its line, records, documents, faults, bytes of blank lines,
-        verdict: GOOD if there is no room, MORE, or TOO_LONG for a line that must be skipped.
+        Where the next record begins; its line; the number of records, of documents and of faults;
+        the bytes of blank lines; and a verdict: GOOD if the room is used up, MORE, or TOO_LONG for
+        a line that the caller must skip.
     """
+    data, begin, end, is_last = span
     records, count, faulty, blank, verdict = 0, 0, 0, 0, GOOD
     while count < documents.shape[1] and faulty < len(faults):
         if begin >= end:
             verdict = MORE
             break
-        found = scan_record(data, begin, end, is_last, width, column, longest)
+        found = scan_record(Span(data, begin, end, is_last), rules)
         verdict, after, lines, field_begin, field_end, escapes, fields, _, why = found
         if verdict in (MORE, TOO_LONG):
             break
         records += verdict != BLANK
-        if verdict == GOOD and not (is_text or _is_text(data, field_begin, field_end)):
-            verdict = BAD_TEXT
         if verdict == GOOD:
             if escapes > 0:
                 field_end = _unescape(data, field_begin, field_end)
@@ -329,7 +304,7 @@ def read_records(  # type: ignore[no-untyped-def]
         elif verdict == BLANK:
             blank += after - begin
         else:
-            values = (verdict, begin, after - begin, line, field_begin, field_end, why, fields)
+            values = (verdict, begin, after - begin, line, why, fields)
             for number in range(len(values)):
                 faults[faulty, number] = values[number]
             faulty += 1
@@ -340,32 +315,27 @@ def read_records(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def find_record(  # type: ignore[no-untyped-def]
-    data, begin, end, is_last, width, longest, line, target, seen
-):
-    """Go to the first record at or behind `target` that no record before it has looked at.
+def find_record(span, rules, line, target, seen):  # type: ignore[no-untyped-def]
+    """Find the first record at or after `target` that no earlier verdict depends on.
 
     Args:
-        data: See `scan_record`.
-        begin: See there.
-        end: See there.
-        is_last: See there.
-        width: See there.
-        longest: See there.
-        line: Line at `begin`.
-        target: A place in `data`, or behind it.
-        seen: One past the farthest byte that records before `begin` have looked at.
+        span: A `Span`.
+        rules: `Rules`.
+        line: Line at `span.begin`.
+        target: Position in the buffer, or beyond its end.
+        seen: One past the farthest byte that the verdicts before `span.begin` depend on.
 
     Returns:
-        Where the next record begins, its line, seen, verdict: GOOD if it is the one, MORE, or
-        TOO_LONG for a line that must be skipped.
+        Where the next record begins, its line, the new `seen`, and a verdict: GOOD if the record
+        was found, MORE, or TOO_LONG for a line that the caller must skip.
     """
+    data, begin, end, is_last = span
     while True:
         if begin >= target and begin >= seen:
             return begin, line, seen, GOOD
         if begin >= end:
             return begin, line, seen, MORE
-        found = scan_record(data, begin, end, is_last, width, -1, longest)
+        found = scan_record(Span(data, begin, end, is_last), rules)
         verdict, after, lines = found[0], found[1], found[2]
         if verdict in (MORE, TOO_LONG):
             return begin, line, seen, verdict

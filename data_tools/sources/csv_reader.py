@@ -1,4 +1,4 @@
-"""CSV files to blocks, and to the places where they can be cut."""
+"""Read CSV files as blocks, and find the positions where they can be cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from data_tools.sources import source as limits
 from data_tools.sources.block import Block, SetAside
 from data_tools.sources.csv_header import Header, read_header
 from data_tools.sources.csv_kernel import (
-    BAD_TEXT,
     BROKEN,
     FAULT_COLUMNS,
     MORE,
@@ -19,19 +18,26 @@ from data_tools.sources.csv_kernel import (
     WHY_END,
     WHY_FIELDS,
     WHY_LENGTH,
+    Rules,
+    Span,
     find_record,
-    is_clean,
     read_records,
 )
-from data_tools.sources.faults import bad_text, beginning, excerpt, too_long
+from data_tools.sources.faults import (
+    copy_start,
+    describe_too_long,
+    make_excerpt,
+    set_bad_aside,
+)
 from data_tools.sources.options import InputConfig
-from data_tools.sources.source import Slice, SourceFile, Tally
+from data_tools.sources.source import RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream
+from data_tools.sources.utf8_kernel import is_clean
 from data_tools.sources.window import Window
 
 
 def read_csv(
-    stream: ByteStream, source: SourceFile, part: Slice, options: InputConfig, tally: Tally
+    stream: ByteStream, source: SourceFile, part: Slice, options: InputConfig, count: RecordCount
 ) -> Iterator[Block]:
     """Yield the documents of a slice.
 
@@ -39,6 +45,7 @@ def read_csv(
         UserError: The file has no such column.
     """
     header = read_header(source, options.content_column)
+    rules = Rules(header.width, header.column, limits.LONGEST_RECORD)
     documents = np.empty((4, limits.BLOCK_DOCUMENTS), np.int64)
     faults = np.empty((limits.BLOCK_DOCUMENTS, len(FAULT_COLUMNS)), np.int64)
     window = Window(stream)
@@ -49,31 +56,23 @@ def read_csv(
     is_text = _is_text(window)
     while True:
         begin = window.begin
-        window.begin, line, records, count, faulty, blank, verdict = read_records(
-            window.data,
-            begin,
-            window.end,
-            window.is_last,
-            header.width,
-            header.column,
-            limits.LONGEST_RECORD,
-            is_text,
-            line,
-            documents,
-            faults,
+        span = Span(window.data, begin, window.end, window.is_last)
+        window.begin, line, records, taken, faulty, blank, verdict = read_records(
+            span, rules, line, documents, faults
         )
-        tally.records += records
-        aside = [_describe(row, window.data, header, source) for row in faults[:faulty].tolist()]
-        begins, ends, lines, sizes = documents[:, :count].copy()
+        count.records += records
+        aside = [_describe_fault(row, window.data, header) for row in faults[:faulty].tolist()]
+        begins, ends, lines, sizes = documents[:, :taken].copy()
         data = window.data[begin : window.begin]
         if verdict == TOO_LONG:
-            start = beginning(window.data, window.begin, window.end)
-            tally.records += 1
-            aside.append(too_long(line, window.skip_line(), start))
+            start = copy_start(window.data, window.begin, window.end)
+            count.records += 1
+            aside.append(describe_too_long(line, window.skip_line(), start))
             line += 1
         overhead += blank
-        if count or aside or overhead:
-            yield Block(data, begins - begin, ends - begin, lines, sizes, tuple(aside), overhead)
+        if taken or aside or overhead:
+            block = Block(data, begins - begin, ends - begin, lines, sizes, tuple(aside), overhead)
+            yield block if is_text else set_bad_aside(block, source.encoding)
         overhead = 0
         if verdict == MORE and window.is_last:
             return
@@ -83,28 +82,24 @@ def read_csv(
             is_text = _is_text(window)
 
 
-def csv_starts(source: SourceFile, options: InputConfig, size: int) -> Iterator[tuple[int, int]]:
-    """Yield byte and line of records, each the first at least `size` bytes after the one before.
+def find_csv_starts(
+    source: SourceFile, options: InputConfig, size: int
+) -> Iterator[tuple[int, int]]:
+    """Yield byte and line of records, each the first at least `size` bytes after the last one.
 
-    No record before such a place was judged by what stands behind it, so a reader that begins or
-    ends there comes to the same verdicts.
+    No verdict on a record before such a position depends on bytes after it, so a reader that begins
+    or ends there comes to the same verdicts.
     """
     header = read_header(source, options.content_column)
+    rules = Rules(header.width, header.column, limits.LONGEST_RECORD)
     with ByteStream(source, Slice(0, source.bytes, 1)) as stream:
         window = Window(stream)
         window.skip(header.end)
         line, seen, target = header.line, 0, size
         while True:
+            span = Span(window.data, window.begin, window.end, window.is_last)
             window.begin, line, seen_here, verdict = find_record(
-                window.data,
-                window.begin,
-                window.end,
-                window.is_last,
-                header.width,
-                limits.LONGEST_RECORD,
-                line,
-                target - window.offset,
-                seen - window.offset,
+                span, rules, line, target - window.offset, seen - window.offset
             )
             seen = seen_here + window.offset
             if verdict == TOO_LONG:
@@ -120,20 +115,13 @@ def csv_starts(source: SourceFile, options: InputConfig, size: int) -> Iterator[
 
 
 def _is_text(window: Window) -> bool:
-    """Tell whether the whole window is text; else it is looked up field by field."""
+    """Return whether all bytes of the window are valid text, so that no field needs a check."""
     return bool(is_clean(window.data[window.begin : window.end]))
 
 
-def _describe(row: list[int], data: np.ndarray, header: Header, source: SourceFile) -> SetAside:
-    """Put a fault that the kernel found into words."""
-    verdict, begin, size, line, field_begin, field_end, why, fields = row
-    if verdict == BAD_TEXT:
-        text = data[field_begin:field_end].tobytes()
-        if field_begin > begin and data[field_begin - 1] == ord('"'):
-            text = text.replace(b'""', b'"')
-        fault = bad_text(text, line=line, size=size, encoding=source.encoding)
-        assert fault is not None
-        return fault
+def _describe_fault(row: list[int], data: np.ndarray, header: Header) -> SetAside:
+    """Describe a fault that the kernel found, a row of `FAULT_COLUMNS`."""
+    verdict, begin, size, line, why, fields = row
     counts = f"{fields} fields where the header has {header.width}"
     if verdict == RAGGED:
         reason, detail = "ragged row", counts
@@ -146,4 +134,4 @@ def _describe(row: list[int], data: np.ndarray, header: Header, source: SourceFi
             WHY_LENGTH: f"still open after {limits.LONGEST_RECORD} bytes",
             WHY_FIELDS: f"closed on a later line, it makes {counts}",
         }.get(why, "on a later line there is text after a quote that would close it")
-    return SetAside(line, reason, detail, excerpt(beginning(data, begin, begin + size)), size)
+    return SetAside(line, reason, detail, make_excerpt(copy_start(data, begin, begin + size)), size)

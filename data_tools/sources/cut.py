@@ -1,7 +1,8 @@
-"""Large files into slices that can be read each by itself.
+"""Cut large files into slices that can be read independently.
 
-A cut lies exactly where a reader that comes from the beginning begins a record, and where nothing
-before depends on what is behind; so the slices' blocks together equal those of the whole file.
+A cut lies where a reader that starts at the beginning of the file begins a record, and where
+nothing before the cut depends on what follows. So the blocks of all slices equal those of the whole
+file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_tools.sources.csv_reader import csv_starts
+from data_tools.sources.csv_reader import find_csv_starts
 from data_tools.sources.lines import LongLine, read_lines
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import cut_parquet
@@ -18,14 +19,14 @@ from data_tools.sources.source import Slice, SourceFile
 from data_tools.sources.stream import ByteStream
 from data_tools.sources.window import Window
 
-_LARGE = 1.5  # times the wanted size: what is smaller is not cut
+_LARGE = 1.5  # a file below this many times the wanted size is not cut
 
 
 def cut(source: SourceFile, options: InputConfig, size: int) -> list[Slice]:
-    """Cut a file into slices of about `size` bytes; they tile it.
+    """Cut a file into slices of about `size` bytes that cover it without gap or overlap.
 
-    Compressed files, those in other encodings than UTF-8, JSON lists and texts that are one
-    document cannot be cut. Parquet files are cut between row groups.
+    Compressed files, files in encodings other than UTF-8, JSON lists and text files that are one
+    document are not cut. Parquet files are cut between row groups.
 
     Raises:
         UserError: The file cannot be read.
@@ -38,7 +39,7 @@ def cut(source: SourceFile, options: InputConfig, size: int) -> list[Slice]:
     begin, line = 0, 1
     slices: list[Slice] = []
     if source.is_plain and not is_whole and source.bytes > _LARGE * size:
-        for place, next_line in _starts(source, options, size):
+        for place, next_line in _find_starts(source, options, size):
             if source.bytes - place < (_LARGE - 1) * size:
                 break
             slices.append(Slice(begin, place, line))
@@ -48,19 +49,19 @@ def cut(source: SourceFile, options: InputConfig, size: int) -> list[Slice]:
     return [*slices, Slice(begin, source.bytes, line)]
 
 
-def _starts(source: SourceFile, options: InputConfig, size: int) -> Iterator[tuple[int, int]]:
-    """Yield byte and line of records, each the first at least `size` bytes after the one before."""
+def _find_starts(source: SourceFile, options: InputConfig, size: int) -> Iterator[tuple[int, int]]:
+    """Yield byte and line of records, each the first at least `size` bytes after the last one."""
     if source.format == "csv":
-        yield from csv_starts(source, options, size)
+        yield from find_csv_starts(source, options, size)
     else:
         between = source.format == "text" and options.text_documents == "block"
-        yield from _line_starts(source, size, between_blank=between)
+        yield from _find_line_starts(source, size, between_blank=between)
 
 
-def _line_starts(
+def _find_line_starts(
     source: SourceFile, size: int, *, between_blank: bool
 ) -> Iterator[tuple[int, int]]:
-    """Yield byte and number of lines; of those behind a blank one only, if so wanted."""
+    """Yield byte and number of lines; with `between_blank` only of lines after a blank one."""
     with ByteStream(source, Slice(0, source.bytes, 1)) as stream:
         window = Window(stream)
         window.skip_mark()
@@ -69,13 +70,13 @@ def _line_starts(
             if isinstance(item, LongLine):
                 was_blank = False
                 continue
-            starts = item.begins + item.place
+            starts = item.begins + item.offset
             while True:
                 first = int(np.searchsorted(starts, target))
                 if first == len(starts):
                     break
                 if between_blank:
-                    blank = item.blank()
+                    blank = item.find_blank()
                     after = np.concatenate(([was_blank], blank[:-1])) & ~blank
                     hits = np.flatnonzero(after[first:])
                     if not len(hits):
@@ -83,4 +84,4 @@ def _line_starts(
                     first += int(hits[0])
                 yield int(starts[first]), item.number + first
                 target = int(starts[first]) + size
-            was_blank = bool(item.blank()[-1])
+            was_blank = bool(item.find_blank()[-1])

@@ -1,44 +1,46 @@
-"""Records that cannot be documents, described so that a user can find and mend them."""
+"""Describe records that cannot be documents, so that a user can find and correct them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from data_tools.sources import source as limits
-from data_tools.sources.block import SetAside
-from data_tools.sources.csv_kernel import is_clean
+from data_tools.sources.block import Block, SetAside
 from data_tools.sources.source import Encoding
+from data_tools.sources.utf8_kernel import find_invalid
 
 _EXCERPT = 80
 
 EXCERPT_BYTES = 4 * _EXCERPT
-"""As much of a record as an excerpt needs."""
+"""Bytes of a record that are enough for an excerpt."""
 
 
-def excerpt(data: bytes) -> str:
-    """Return the beginning of a record, bad bytes written in hex."""
+def make_excerpt(data: bytes) -> str:
+    """Return the first 80 characters of a record; invalid bytes are written in hex."""
     return data[:EXCERPT_BYTES].decode("utf-8", "backslashreplace")[:_EXCERPT]
 
 
-def beginning(data: np.ndarray, begin: int, end: int) -> bytes:
-    """Return as much of a record in a buffer as an excerpt needs."""
+def copy_start(data: np.ndarray, begin: int, end: int) -> bytes:
+    """Return the first bytes of data[begin:end], enough for an excerpt."""
     return data[begin : min(end, begin + EXCERPT_BYTES)].tobytes()
 
 
-def too_long(line: int, size: int, start: bytes, *, cure: str = "") -> SetAside:
-    """Describe a record beyond `LONGEST_RECORD` that begins with `start`."""
+def describe_too_long(line: int, size: int, start: bytes, *, cure: str = "") -> SetAside:
+    """Describe a record that is longer than `LONGEST_RECORD` and begins with `start`."""
     detail = f"{size} bytes; at most {limits.LONGEST_RECORD} are read" + cure
-    return SetAside(line, "too long", detail, excerpt(start), size)
+    return SetAside(line, "too long", detail, make_excerpt(start), size)
 
 
-def bad_text(text: bytes, *, line: int, size: int, encoding: Encoding) -> SetAside | None:
-    """Describe a text that is no valid UTF-8 or has a NUL; None for a good one.
+def describe_bad_text(text: bytes, *, line: int, size: int, encoding: Encoding) -> SetAside | None:
+    """Describe a text that is not valid UTF-8 or has a NUL; return None for a valid text.
 
     Args:
-        text: In what was made of the file: UTF-8.
+        text: The record after decoding to UTF-8.
         line: As in `SetAside`.
         size: As in `SetAside`.
-        encoding: Of the file.
+        encoding: Encoding of the file on the disk.
     """
     nul = text.find(0)
     try:
@@ -55,38 +57,36 @@ def bad_text(text: bytes, *, line: int, size: int, encoding: Encoding) -> SetAsi
     elif encoding in ("utf-8", "utf-8-sig"):
         reason, detail = "bad UTF-8", f"byte 0x{text[at]:02X} {where}"
     else:
-        reason, detail = "bad encoding", f"no {encoding.upper()} {where}"
+        reason, detail = "bad encoding", f"not valid {encoding.upper()} {where}"
     around = before[-_EXCERPT // 4 :].encode("utf-8") + text[at : at + EXCERPT_BYTES]
-    return SetAside(line, reason, detail, excerpt(around), size)
+    return SetAside(line, reason, detail, make_excerpt(around), size)
 
 
-def bad_documents(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> list[int]:
-    """Return the numbers of the spans that are no valid UTF-8 or have a NUL.
+def set_bad_aside(block: Block, encoding: Encoding) -> Block:
+    """Return the block with all documents set aside that are not valid UTF-8 or have a NUL.
 
     Args:
-        data: (s,) uint8.
-        begins: (n,) int64, never decreasing.
-        ends: (n,) int64.
+        block: May already have records set aside.
+        encoding: Encoding of the file on the disk.
     """
-    if not len(begins) or _are_clean(data, begins, ends):
-        return []
-    spans = zip(begins.tolist(), ends.tolist(), strict=True)
-    return [number for number, (b, e) in enumerate(spans) if not _is_good(data[b:e].tobytes())]
-
-
-def _are_clean(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> bool:
-    """Look at everything from the first span to the last at once."""
-    filled = begins[ends > begins]
-    return (
-        bool(is_clean(data[begins[0] : ends[-1]]))
-        and not (data[filled] & 0xC0 == 0x80).any()
-        and _is_good(data[begins[-1] : ends[-1]].tobytes())
+    bad = find_invalid(block.data, block.begins, block.ends)
+    if not len(bad):
+        return block
+    aside = list(block.set_aside)
+    for number in bad.tolist():
+        fault = describe_bad_text(
+            block.data[block.begins[number] : block.ends[number]].tobytes(),
+            line=int(block.lines[number]),
+            size=int(block.sizes[number]),
+            encoding=encoding,
+        )
+        assert fault is not None
+        aside.append(fault)
+    return replace(
+        block,
+        begins=np.delete(block.begins, bad),
+        ends=np.delete(block.ends, bad),
+        lines=np.delete(block.lines, bad),
+        sizes=np.delete(block.sizes, bad),
+        set_aside=tuple(sorted(aside, key=lambda fault: fault.line)),
     )
-
-
-def _is_good(text: bytes) -> bool:
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return 0 not in text

@@ -1,6 +1,6 @@
-"""The files that the input stands for, and what each of them is.
+"""Find the input files, and inspect each one: format, compression, encoding, columns.
 
-Everything that can be known from a look into each file is found out before the work begins.
+All faults that the beginning of a file can show are reported before the work begins.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ FORMATS: dict[str, Format] = {
 }
 COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
 
-_SAMPLE = 1 << 16  # bytes looked at in three places of a file; an even number
-_START = 1 << 20  # bytes in which the keys of JSON objects are looked for
-_OBJECTS = 100
+_SAMPLE = 1 << 16  # bytes read at each of three positions of a file; an even number
+_START = 1 << 20  # bytes of a file that are searched for the keys of JSON objects
+_OBJECTS = 100  # JSON objects that are searched
 _KNOWN = ", ".join(FORMATS)
 
 
 def find_files(inputs: Sequence[str]) -> list[Path]:
-    """Return the files that globs, folders and file names stand for, sorted, each once.
+    """Return the files that match globs, folders and file names, sorted and without duplicates.
 
     Raises:
-        UserError: One of `inputs` stands for no file.
+        UserError: One of `inputs` matches no file, or a folder cannot be listed.
     """
     found: dict[str, Path] = {}
     for pattern in inputs:
         matches: Iterable[Path]
         if os.path.isdir(pattern):
-            matches = (path for path in _walk(pattern) if _kind(path))
+            matches = (path for path in _walk(pattern) if _parse_suffixes(path))
         elif os.path.isfile(pattern):
             matches = [Path(pattern)]
         else:
@@ -54,7 +54,7 @@ def find_files(inputs: Sequence[str]) -> list[Path]:
         files = [path for path in matches if path.is_file()]
         if not files:
             raise UserError(
-                f"no file matches '{pattern}' (looked from {os.getcwd()}); give a file, a folder "
+                f"no file matches '{pattern}' (searched from {os.getcwd()}); give a file, a folder "
                 f"of files ({_KNOWN}), or a quoted glob such as 'corpus/**/*.csv'"
             )
         found |= {os.path.abspath(file): file for file in files}
@@ -65,12 +65,14 @@ def _walk(folder: str) -> Iterator[Path]:
     """Yield all files below a folder.
 
     Raises:
-        UserError: A folder cannot be looked into; left out, its texts would be missing unnoticed.
+        UserError: A folder cannot be listed. If it were skipped, its texts would be missing
+            without notice.
     """
 
     def refuse(error: OSError) -> None:
         raise UserError(
-            f"cannot look into {error.filename}: {error.strerror}; make it readable or leave it out"
+            f"cannot list the folder {error.filename}: {error.strerror}; make it readable or "
+            "remove it from --input"
         ) from error
 
     for parent, _, names in os.walk(folder, onerror=refuse):
@@ -78,10 +80,10 @@ def _walk(folder: str) -> Iterator[Path]:
 
 
 def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]:
-    """Look into every file.
+    """Inspect all files.
 
     Raises:
-        UserError: At least one cannot be read; all of them are named.
+        UserError: At least one file cannot be used; the message names all of them.
     """
     sources, faults = [], []
     for path in paths:
@@ -94,16 +96,16 @@ def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]
 
 
 def inspect(path: Path, options: InputConfig) -> SourceFile:
-    """Look into a file.
+    """Inspect one file.
 
     Raises:
-        UserError: It is of no known kind, cannot be read, or has no such column or key.
+        UserError: The format is unknown, the file cannot be read, or it lacks the column or key.
     """
-    kind = _kind(path)
+    kind = _parse_suffixes(path)
     if kind is None:
         raise UserError(
-            f"{path} is of no known kind; known are {_KNOWN}, all but .parquet also with .gz or "
-            ".zst behind; rename it or leave it out"
+            f"{path} has an unknown format; supported are {_KNOWN}, all but .parquet also followed "
+            "by .gz or .zst; rename the file or remove it from --input"
         )
     file_format, compression = kind
     with open_file(path) as file:
@@ -112,11 +114,11 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
     if file_format == "parquet":
         open_parquet(raw, options.content_column)
         return raw
-    encoding = detect_encoding(_samples(raw), options.encoding)
+    encoding = detect_encoding(_read_samples(raw), options.encoding)
     if file_format == "json":
-        start = _start(_with(raw, file_format, encoding))
+        start = _read_text(_change(raw, file_format, encoding))
         file_format = "json" if start.lstrip("\ufeff \t\r\n").startswith("[") else "jsonl"
-    source = _with(raw, file_format, encoding)
+    source = _change(raw, file_format, encoding)
     if file_format == "csv":
         read_header(source, options.content_column)
     elif file_format in ("json", "jsonl"):
@@ -124,8 +126,8 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
     return source
 
 
-def _kind(path: Path) -> tuple[Format, Compression] | None:
-    """Tell format and compression by the name."""
+def _parse_suffixes(path: Path) -> tuple[Format, Compression] | None:
+    """Return format and compression by the name of a file; None if the format is unknown."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     if compression:
@@ -136,12 +138,12 @@ def _kind(path: Path) -> tuple[Format, Compression] | None:
     return file_format, compression or ""
 
 
-def _with(raw: SourceFile, file_format: Format, encoding: Any) -> SourceFile:
+def _change(raw: SourceFile, file_format: Format, encoding: Any) -> SourceFile:
     return SourceFile(raw.path, file_format, raw.compression, encoding, raw.bytes, raw.mtime_ns)
 
 
-def _samples(source: SourceFile) -> list[bytes]:
-    """Return bytes from beginning, middle and end; of a compressed file from the beginning."""
+def _read_samples(source: SourceFile) -> list[bytes]:
+    """Return bytes from the beginning, middle and end; of a compressed file only the beginning."""
     if source.compression or source.bytes <= 3 * _SAMPLE:
         return [_read_start(source, 3 * _SAMPLE)]
     samples = []
@@ -158,18 +160,18 @@ def _read_start(source: SourceFile, size: int) -> bytes:
         return bytes(buffer[: stream.readinto(memoryview(buffer))])
 
 
-def _start(source: SourceFile) -> str:
+def _read_text(source: SourceFile) -> str:
     return _read_start(source, _START).decode("utf-8", "replace")
 
 
 def _check_keys(source: SourceFile, key: str) -> None:
-    """Look at the first objects.
+    """Check that the first objects of a JSON file have the key.
 
     Raises:
-        UserError: None of them has the key.
+        UserError: None of them has it.
     """
     names: dict[str, None] = {}
-    for value in _first_values(_start(source), is_list=source.format == "json"):
+    for value in _parse_values(_read_text(source), is_list=source.format == "json"):
         if not isinstance(value, dict) or key in value:
             return
         names |= dict.fromkeys(map(str, value))
@@ -177,8 +179,8 @@ def _check_keys(source: SourceFile, key: str) -> None:
         find_column(list(names), key, source.path, kind="key")
 
 
-def _first_values(text: str, *, is_list: bool) -> Iterable[Any]:
-    """Yield the first values of a file, as far as they can be parsed."""
+def _parse_values(text: str, *, is_list: bool) -> Iterable[Any]:
+    """Yield the first values of a JSON file, until one cannot be parsed."""
     decoder = json.JSONDecoder()
     text = text.lstrip("\ufeff \t\r\n")
     at = 1 if is_list else 0

@@ -1,4 +1,4 @@
-"""Lines of a stream, many at a time, as spans of a buffer. LF, CRLF and CR end a line."""
+"""Split a stream into lines, many at a time, as spans of a buffer. LF, CRLF and CR end a line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 
 from data_tools.sources import source as limits
-from data_tools.sources.faults import beginning
+from data_tools.sources.faults import copy_start
 from data_tools.sources.window import Window
 
 _LF, _CR = 10, 13
-_BLANK = b" \t\xe3\x80"  # no other UTF-8 than U+3000 can be made of the last two
+# Strip these bytes: in UTF-8 the last two can form only U+3000, the ideographic space.
+_BLANK = b" \t\xe3\x80"
 _BLANK_FIRST = np.array([0x20, 0x09, 0xE3], np.uint8)
 
 
@@ -26,16 +27,16 @@ class Lines:
     begins: np.ndarray
     """(n,) int64."""
     ends: np.ndarray
-    """(n,) int64, without line end."""
+    """(n,) int64, before the line end."""
     nexts: np.ndarray
-    """(n,) int64, with it."""
+    """(n,) int64, after the line end."""
     number: int
-    """Of the first line, from 1."""
-    place: int
-    """Of `data[0]` in the stream."""
+    """Number of the first line, from 1."""
+    offset: int
+    """Position of `data[0]` in the stream."""
 
-    def blank(self) -> np.ndarray:
-        """Tell of each line, (n,) bool, whether it is empty but for white space."""
+    def find_blank(self) -> np.ndarray:
+        """Return for each line, (n,) bool, whether it is empty or holds only white space."""
         blank = self.begins == self.ends
         first = self.data[self.begins[~blank]]
         for number in np.flatnonzero(~blank)[np.isin(first, _BLANK_FIRST)].tolist():
@@ -46,38 +47,41 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line beyond the longest record."""
+    """A line that is longer than the longest record."""
 
     start: bytes
+    """Its first bytes, enough for an excerpt."""
     size: int
+    """Bytes, with the line end."""
     number: int
+    """Number of the line, from 1."""
 
 
 def read_lines(window: Window, line: int) -> Iterator[Lines | LongLine]:
-    """Yield the rest of a stream.
+    """Yield the lines of the rest of a stream.
 
     Args:
-        window: Stands at the beginning of a line.
-        line: Number of this line.
+        window: At the beginning of a line.
+        line: Number of this line, from 1.
     """
     longest = limits.LONGEST_RECORD
     while True:
         begins, ends, nexts = _split(window)
-        place = window.offset
-        for first, last in _stretches(ends - begins > longest, limits.BLOCK_DOCUMENTS):
+        offset = window.offset
+        for first, last in _split_range(ends - begins > longest, limits.BLOCK_DOCUMENTS):
             if ends[first] - begins[first] > longest:
-                start = beginning(window.data, int(begins[first]), int(ends[first]))
+                start = copy_start(window.data, int(begins[first]), int(ends[first]))
                 yield LongLine(start, int(nexts[first] - begins[first]), line + first)
             else:
                 here = slice(first, last)
                 lines = (begins[here], ends[here], nexts[here])
-                yield Lines(window.data, *lines, line + first, place)
+                yield Lines(window.data, *lines, line + first, offset)
         line += len(begins)
         window.begin = int(nexts[-1]) if len(nexts) else window.begin
         if window.is_last:
             return
-        if window.end - window.begin > longest + 1:  # a CR may be among them
-            start = beginning(window.data, window.begin, window.end)
+        if window.end - window.begin > longest + 1:  # the last one may be a CR
+            start = copy_start(window.data, window.begin, window.end)
             yield LongLine(start, window.skip_line(), line)
             line += 1
         else:
@@ -85,7 +89,7 @@ def read_lines(window: Window, line: int) -> Iterator[Lines | LongLine]:
 
 
 def _split(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return begins, ends and nexts of the lines that are whole."""
+    """Return begins, ends and nexts of the complete lines in the window."""
     data = window.data[window.begin : window.end]
     is_end, is_return = data == _LF, data == _CR
     two = np.zeros(0, np.int64)
@@ -99,13 +103,13 @@ def _split(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if window.is_last and len(data) and (not len(nexts) or nexts[-1] < len(data)):
         ends, nexts = np.append(ends, len(data)), np.append(nexts, len(data))
     elif not window.is_last and len(nexts) and nexts[-1] == len(data) and is_return[-1]:
-        ends, nexts = ends[:-1], nexts[:-1]  # what comes next may belong to this line end
+        ends, nexts = ends[:-1], nexts[:-1]  # an LF that follows would belong to this line end
     begins = np.concatenate((np.zeros(1, np.int64), nexts))[: len(nexts)]
     return begins + window.begin, ends + window.begin, nexts + window.begin
 
 
-def _stretches(alone: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of lines, (n,), at most so many each; what is `alone` makes one by itself."""
+def _split_range(alone: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of at most `most` lines; a line marked in `alone`, (n,), has its own range."""
     edges = np.flatnonzero(alone)
     cuts = np.unique(np.concatenate((np.arange(0, len(alone), most), edges, edges + 1)))
     bounds = [*cuts[cuts < len(alone)].tolist(), len(alone)]

@@ -1,4 +1,4 @@
-"""What a user can say about the input: which files, and how to take documents from them."""
+"""Options for the input: which files to read, and how to take documents from them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig:
-    """Which files to read, and how."""
+    """Options that say which files to read, and how."""
 
     input: tuple[str, ...]
-    """Files to read: quoted globs ('corpus/**/*.csv'), folders or files; read in sorted order.
-    Known are .csv, .jsonl, .ndjson, .json, .txt and .parquet; all but .parquet also with .gz or
-    .zst behind."""
+    """Files to read: quoted globs ('corpus/**/*.csv'), folders or files, in sorted order. Formats:
+    .csv, .jsonl, .ndjson, .json, .txt, each also with .gz or .zst, and .parquet."""
     content_column: str = "content"
-    """Name of the column of CSV and Parquet files, or of the key of JSON objects, that holds the
-    text; the others are not read."""
+    """Name of the column (CSV, Parquet) or key (JSON) that holds the text. Other columns are not
+    read."""
     text_documents: Literal["file", "line", "block"] = "file"
-    """What is one document of a .txt file: the whole file, each line, or each block of lines
-    between blank lines."""
+    """What one document of a .txt file is: the whole file, a line, or a block of lines between
+    blank lines."""
     encoding: Literal["auto", "utf-8", "utf-16", "gb18030"] = "auto"
-    """How the characters are encoded; gb18030 includes GBK and GB2312. auto looks into each file
-    by itself."""
+    """Encoding of the files; gb18030 includes GBK and GB2312. auto detects it for each file."""

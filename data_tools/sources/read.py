@@ -1,7 +1,7 @@
-"""Slices of files to blocks: one reader for every format.
+"""Read slices of files as blocks, with one class for all formats.
 
-Every byte is accounted for: the sizes of documents and of what is set aside, and the overhead,
-sum up to what the stream counted.
+Every byte is accounted for: the sizes of documents and of records set aside, and the overhead, add
+up to the bytes that the stream counted.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from data_tools.sources.json_lines import read_json_lines
 from data_tools.sources.json_list import read_json_list
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import ParquetSlice
-from data_tools.sources.source import Format, Slice, SourceFile, Tally
+from data_tools.sources.source import Format, RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream, slice_digest
 from data_tools.sources.text import read_text
 
 __all__ = ["SliceReader", "slice_digest"]
 
-_Read = Callable[[ByteStream, SourceFile, Slice, InputConfig, Tally], Iterator[Block]]
+_Read = Callable[[ByteStream, SourceFile, Slice, InputConfig, RecordCount], Iterator[Block]]
 
 _READERS: dict[Format, _Read] = {
     "csv": read_csv,
@@ -31,51 +31,52 @@ _READERS: dict[Format, _Read] = {
 
 
 class SliceReader:
-    """Reads one slice of a file; iterate for blocks of a few MB, in order.
+    """Reads one slice of a file. Iterate over it to get blocks of a few MB, in order.
 
-    Iterating raises a `UserError` if the file is damaged or became shorter.
+    Iterating raises `UserError` if the file is damaged or became shorter.
     """
 
     def __init__(self, source: SourceFile, part: Slice, options: InputConfig) -> None:
-        """Open nothing yet."""
+        """Store the arguments; iterating opens the file."""
         self._source = source
         self._part = part
         self._options = options
-        self._tally = Tally()
-        self._counter: ByteStream | ParquetSlice | None = None
+        self._count = RecordCount()
+        self._progress: ByteStream | ParquetSlice | None = None
         self.digest = ""
-        """xxh3_128 of the raw bytes of the slice, in hex; known when the iteration is over."""
+        """xxh3_128 of the raw bytes of the slice, in hex; set at the end of the iteration."""
 
     @property
     def position(self) -> int:
-        """Raw bytes of the slice that are done."""
-        return self._counter.position if self._counter else 0
+        """Raw bytes of the slice that were read."""
+        return self._progress.position if self._progress else 0
 
     @property
     def bytes_read(self) -> int:
-        """Decoded bytes of the slice as its stream counted them; of Parquet those of the values."""
-        return self._counter.bytes_read if self._counter else 0
+        """Decoded bytes of the slice that were read; for Parquet the bytes of the values."""
+        return self._progress.bytes_read if self._progress else 0
 
     @property
     def records(self) -> int:
-        """Records met, documents and those set aside."""
-        return self._tally.records
+        """Records that were read: documents and records set aside."""
+        return self._count.records
 
     def __iter__(self) -> Iterator[Block]:
-        self._tally.records = 0
-        for block in self._parquet() if self._source.format == "parquet" else self._stream():
+        self._count.records = 0
+        is_parquet = self._source.format == "parquet"
+        for block in self._read_parquet() if is_parquet else self._read_stream():
             if len(block) or block.set_aside or block.overhead:
                 yield block
 
-    def _stream(self) -> Iterator[Block]:
+    def _read_stream(self) -> Iterator[Block]:
         read = _READERS[self._source.format]
         with ByteStream(self._source, self._part) as stream:
-            self._counter = stream
-            yield from read(stream, self._source, self._part, self._options, self._tally)
+            self._progress = stream
+            yield from read(stream, self._source, self._part, self._options, self._count)
             self.digest = stream.digest
 
-    def _parquet(self) -> Iterator[Block]:
+    def _read_parquet(self) -> Iterator[Block]:
         column = self._options.content_column
-        self._counter = ParquetSlice(self._source, self._part, column, self._tally)
-        yield from self._counter.blocks()
+        self._progress = reader = ParquetSlice(self._source, self._part, column, self._count)
+        yield from reader.read_blocks()
         self.digest = slice_digest(self._source, self._part)

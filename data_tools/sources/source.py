@@ -1,4 +1,4 @@
-"""A file to read and a slice of it: what every module of this package talks about."""
+"""Types and limits that all readers share: a file of the input, and a slice of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 LONGEST_RECORD = 16_000_000
-"""Bytes of one record, in UTF-8; 5 million Chinese characters. What is longer is set aside, so
-that memory is bounded whatever a file holds."""
+"""Most bytes of one record in UTF-8, about 5 million Chinese characters. Longer records are set
+aside, so that memory is bounded for any file."""
 
 BLOCK_DOCUMENTS = 20_000
-"""Documents of one block at most."""
+"""Most documents of one block."""
 
 BLOCK_BYTES = 4_000_000
-"""Bytes after which a block is handed on."""
+"""Bytes after which a reader yields a block."""
 
 Format = Literal["csv", "jsonl", "json", "text", "parquet"]
 Compression = Literal["", "gzip", "zstd"]
@@ -30,31 +30,31 @@ class SourceFile:
     compression: Compression
     encoding: Encoding
     bytes: int
-    """On the disk."""
+    """Size on the disk."""
     mtime_ns: int
 
     @property
     def is_plain(self) -> bool:
-        """Whether the bytes on the disk are the UTF-8 that is read."""
+        """Return whether the bytes on the disk are the UTF-8 that readers get."""
         return not self.compression and self.encoding in ("utf-8", "utf-8-sig")
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A stretch of a file that can be read by itself. The slices of a file tile it."""
+    """A part of a file that can be read independently; slices cover a file without overlap."""
 
     begin: int
-    """First byte, of the file on the disk."""
+    """First byte, in the file on the disk."""
     end: int
-    """One past the last."""
+    """One past the last byte."""
     line: int
-    """Line of the decoded file in which it begins, from 1 (of a Parquet file or JSON list: number
-    of the record)."""
+    """Line of the decoded file where the slice begins, from 1. In a Parquet file or JSON list:
+    number of the record."""
 
 
 @dataclass
-class Tally:
-    """What a reader counts besides the documents it hands on."""
+class RecordCount:
+    """A counter that a reader increments."""
 
     records: int = 0
-    """Records met, taken or set aside."""
+    """Records that were read: documents and records set aside."""

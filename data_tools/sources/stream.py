@@ -1,7 +1,7 @@
-"""The bytes of a file as UTF-8, whatever they are on the disk: compressed, in another encoding.
+"""Read the bytes of a file as UTF-8, also if the file is compressed or in another encoding.
 
-What is read is counted twice and hashed on the way: raw, for progress and for telling whether a
-file changed, and decoded, so that readers can be held to account for every byte.
+Raw bytes are counted and hashed, for progress and to notice a file that changed. Decoded bytes are
+counted, so that tests can check that a reader accounts for every byte.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import xxhash
 from data_tools.sources.source import Slice, SourceFile
 from gpt2zh.config.errors import UserError
 
-_RAW_BYTES = 1 << 20  # read at a time of what must be decompressed or decoded
+_RAW_BYTES = 1 << 20  # read at a time from a file that must be decompressed or decoded
 _DAMAGE = (EOFError, OSError, zlib.error, pa.ArrowException)
 
-# Bytes that cannot be decoded become the byte 0xFF, which occurs nowhere in UTF-8: so they are
-# found later, and only in the record where they stand.
+# Bytes that cannot be decoded become the byte 0xFF, which never occurs in UTF-8. So the fault is
+# found later, and only the record that holds it is set aside.
 _MARK_BAD = "gpt2zh.mark-bad"
 codecs.register_error(_MARK_BAD, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
 
@@ -32,18 +32,18 @@ def open_file(path: Path) -> io.FileIO:
     """Open a file for reading, without a buffer.
 
     Raises:
-        UserError: The system refuses.
+        UserError: The file cannot be opened.
     """
     try:
         return io.FileIO(path)
     except OSError as error:
         raise UserError(
-            f"cannot read {path}: {error.strerror}; make it readable or leave it out"
+            f"cannot read {path}: {error.strerror}; make it readable or remove it from --input"
         ) from error
 
 
 def slice_digest(source: SourceFile, part: Slice) -> str:
-    """Return the xxh3_128 of a slice in hex, as its reader gives it, without parsing.
+    """Return the xxh3_128 of a slice in hex, equal to `SliceReader.digest`, without parsing.
 
     Raises:
         UserError: The file cannot be read or is too short.
@@ -54,16 +54,16 @@ def slice_digest(source: SourceFile, part: Slice) -> str:
 
 
 class ByteStream:
-    """A slice of a file, decompressed and in UTF-8."""
+    """A slice of a file, decompressed and decoded to UTF-8."""
 
     def __init__(self, source: SourceFile, part: Slice) -> None:
         """Open the file.
 
         Raises:
-            UserError: It cannot be opened.
+            UserError: The file cannot be opened.
         """
         self.bytes_read = 0
-        """Bytes handed out."""
+        """Decoded bytes that were returned."""
         self._source = source
         self._raw = _RawSlice(open_file(source.path), source.path, part)
         self._decoded: Any = self._raw
@@ -76,12 +76,12 @@ class ByteStream:
 
     @property
     def position(self) -> int:
-        """Raw bytes consumed."""
+        """Raw bytes that were read."""
         return self._raw.position
 
     @property
     def digest(self) -> str:
-        """xxh3_128 of the raw bytes, in hex; of all of them once the stream is at its end."""
+        """xxh3_128 of the raw bytes read so far, in hex."""
         return self._raw.hash.hexdigest()
 
     def __enter__(self) -> ByteStream:
@@ -91,7 +91,7 @@ class ByteStream:
         self._raw.close()
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer and return how far; less than all of it only at the end.
+        """Fill a buffer; return the number of bytes, which is less than its size only at the end.
 
         Raises:
             UserError: The file is damaged, or became shorter.
@@ -102,8 +102,8 @@ class ByteStream:
                 count = self._decoded.readinto(buffer[filled:])
             except _DAMAGE as error:
                 raise UserError(
-                    f"{self._source.path} cannot be decompressed, it is damaged or cut off "
-                    f"({error}); replace it with a whole copy or leave it out"
+                    f"{self._source.path} cannot be decompressed: it is damaged or incomplete "
+                    f"({error}); replace it with a complete copy or remove it from --input"
                 ) from error
             if not count:
                 break
@@ -113,7 +113,7 @@ class ByteStream:
 
 
 class _RawSlice(io.RawIOBase):
-    """Bytes of a file on the disk."""
+    """The raw bytes of a slice of a file."""
 
     def __init__(self, file: io.FileIO, path: Path, part: Slice) -> None:
         self.position = 0
@@ -133,11 +133,14 @@ class _RawSlice(io.RawIOBase):
         try:
             count = self._file.readinto(view)
         except OSError as error:
-            raise UserError(f"cannot read {self._path}: {error.strerror}") from error
+            raise UserError(
+                f"cannot read {self._path}: {error.strerror}; check the disk, then run the command "
+                "again"
+            ) from error
         if not count:
             raise UserError(
-                f"{self._path} became shorter while it was read; leave the input alone until the "
-                "work is done"
+                f"{self._path} became shorter while it was read; do not change the input until the "
+                "command has finished"
             )
         self.hash.update(view[:count])
         self.position += count
@@ -155,7 +158,7 @@ class _RawSlice(io.RawIOBase):
 
 
 class _Transcoder(io.RawIOBase):
-    """UTF-8 from another encoding."""
+    """Converts a stream from another encoding to UTF-8."""
 
     def __init__(self, inner: Any, encoding: str) -> None:
         self._inner = inner

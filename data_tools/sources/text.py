@@ -1,115 +1,93 @@
-"""Text files to blocks: each file, line or stretch between blank lines is a document."""
+"""Read text files as blocks: a document is the file, a line, or a block of lines.
+
+A block of lines is what stands between blank lines. In this file it is called a paragraph.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from data_tools.sources import source as limits
-from data_tools.sources.block import Block, SetAside, join_spans
-from data_tools.sources.faults import EXCERPT_BYTES, bad_documents, bad_text, beginning, too_long
+from data_tools.sources.block import Block, join_spans, make_empty_block
+from data_tools.sources.faults import (
+    EXCERPT_BYTES,
+    copy_start,
+    describe_too_long,
+    set_bad_aside,
+)
 from data_tools.sources.lines import Lines, LongLine, read_lines
 from data_tools.sources.options import InputConfig
-from data_tools.sources.source import Slice, SourceFile, Tally
+from data_tools.sources.source import Encoding, RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream
 from data_tools.sources.window import Window
 
-_NONE = np.zeros(0, np.int64)
-_NOTHING = np.zeros(0, np.uint8)
-
 
 def read_text(
-    stream: ByteStream, source: SourceFile, part: Slice, options: InputConfig, tally: Tally
+    stream: ByteStream, source: SourceFile, part: Slice, options: InputConfig, count: RecordCount
 ) -> Iterator[Block]:
     """Yield the documents of a slice."""
     window = Window(stream)
     overhead = window.skip_mark() if part.begin == 0 else 0
     if overhead:
-        yield aside_block(overhead=overhead)
+        yield make_empty_block(overhead=overhead)
     if options.text_documents == "file":
-        yield from _read_file(window, source, tally)
+        yield from _read_file(window, source.encoding, count)
     elif options.text_documents == "line":
-        yield from _read_each_line(window, source, part.line, tally)
+        yield from _read_each_line(window, source.encoding, part.line, count)
     else:
-        yield from _read_stretches(window, source, part.line, tally)
+        yield from _read_paragraphs(window, source.encoding, part.line, count)
 
 
-def sift(
-    data: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    lines: np.ndarray,
-    sizes: np.ndarray,
-    *,
-    source: SourceFile,
-    overhead: int = 0,
-) -> Block:
-    """Return a block of those documents that are text; the others are set aside."""
-    aside: list[SetAside] = []
-    bad = bad_documents(data, begins, ends)
-    for number in bad:
-        text = data[begins[number] : ends[number]].tobytes()
-        fault = bad_text(
-            text, line=int(lines[number]), size=int(sizes[number]), encoding=source.encoding
-        )
-        assert fault is not None
-        aside.append(fault)
-    if bad:
-        begins, ends, lines, sizes = (np.delete(a, bad) for a in (begins, ends, lines, sizes))
-    return Block(data, begins, ends, lines, sizes, tuple(aside), overhead)
-
-
-def aside_block(*aside: SetAside, overhead: int = 0) -> Block:
-    """Return a block without documents."""
-    return Block(_NOTHING, _NONE, _NONE, _NONE, _NONE, aside, overhead)
-
-
-def _read_file(window: Window, source: SourceFile, tally: Tally) -> Iterator[Block]:
-    """Yield the one document."""
+def _read_file(window: Window, encoding: Encoding, count: RecordCount) -> Iterator[Block]:
+    """Yield the whole file as one document."""
     longest = limits.LONGEST_RECORD
     while not window.is_last and window.end - window.begin <= longest:
         window.fill()
     size = window.end - window.begin
-    tally.records += size > 0
+    count.records += size > 0
     if size > longest:
-        start = beginning(window.data, window.begin, window.end)
+        start = copy_start(window.data, window.begin, window.end)
         while not window.is_last:
             window.begin = window.end
             window.fill()
             size += window.end
-        cure = " as one document; take --text-documents line or block, or split the file"
-        yield aside_block(too_long(1, size, start, cure=cure))
+        cure = " as one document; use --text-documents line or block, or split the file"
+        yield make_empty_block(describe_too_long(1, size, start, cure=cure))
     elif size:
-        spans = (np.array([place]) for place in (window.begin, window.end, 1, size))
-        yield sift(window.data, *spans, source=source)
+        begins, ends, lines, sizes = np.array([[window.begin], [window.end], [1], [size]])
+        yield set_bad_aside(Block(window.data, begins, ends, lines, sizes), encoding)
 
 
-def _read_each_line(window: Window, source: SourceFile, line: int, tally: Tally) -> Iterator[Block]:
+def _read_each_line(
+    window: Window, encoding: Encoding, line: int, count: RecordCount
+) -> Iterator[Block]:
+    """Yield the lines that are not blank."""
     for item in read_lines(window, line):
         if isinstance(item, LongLine):
-            tally.records += 1
-            yield aside_block(too_long(item.number, item.size, item.start))
+            count.records += 1
+            yield make_empty_block(describe_too_long(item.number, item.size, item.start))
             continue
-        blank = item.blank()
+        blank = item.find_blank()
         kept = np.flatnonzero(~blank)
         sizes = item.nexts - item.begins
-        tally.records += len(kept)
-        yield sift(
+        count.records += len(kept)
+        block = Block(
             item.data,
             item.begins[kept],
             item.ends[kept],
             kept + item.number,
             sizes[kept],
-            source=source,
             overhead=int(sizes[blank].sum()),
         )
+        yield set_bad_aside(block, encoding)
 
 
 @dataclass
-class _Stretch:
-    """Lines that are not blank, of which more may come."""
+class _Paragraph:
+    """Lines that are not blank; more of them may follow."""
 
     line: int
     size: int = 0
@@ -120,7 +98,7 @@ class _Stretch:
     """Bytes of the last line end."""
 
     def add(self, part: bytes, size: int, line_end: int) -> None:
-        """Take more lines; of what grows too long, nothing is kept but the beginning."""
+        """Add lines. If the paragraph gets too long, only its start is kept."""
         self.start = (self.start + part)[:EXCERPT_BYTES]
         self.size += size
         self.line_end = line_end
@@ -129,34 +107,37 @@ class _Stretch:
             self.parts.clear()
 
     def add_lines(self, lines: Lines, first: int, last: int) -> None:
-        """Take lines of a buffer, to the last one."""
+        """Add the lines from `first` to `last`, both included."""
         part = lines.data[lines.begins[first] : lines.nexts[last]].tobytes()
         self.add(part, len(part), int(lines.nexts[last] - lines.ends[last]))
 
     def is_too_long(self) -> bool:
         return self.has_long_line or self.size - self.line_end > limits.LONGEST_RECORD
 
-    def close(self, source: SourceFile) -> Block:
-        """Return it as a document."""
+    def make_block(self, encoding: Encoding) -> Block:
+        """Return the paragraph as a block of one document."""
         if self.is_too_long():
-            return aside_block(too_long(self.line, self.size, self.start))
+            return make_empty_block(describe_too_long(self.line, self.size, self.start))
         text = b"".join(self.parts)
         data, begins, ends = join_spans([text[: len(text) - self.line_end]])
-        return sift(data, begins, ends, np.array([self.line]), np.array([self.size]), source=source)
+        block = Block(data, begins, ends, np.array([self.line]), np.array([self.size]))
+        return set_bad_aside(block, encoding)
 
 
-def _read_stretches(window: Window, source: SourceFile, line: int, tally: Tally) -> Iterator[Block]:
-    """Yield the blocks of lines; one at the edge of a buffer is put together from its parts."""
-    rest: _Stretch | None = None
+def _read_paragraphs(
+    window: Window, encoding: Encoding, line: int, count: RecordCount
+) -> Iterator[Block]:
+    """Yield the paragraphs. One at the edge of a buffer is put together from its parts."""
+    rest: _Paragraph | None = None
     for item in read_lines(window, line):
         if isinstance(item, LongLine):
-            rest = rest or _Stretch(item.number)
+            rest = rest or _Paragraph(item.number)
             rest.has_long_line = True
             rest.add(item.start, item.size, 0)
             continue
-        blank = item.blank()
+        blank = item.find_blank()
         overhead = int((item.nexts - item.begins)[blank].sum())
-        firsts, lasts = _runs(~blank)
+        firsts, lasts = _find_runs(~blank)
         at_end = len(item.ends) - 1
         if rest is not None and len(firsts) and firsts[0] == 0:
             rest.add_lines(item, 0, lasts[0])
@@ -164,49 +145,46 @@ def _read_stretches(window: Window, source: SourceFile, line: int, tally: Tally)
                 continue
             firsts, lasts = firsts[1:], lasts[1:]
         if rest is not None:
-            tally.records += 1
-            yield rest.close(source)
+            count.records += 1
+            yield rest.make_block(encoding)
             rest = None
         if len(lasts) and lasts[-1] == at_end:
-            rest = _Stretch(item.number + int(firsts[-1]))
+            rest = _Paragraph(item.number + int(firsts[-1]))
             rest.add_lines(item, firsts[-1], lasts[-1])
             firsts, lasts = firsts[:-1], lasts[:-1]
-        tally.records += len(firsts)
-        yield _block_of_runs(item, firsts, lasts, overhead, source)
+        count.records += len(firsts)
+        yield set_bad_aside(_make_block(item, firsts, lasts, overhead), encoding)
     if rest is not None:
-        tally.records += 1
-        yield rest.close(source)
+        count.records += 1
+        yield rest.make_block(encoding)
 
 
-def _runs(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_runs(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and the last number of each unbroken run in a mask, (n,) bool."""
     padded = np.concatenate(([False], wanted, [False]))
     return np.flatnonzero(padded[1:] & ~padded[:-1]), np.flatnonzero(padded[:-1] & ~padded[1:]) - 1
 
 
-def _block_of_runs(
-    item: Lines, firsts: np.ndarray, lasts: np.ndarray, overhead: int, source: SourceFile
-) -> Block:
+def _make_block(item: Lines, firsts: np.ndarray, lasts: np.ndarray, overhead: int) -> Block:
+    """Return the paragraphs from line `firsts` to line `lasts` of `item`, (n,) each."""
     begins = item.begins[firsts]
     nexts = item.nexts[lasts]
     long = np.flatnonzero(item.ends[lasts] - begins > limits.LONGEST_RECORD)
     aside = [
-        too_long(
+        describe_too_long(
             item.number + int(firsts[n]),
             int(nexts[n] - begins[n]),
-            beginning(item.data, int(begins[n]), int(nexts[n])),
+            copy_start(item.data, int(begins[n]), int(nexts[n])),
         )
         for n in long.tolist()
     ]
     short = np.delete(np.arange(len(firsts)), long)
-    block = sift(
+    return Block(
         item.data,
         begins[short],
         item.ends[lasts[short]],
         firsts[short] + item.number,
         (nexts - begins)[short],
-        source=source,
-        overhead=overhead,
+        tuple(aside),
+        overhead,
     )
-    aside = sorted((*aside, *block.set_aside), key=lambda fault: fault.line)
-    return replace(block, set_aside=tuple(aside))

@@ -1,11 +1,11 @@
-"""A buffer that moves over a stream: it keeps the record that is not complete yet, and grows."""
+"""A buffer that moves over a stream; it keeps a record that is not complete yet, and may grow."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from data_tools.sources import source as limits
-from data_tools.sources.csv_kernel import find_sign
+from data_tools.sources.csv_kernel import find_mark
 from data_tools.sources.stream import ByteStream
 
 CHUNK = 4_000_000
@@ -16,27 +16,27 @@ _LF = 10
 
 
 class Window:
-    """Some consecutive bytes of a stream: `data[begin:end]`."""
+    """Consecutive bytes of a stream: `data[begin:end]`."""
 
     def __init__(self, stream: ByteStream) -> None:
         """Read the first bytes."""
         self.data = np.empty(0, np.uint8)
-        """A new array after each `fill`, so that blocks may keep the one before."""
+        """A new array after each `fill`, so that blocks can keep the old one."""
         self.begin = 0
-        """First byte that is not done with."""
+        """First byte that is still needed."""
         self.end = 0
         self.is_last = False
         """Whether the stream ends at `end`."""
         self.offset = 0
-        """Place of `data[0]` in the stream."""
+        """Position of `data[0]` in the stream."""
         self._stream = stream
         self.fill()
 
     def fill(self) -> None:
-        """Drop what lies before `begin` and read on behind `end`.
+        """Drop the bytes before `begin` and read more after `end`.
 
-        What is kept is doubled, so that a record that is looked at again each time costs no more
-        than twice its size; but for one beyond the longest there is no need.
+        Reads at least as many bytes as are kept, so that a record that is scanned again after each
+        `fill` costs at most twice its size. A record that is too long anyway needs no such growth.
         """
         kept = self.end - self.begin
         data = np.empty(kept + max(CHUNK, min(kept, limits.LONGEST_RECORD - kept)), np.uint8)
@@ -47,7 +47,7 @@ class Window:
         self.is_last = self.end < len(data)
 
     def skip_mark(self) -> int:
-        """Step over a byte order mark; only at the beginning of a file. Return its bytes."""
+        """Skip a byte order mark at the beginning of a file; return its size in bytes."""
         while self.end - self.begin < len(_MARK) and not self.is_last:
             self.fill()
         size = len(_MARK) if self.data[: self.end][:3].tobytes() == _MARK else 0
@@ -55,7 +55,7 @@ class Window:
         return size
 
     def skip(self, size: int) -> None:
-        """Step over some bytes."""
+        """Skip `size` bytes."""
         while size > self.end - self.begin and not self.is_last:
             size -= self.end - self.begin
             self.begin = self.end
@@ -63,10 +63,10 @@ class Window:
         self.begin += size
 
     def skip_line(self) -> int:
-        """Step over the rest of a line, keeping nothing of it; return its bytes."""
+        """Skip the rest of a line without keeping it; return its size in bytes."""
         skipped = 0
         while True:
-            at = find_sign(self.data, self.begin, self.end, _LF)
+            at = find_mark(self.data, self.begin, self.end, _LF)
             skipped += at - self.begin
             self.begin = at
             line_end = self.data[at : min(at + 2, self.end)].tobytes()

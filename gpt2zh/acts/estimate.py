@@ -12,7 +12,7 @@ from gpt2zh.acts.estimate_options import EstimateConfig
 from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.errors import attempt, raise_all
-from gpt2zh.config.schema import PretrainConfig, TrainConfig
+from gpt2zh.config.schema import PretrainConfig, TrainConfig, TrainingConfig
 from gpt2zh.cost.memory import RESERVE, Memory, largest_micro_batch, training_phases
 from gpt2zh.model import shape
 from gpt2zh.plan.fit import accepted, choose, provisional, setting_of
@@ -40,7 +40,7 @@ PARTS = {
 class Case:
     """A checked training on so many GPUs."""
 
-    config: PretrainConfig
+    config: TrainingConfig
     raw: dict[str, Any]
     """The DeepSpeed JSON."""
     vocabulary: int

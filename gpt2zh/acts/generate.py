@@ -11,7 +11,6 @@ from gpt2zh.acts.generate_options import GenerateConfig
 from gpt2zh.config.errors import UserError
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.generation.text import TextGenerator
-from gpt2zh.acts.generate_options import GenerateConfig
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

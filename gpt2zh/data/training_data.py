@@ -98,5 +98,5 @@ class TrainingData(Protocol):
         ...
 
     def describe_row(self, number: int) -> Mapping[str, Any]:
-        """Return where a row comes from and its text, as JSON values, for the file of a bad step."""
+        """Return where a row comes from and its text, as JSON values."""
         ...

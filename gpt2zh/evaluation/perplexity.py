@@ -55,7 +55,7 @@ def keep_local(sums: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def evaluate(
     summed_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    batches: Iterable[Batch],
+    batches: Iterable[Batch[torch.Tensor]],
     *,
     device: torch.device,
     tokens: int,
@@ -67,7 +67,7 @@ def evaluate(
     Args:
         summed_loss: A model in evaluation mode; (ids, labels), (B, T) each, to the summed loss
             in nats.
-        batches: The same number of batches on every rank.
+        batches: On the device of the model; the same number on every rank.
         device: Where the model is.
         tokens: Tokens of the text that the rows were made from.
         characters: Characters of that text.
@@ -78,9 +78,8 @@ def evaluate(
     """
     sums = torch.zeros(2, dtype=torch.float64, device=device)  # (2,): nats, targets
     for batch in batches:
-        there = batch.to(device)
-        sums[0] += summed_loss(there.input_ids, there.labels)
-        sums[1] += there.targets
+        sums[0] += summed_loss(batch.input_ids, batch.labels)
+        sums[1] += batch.targets
     nats, targets = reduce(sums).tolist()
     return Score(nats, int(targets), tokens, characters)
 

@@ -10,7 +10,7 @@ from typing import Any
 from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.batch import micro_batches
 from gpt2zh.config.errors import UserError
-from gpt2zh.config.schema import OptimizerConfig, TrainingConfig, TrainConfig
+from gpt2zh.config.schema import OptimizerConfig, TrainConfig, TrainingConfig
 from gpt2zh.cost.memory import largest_micro_batch
 from gpt2zh.cost.setting import Setting
 from gpt2zh.ranks.device import Device

@@ -1,7 +1,7 @@
-"""The builtin kind of BPE, compiled, with the ids of Hugging Face's.
+"""Encode with the builtin kind of BPE, compiled, with the same ids as Hugging Face's tokenizer.
 
-Which characters a class of the pattern holds is asked of Hugging Face's own regular expressions,
-page by page when a page is first met. Merging is done here.
+Hugging Face's regular expressions decide which characters belong to a class of the pattern. They
+are asked for a page of code points when a text first needs it. Merging is done here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from gpt2zh.text.kernels.bpe import (
-    LONGEST_KEPT,
+    LONGEST_CACHED,
     LONGEST_SEGMENT,
     NO_PAIR,
-    Memory,
     Merges,
     Scratch,
+    SegmentCache,
     add_neighbours,
     add_pairs,
     scan_bpe,
@@ -29,10 +29,10 @@ from gpt2zh.text.kernels.pieces import CLASS_BITS, CLASSES, PATTERN, PROBED
 from gpt2zh.text.kernels.scan import DONE, FULL, LONG, PAGE
 from gpt2zh.text.kernels.utf8 import PAGE_BITS, POINTS
 from gpt2zh.text.span_work import SpanWork
+from gpt2zh.text.training import BYTE_TOKENS
 
-_KEPT_SEGMENTS = 1 << 16
+_CACHED_SEGMENTS = 1 << 16
 _NEIGHBOURS = 1 << 17  # bytes
-_BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
 _SPLIT = {
     "type": "Split",
@@ -43,7 +43,7 @@ _SPLIT = {
 
 
 def is_builtin_bpe(backend: Tokenizer) -> bool:
-    """Tell whether `BpeEncoder` has the ids of this tokenizer."""
+    """Return whether `BpeEncoder` gives the ids of this tokenizer."""
     spec = json.loads(backend.to_str())
     model = spec["model"]
     return (
@@ -54,43 +54,43 @@ def is_builtin_bpe(backend: Tokenizer) -> bool:
         and not any(model[key] for key in ("dropout", "unk_token", "ignore_merges"))
         and not model["continuing_subword_prefix"]
         and not model["end_of_word_suffix"]
-        and all(byte in model["vocab"] for byte in _BYTES)
+        and all(byte in model["vocab"] for byte in BYTE_TOKENS)
         and max(model["vocab"].values()) + 1 < 1 << 32 - CLASS_BITS
-        # So that bytes never merge, and no text merges to one.
-        and not set(_BYTES) & {part for a, b in model["merges"] for part in (a, b, a + b)}
+        # Byte tokens must never merge, and no merge may build one.
+        and not set(BYTE_TOKENS) & {part for a, b in model["merges"] for part in (a, b, a + b)}
         and backend.encode_special_tokens
         and all(token["special"] for token in spec["added_tokens"])
     )
 
 
 class BpeEncoder:
-    """A `SpanEncoder` for tokenizers that `is_builtin_bpe` knows."""
+    """A `SpanEncoder` for tokenizers that `is_builtin_bpe` accepts."""
 
     kind = "bpe"
 
     def __init__(self, backend: Tokenizer, *, dtype: type[np.unsignedinteger]) -> None:
-        """Prepare; no page is known yet.
+        """Build the tables; pages of code points are filled later.
 
         Args:
-            backend: The judge.
-            dtype: Of the ids.
+            backend: The tokenizer whose ids are reproduced.
+            dtype: Type of the ids.
         """
-        self.unknown: Counter[str] = Counter()  # nothing is: there are tokens for all bytes
+        self.unknown: Counter[str] = Counter()  # stays empty: all bytes have tokens
         model = json.loads(backend.to_str())["model"]
         self._model = backend.model
         self._vocab: dict[str, int] = model["vocab"]
         self._dtype = dtype
-        self._table = np.zeros(POINTS, np.uint32)  # pages that are not met take no memory
-        # For each class what leaves all but its characters.
+        self._table = np.zeros(POINTS, np.uint32)  # unused pages take no memory
+        # For each class a splitter that removes its characters.
         self._outside = [
             pre_tokenizers.Split(Regex(expression), behavior="removed")
             for expression in CLASSES.values()
         ]
-        self._merges = _merges(self._vocab, model["merges"])
-        self._memory = Memory(
-            segments=np.zeros((_KEPT_SEGMENTS, LONGEST_KEPT), np.int32),
-            ids=np.zeros((_KEPT_SEGMENTS, LONGEST_KEPT), np.int32),
-            lengths=np.zeros((_KEPT_SEGMENTS, 2), np.int32),
+        self._merges = _build_merges(self._vocab, model["merges"])
+        self._cache = SegmentCache(
+            segments=np.zeros((_CACHED_SEGMENTS, LONGEST_CACHED), np.int32),
+            ids=np.zeros((_CACHED_SEGMENTS, LONGEST_CACHED), np.int32),
+            lengths=np.zeros((_CACHED_SEGMENTS, 2), np.int32),
         )
         self._scratch = Scratch(
             symbols=np.zeros(LONGEST_SEGMENT, np.int64), results=np.zeros(LONGEST_SEGMENT, np.int64)
@@ -103,23 +103,21 @@ class BpeEncoder:
         work = SpanWork(data, begins, ends, closing_id=closing_id, dtype=self._dtype)
         status = None
         while status != DONE:
-            status = scan_bpe(
-                work.documents, self._table, self._merges, self._memory, self._scratch
-            )
+            status = scan_bpe(work.documents, self._table, self._merges, self._cache, self._scratch)
             if status == PAGE:
                 self._probe(work.asked_page())
             elif status == FULL:
                 work.grow()
             elif status == LONG:
-                # The model itself: its merges take no more than the length times its logarithm.
+                # Hugging Face's model merges in n log n steps, the kernel in n squared.
                 work.answer([token.id for token in self._model.tokenize(work.asked_text())])
         return work.result()
 
     def _probe(self, page: int) -> None:
-        """Ask for the classes of each code point of a page."""
+        """Fill a page of the table with the classes of its code points."""
         begin, end = page << PAGE_BITS, (page + 1) << PAGE_BITS
         if 0xD800 <= begin < 0xE000 or begin >= 0x110000:
-            raise ValueError(f"code point {begin:#x} is no UTF-8")
+            raise ValueError(f"code point {begin:#x} is not valid in UTF-8")
         text = "".join(map(chr, range(begin, end)))
         tokens = [self._vocab.get(char, -1) + 1 for char in text]
         codes = np.array(tokens, np.uint32) << CLASS_BITS | PROBED
@@ -131,8 +129,8 @@ class BpeEncoder:
         self._table[begin:end] = codes
 
 
-def _merges(vocab: dict[str, int], merges: list[Any]) -> Merges:
-    """Build the tables of the merges, given in the order of their ranks."""
+def _build_merges(vocab: dict[str, int], merges: list[Any]) -> Merges:
+    """Build the tables of the merges, which are given in the order of their ranks."""
     rows = np.array(
         [
             (vocab[a] << 32 | vocab[b], rank << 32 | vocab[a + b])
@@ -142,8 +140,8 @@ def _merges(vocab: dict[str, int], merges: list[Any]) -> Merges:
     ).reshape(-1, 2)
     pairs = np.full((1 << max(4, (2 * len(rows)).bit_length()), 2), NO_PAIR, np.int64)
     add_pairs(pairs, rows)
-    beside = sorted({pair for a, b in merges for pair in pairwise(a + b)})
-    symbols = [(vocab[x] + 1, vocab[y] + 1) for x, y in beside if x in vocab and y in vocab]
+    adjacent = sorted({pair for a, b in merges for pair in pairwise(a + b)})
+    symbols = [(vocab[x] + 1, vocab[y] + 1) for x, y in adjacent if x in vocab and y in vocab]
     neighbours = np.zeros(_NEIGHBOURS, np.uint8)
     add_neighbours(neighbours, np.array(symbols, np.uint64).reshape(-1, 2))
-    return Merges(pairs, neighbours, np.array([vocab[byte] for byte in _BYTES], np.int64))
+    return Merges(pairs, neighbours, np.array([vocab[byte] for byte in BYTE_TOKENS], np.int64))

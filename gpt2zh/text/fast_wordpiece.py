@@ -1,8 +1,8 @@
-"""BERT's WordPiece, compiled, with the ids of Hugging Face's.
+"""Encode with BERT's WordPiece, compiled, with the same ids as Hugging Face's tokenizer.
 
-Hugging Face's tokenizer stays the judge. A code point that is always a word by itself (a hanzi,
-punctuation) or always a space is found out by asking it, page by page when a page is first met.
-Everything else is a run of word characters, which goes to it whole and is then remembered.
+Hugging Face's tokenizer decides all ids. It is asked, for a page of code points when a text first
+needs it, which code points are always a word alone (a hanzi, punctuation) or always a space. All
+others form runs of word characters. Hugging Face encodes each new run, and its ids are cached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gpt2zh.text.kernels.wordpiece import (
     UNKNOWN,
     UNPROBED,
     WORD,
-    Unknown,
+    UnknownCounts,
     scan_wordpiece,
 )
 from gpt2zh.text.span_work import SpanWork
@@ -31,14 +31,14 @@ _BORDERS = ",.!，。的"
 _MOST_UNKNOWN = 100_000
 _UNKNOWN_CHARACTERS = 40
 
-# Two letters, each with a mark that no normalizer removes; the marks are of the classes 224 and
-# 216. Between these any combining character changes places when a text is decomposed, and so does
-# not pass for one that takes no notice of its neighbours.
+# Two letters, each with a mark that no normalizer removes, of combining classes 224 and 216. When
+# a text is decomposed, a combining character between these two marks changes its position. So it is
+# not mistaken for a character that does not depend on its neighbours.
 _LEFT, _RIGHT = "a\u302e", "\U0001d165a"
 
 
 def is_bert_wordpiece(backend: Tokenizer) -> bool:
-    """Tell whether `WordPieceEncoder` has the ids of this tokenizer."""
+    """Return whether `WordPieceEncoder` gives the ids of this tokenizer."""
     model = backend.model
     added = backend.get_added_tokens_decoder().values()
     return (
@@ -47,21 +47,21 @@ def is_bert_wordpiece(backend: Tokenizer) -> bool:
         and isinstance(backend.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
         and backend.token_to_id(model.unk_token) is not None
         and backend.encode_special_tokens
-        and all(token.special for token in added)  # others are cut out of a text beforehand
+        and all(token.special for token in added)  # others would be split off before encoding
     )
 
 
 class WordPieceEncoder:
-    """A `SpanEncoder` for tokenizers that `is_bert_wordpiece` knows."""
+    """A `SpanEncoder` for tokenizers that `is_bert_wordpiece` accepts."""
 
     kind = "wordpiece"
 
     def __init__(self, backend: Tokenizer, *, dtype: type[np.unsignedinteger]) -> None:
-        """Prepare; no page is known yet.
+        """Build the tables; pages of code points are filled later.
 
         Args:
-            backend: The judge.
-            dtype: Of the ids.
+            backend: The tokenizer whose ids are reproduced.
+            dtype: Type of the ids.
         """
         self.unknown: Counter[str] = Counter()
         self._backend = backend
@@ -69,11 +69,11 @@ class WordPieceEncoder:
         unknown_id = backend.token_to_id(backend.model.unk_token)
         assert unknown_id is not None, backend.model.unk_token
         self._unknown_id = unknown_id
-        self._table = np.zeros(POINTS, np.uint32)  # pages that are not met take no memory
+        self._table = np.zeros(POINTS, np.uint32)  # unused pages take no memory
         self._between = (self._split(_LEFT), self._split(_RIGHT))
         self._cache = WordCache(self._encode, unknown_id=self._unknown_id)
         self._border = self._find_border()
-        self._counts = Unknown(
+        self._counts = UnknownCounts(
             counts=np.zeros(POINTS + MOST_WORDS, np.int64),
             met=np.zeros(POINTS + MOST_WORDS, np.int32),
             number=np.zeros(1, np.int64),
@@ -102,7 +102,7 @@ class WordPieceEncoder:
         return work.result()
 
     def _probe(self, page: int) -> None:
-        """Ask how each code point of a page behaves between two others."""
+        """Fill a page of the table: how each code point behaves between two letters."""
         left, right = self._between
         for point in range(page << PAGE_BITS, (page + 1) << PAGE_BITS):
             code = WORD
@@ -122,7 +122,7 @@ class WordPieceEncoder:
         return [word for word, _ in self._backend.pre_tokenizer.pre_tokenize_str(normalized)]
 
     def _encode(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Encode runs of word characters, all as one text where a token tells them apart."""
+        """Encode runs of word characters, as one text if a border token can separate them."""
         if self._border is not None:
             border, border_id = self._border
             ids = np.array(self._encode_batch([border.join(texts)])[0], np.int64)
@@ -139,7 +139,7 @@ class WordPieceEncoder:
         return [encoding.ids for encoding in encodings]
 
     def _find_border(self) -> tuple[str, int] | None:
-        """Return a character that always is one token by itself, and its id."""
+        """Return a character that is always one token alone, and its id."""
         for border in _BORDERS:
             if self._table[ord(border)] == UNPROBED:
                 self._probe(ord(border) >> PAGE_BITS)
@@ -155,7 +155,7 @@ class WordPieceEncoder:
         return ids
 
     def _collect_unknown(self) -> None:
-        """Move what the scan counted to `unknown`."""
+        """Move the counts of the scan to `unknown`."""
         counts, met, number = self._counts.counts, self._counts.met, self._counts.number
         for index in met[: number[0]].tolist():
             text = chr(index) if index < POINTS else self._cache.text(index - POINTS)
@@ -164,7 +164,7 @@ class WordPieceEncoder:
         number[0] = 0
 
     def _add_unknown(self, text: str, count: int) -> None:
-        """Count a text; when it would be one too many, it is counted as the empty text."""
+        """Count a text; if there are too many different texts, count it as the empty text."""
         text = text[:_UNKNOWN_CHARACTERS]
         is_new = text not in self.unknown
         self.unknown["" if is_new and len(self.unknown) >= _MOST_UNKNOWN else text] += count

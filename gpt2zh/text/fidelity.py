@@ -1,8 +1,8 @@
-"""What a tokenizer cannot write back: decode(encode(text)) against the text, sign by sign.
+"""Find what a tokenizer cannot write back: compare decode(encode(text)) with the text.
 
 The two are aligned by their longest common subsequence, so every character of the text is either
-written back or lost. Where nothing stands in its place, the tokenizer is asked what it makes of
-that character alone.
+written back or lost. If nothing is written in the place of a lost character, the tokenizer encodes
+that character alone to find out why.
 """
 
 from __future__ import annotations
@@ -17,145 +17,138 @@ from rapidfuzz.distance import LCSseq
 from gpt2zh.text.tokenizer import TextTokenizer
 
 LONGEST = 8_000
-"""Characters that are aligned at once at most; time and memory grow with the square."""
+"""Most characters that are aligned at once; time and memory grow with the square."""
 
 Kind = Literal["unknown", "changed", "vanished"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What becomes of a character that is lost."""
+class Outcome:
+    """What becomes of a lost character."""
 
     kind: Kind
-    """unknown: the unknown token takes its place; changed: another character does; vanished:
-    nothing does."""
-    back: str
-    """What is written in its place; empty for nothing, and where an unknown token is not
-    written."""
+    """unknown: it becomes the unknown token; changed: it becomes another character; vanished: it
+    becomes nothing."""
+    written: str
+    """The text that is written in its place; may be empty, also for the unknown token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """What a text lost on its way."""
+class RoundTripLoss:
+    """The differences between a text and what was written back."""
 
     positions: tuple[int, ...]
-    """Characters of the text that were not written back."""
-    fates: tuple[Fate, ...]
-    """What became of each."""
+    """Positions of the characters that were not written back."""
+    outcomes: tuple[Outcome, ...]
+    """What became of each of them."""
     added: int
-    """Characters written for which the text has none."""
+    """Number of characters written that stand for no character of the text."""
 
 
 class RoundTrip:
-    """Compares texts with what a tokenizer makes of them; knows the characters it met."""
+    """Compares texts with what a tokenizer writes back; remembers single characters."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._unknown_id = unknown_id(tokenizer)
-        self._alone: dict[str, Fate | None] = {}
+        self._unknown_id = tokenizer.unk_id
+        self._alone: dict[str, Outcome | None] = {}
 
-    def compare(self, text: str, ids: Sequence[int]) -> Loss:
-        """Tell what `ids`, the encoded text, lost of it.
+    def compare(self, text: str, ids: Sequence[int]) -> RoundTripLoss:
+        """Return what the encoded text has lost.
 
         Args:
             text: At most `LONGEST` characters.
-            ids: What the tokenizer made of it.
+            ids: The encoded text.
         """
         written = self._tokenizer.decode(ids)
         if written == text:
-            return Loss((), (), 0)
+            return RoundTripLoss((), (), 0)
         has_unknown = self._unknown_id in ids
         positions: list[int] = []
-        fates: list[Fate] = []
+        outcomes: list[Outcome] = []
         added = 0
-        for lost, instead in gaps(text, written):
-            signs = [text[position] for position in lost]
+        for lost, instead in find_gaps(text, written):
             if len(lost) == len(instead):
-                own = [Fate("changed", sign) for sign in instead]
+                own = [Outcome("changed", character) for character in instead]
             else:
-                own = [self._fate(sign, has_unknown) for sign in signs]
-            added += max(0, len(instead) - sum(len(fate.back) for fate in own))
+                own = [self._explain(text[position], has_unknown) for position in lost]
+            added += max(0, len(instead) - sum(len(outcome.written) for outcome in own))
             positions += lost
-            fates += own
-        return Loss(tuple(positions), tuple(fates), added)
+            outcomes += own
+        return RoundTripLoss(tuple(positions), tuple(outcomes), added)
 
-    def _fate(self, sign: str, has_unknown: bool) -> Fate:
-        """Return what becomes of a character that nothing in the written text stands for."""
-        if sign not in self._alone:
-            self._alone[sign] = self._fate_alone(sign)
-        alone = self._alone[sign]
+    def _explain(self, character: str, has_unknown: bool) -> Outcome:
+        """Return what becomes of a character that has no counterpart in the written text."""
+        if character not in self._alone:
+            self._alone[character] = self._explain_alone(character)
+        alone = self._alone[character]
         if alone is not None:
             return alone
-        # By itself it comes back; so it was part of a word that did not.
-        return Fate("unknown", "") if has_unknown else Fate("vanished", "")
+        # Alone it is written back, so it was part of a word that was lost as a whole.
+        return Outcome("unknown" if has_unknown else "vanished", "")
 
-    def _fate_alone(self, sign: str) -> Fate | None:
-        ids = self._tokenizer.encode(sign)
-        back = self._tokenizer.decode(ids)
-        if back == sign:
+    def _explain_alone(self, character: str) -> Outcome | None:
+        """Return what becomes of a character that is encoded alone; None if it is kept."""
+        ids = self._tokenizer.encode(character)
+        written = self._tokenizer.decode(ids)
+        if written == character:
             return None
         if self._unknown_id in ids:
-            return Fate("unknown", back)
-        return Fate("changed", back) if back else Fate("vanished", "")
+            return Outcome("unknown", written)
+        return Outcome("changed" if written else "vanished", written)
 
 
-def unknown_id(tokenizer: TextTokenizer) -> int | None:
-    """Return the id that stands for what the vocabulary lacks, None where it lacks nothing."""
-    token = tokenizer.control.unk_token
-    return tokenizer._backend.token_to_id(token) if token else None
-
-
-def gaps(text: str, written: str) -> Iterator[tuple[list[int], str]]:
+def find_gaps(text: str, written: str) -> Iterator[tuple[list[int], str]]:
     """Align two texts and yield where they differ.
 
-    Spaces are aligned after all else, by their number between two characters: a decoder that puts
-    them elsewhere would else seem to lose the characters that they jumped over.
+    Spaces are aligned last, by their number between two characters. Otherwise a decoder that moves
+    a space would seem to lose the characters between its old and its new position.
 
     Yields:
-        Positions in `text`, and what stands there instead in `written`; one of the two may be
+        Positions in `text`, and the characters of `written` in their place; one of the two may be
         empty.
     """
     source, target = _Spaced(text), _Spaced(written)
     end = end_written = 0
-    for block in [*LCSseq.opcodes(source.signs, target.signs), None]:
+    for block in [*LCSseq.opcodes(source.characters, target.characters), None]:
         if block is not None and block.tag != "equal":
             continue
-        begin = block.src_start if block else len(source.signs)
-        begin_written = block.dest_start if block else len(target.signs)
+        begin = block.src_start if block else len(source.characters)
+        begin_written = block.dest_start if block else len(target.characters)
         if begin > end or begin_written > end_written:
             lost = source.places[end:begin].tolist()
-            yield lost, target.signs[end_written:begin_written]
-        spaces = source.spaces(end, begin)
-        more = len(spaces) - len(target.spaces(end_written, begin_written))
+            yield lost, target.characters[end_written:begin_written]
+        spaces = source.find_spaces(end, begin)
+        more = len(spaces) - len(target.find_spaces(end_written, begin_written))
         if more:
             yield spaces[: max(more, 0)], " " * -more
         if block is not None:
             end, end_written = block.src_end, block.dest_end
-            yield from _spaces_inside(source, target, begin, begin_written, end - begin)
+            yield from _compare_spaces(source, target, begin, begin_written, end - begin)
 
 
 class _Spaced:
-    """A text without its spaces, and where they were. Shapes: `n` other characters."""
+    """A text without its spaces, and where the spaces were. Shapes: `n` other characters."""
 
     def __init__(self, text: str) -> None:
         codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        self.signs = text.replace(" ", "")
+        self.characters = text.replace(" ", "")
         self.places = np.flatnonzero(codes != ord(" "))
-        """(n,), position of each other character in the text."""
+        """(n,), position of each character in the text."""
         self._edges = np.concatenate(([-1], self.places, [len(codes)]))
         self.before = np.diff(self._edges) - 1
-        """(n + 1,), spaces before each, and behind the last."""
+        """(n + 1,), number of spaces before each character, and after the last."""
 
-    def spaces(self, begin: int, end: int) -> list[int]:
+    def find_spaces(self, begin: int, end: int) -> list[int]:
         """Return the positions of the spaces before the characters from `begin` to `end`."""
         runs = zip(self._edges[begin : end + 1], self._edges[begin + 1 : end + 2], strict=True)
         return [place for left, right in runs for place in range(left + 1, right)]
 
 
-def _spaces_inside(
+def _compare_spaces(
     source: _Spaced, target: _Spaced, begin: int, begin_written: int, size: int
 ) -> Iterator[tuple[list[int], str]]:
-    """Yield where two equal stretches of `size` other characters are spaced differently."""
+    """Yield where the spaces differ inside two equal runs of `size` characters."""
     here = source.before[begin + 1 : begin + size]
     there = target.before[begin_written + 1 : begin_written + size]
     for number in np.flatnonzero(here != there).tolist():

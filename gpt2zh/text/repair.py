@@ -1,10 +1,10 @@
-"""Make a BERT vocabulary lossless without moving any of its ids.
+"""Make a BERT vocabulary lossless without changing any of its ids.
 
-The result is a BPE over BERT's own tokens ("##" marks the inside of a word as before), with no
-normaliser: what the vocabulary lacks gets new ids behind the old ones, and all else is spelled in
-UTF-8 bytes. Hanzi, digits alone, punctuation and whole words keep their ids. Longer Latin words
-and numbers are built by merges where BERT took the longest match, so some of them are cut
-elsewhere, and capitals are letters of their own instead of lower case.
+The result is a BPE over BERT's own tokens ("##" still marks the inside of a word), without a
+normalizer. Common characters that the vocabulary lacks get new ids after the old ones; all others
+are spelled in UTF-8 bytes. Hanzi, single digits, punctuation and whole words keep their ids. Longer
+Latin words and numbers are built by merges, where BERT takes the longest match, so some of them are
+split differently. Capitals are not changed to lower case.
 """
 
 from __future__ import annotations
@@ -19,58 +19,57 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from gpt2zh.config.errors import UserError
 from gpt2zh.text import wordpiece
 from gpt2zh.text.tokenizer import TextTokenizer
-from gpt2zh.text.training import build_alphabet
+from gpt2zh.text.training import BYTE_TOKENS, build_alphabet
 
-_INSIDE = "##"  # how BERT writes a token that does not begin a word
-_BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-_WORD_SIGNS = string.ascii_letters + string.digits
-# Blanks that code and verse repeat, and the dash and the dots that Chinese always doubles.
+_INSIDE = "##"  # BERT's prefix of a token inside a word
+_WORD_CHARACTERS = string.ascii_letters + string.digits
+# Spaces that code and verse repeat, and the dash and the dots that Chinese always doubles.
 _RUNS = (" " * 16, " " * 8, " " * 4, " " * 2, "\n\n", "\r\n", "\u3000\u3000", "——", "……")
 
 
 @dataclass(frozen=True)
 class Repair:
-    """A repaired tokenizer, and what it has beyond the old one."""
+    """A repaired tokenizer, and what is new in it."""
 
     tokenizer: TextTokenizer
     characters: tuple[str, ...]
-    """New characters, blanks and capitals among them."""
+    """New tokens of one character, including spaces and capitals."""
     runs: tuple[str, ...]
-    """New tokens for the same character repeated."""
+    """New tokens of one character repeated."""
     tokens: int
-    """All new ids: the above, letters inside words and the bytes too."""
+    """Number of all new ids: also of letters inside words and of bytes."""
 
 
 def repair(tokenizer: TextTokenizer, texts: Sequence[str] = (), *, name: str) -> Repair:
-    """Extend a BERT tokenizer so that every text comes back exactly.
+    """Extend a BERT tokenizer so that it writes every text back exactly.
 
     Args:
-        tokenizer: One that `load_tokenizer` made of a WordPiece vocabulary.
-        texts: What they use often gets ids of its own, besides GB2312.
-        name: What to call the result.
+        tokenizer: A tokenizer that `load_tokenizer` made from a WordPiece vocabulary.
+        texts: Their frequent characters get ids of their own, like those of GB2312.
+        name: Name of the result.
 
     Raises:
-        UserError: The vocabulary is of another kind.
+        UserError: The vocabulary is not a WordPiece vocabulary.
     """
     check_repairable(tokenizer)
     backend: Tokenizer = tokenizer._backend
     old = backend.get_vocab(with_added_tokens=True)
-    characters = [sign for sign in build_alphabet(texts) if sign not in old]
+    characters = [character for character in build_alphabet(texts) if character not in old]
     runs = [run for run in _RUNS if not set(run) & set(old)]
-    letters = [_INSIDE + sign for sign in _WORD_SIGNS]
-    vocab = _extend(old, [*characters, *runs, *letters, *_BYTES])
-    in_words = _word_signs(backend, old)
+    letters = [_INSIDE + character for character in _WORD_CHARACTERS]
+    vocab = _extend(old, [*characters, *runs, *letters, *BYTE_TOKENS])
+    in_words = _find_word_characters(backend, old)
     bpe = models.BPE(
         vocab=vocab,
-        merges=_merges(vocab, in_words),
+        merges=_build_merges(vocab, in_words),
         continuing_subword_prefix=_INSIDE,
         byte_fallback=True,
-        ignore_merges=True,  # a word that is a token is that token, whatever the merges say
+        ignore_merges=True,  # a word that is a token stays whole, regardless of the merges
     )
     built = Tokenizer(bpe)
-    built.pre_tokenizer = pre_tokenizers.Split(Regex(_pieces(in_words, runs)), "isolated")
+    built.pre_tokenizer = pre_tokenizers.Split(Regex(_write_pattern(in_words, runs)), "isolated")
     built.decoder = decoders.Sequence(
-        # Each token by itself: a text's own "##" is two tokens "#".
+        # Applied to each token alone: "##" in a text is two tokens "#", so it is kept.
         [decoders.Replace(Regex(r"\A##(?=.)"), ""), decoders.ByteFallback(), decoders.Fuse()]
     )
     _mark_added(built, json.loads(backend.to_str())["added_tokens"])
@@ -83,27 +82,27 @@ def repair(tokenizer: TextTokenizer, texts: Sequence[str] = (), *, name: str) ->
 
 
 def is_repairable(tokenizer: TextTokenizer) -> bool:
-    """Tell whether the vocabulary is one of BERT's kind."""
+    """Return whether the vocabulary is a WordPiece vocabulary, as BERT has."""
     return wordpiece.is_wordpiece(tokenizer._backend)
 
 
 def check_repairable(tokenizer: TextTokenizer) -> None:
-    """Refuse a vocabulary of another kind.
+    """Check that the vocabulary can be repaired.
 
     Raises:
-        UserError: It is one.
+        UserError: It is not a WordPiece vocabulary.
     """
     if not is_repairable(tokenizer):
         kind = type(tokenizer._backend.model).__name__
         raise UserError(
-            f"tokenizer {tokenizer.name} has no BERT vocabulary but {kind}, and only WordPiece can "
-            "be repaired; take --tokenizer builtin, which is lossless, or train one on your own "
-            "texts (python -m data_tools train-tokenizer)"
+            f"tokenizer {tokenizer.name} cannot be repaired: its vocabulary is {kind}, and only "
+            "BERT's WordPiece can be repaired; use --tokenizer builtin, which is lossless, or "
+            "train one on your own texts (python -m data_tools train-tokenizer)"
         )
 
 
 def _extend(old: dict[str, int], tokens: Iterable[str]) -> dict[str, int]:
-    """Return `old` and, behind its last id, those of `tokens` that it lacks."""
+    """Return `old` extended by those of `tokens` that it lacks, with ids after its last one."""
     vocab = dict(old)
     free = max(old.values()) + 1
     for token in tokens:
@@ -113,34 +112,35 @@ def _extend(old: dict[str, int], tokens: Iterable[str]) -> dict[str, int]:
     return vocab
 
 
-def _word_signs(backend: Tokenizer, old: Collection[str]) -> set[str]:
-    """Return the characters that BERT joins into words and can also write inside one.
+def _find_word_characters(backend: Tokenizer, old: Collection[str]) -> set[str]:
+    """Return the characters that BERT joins into words and that have a token inside a word.
 
-    Byte fallback spells a continuing character with its "##", so a word may hold only characters
-    that have a token for both places.
+    Byte fallback would spell the "##" of a character inside a word, too. So a word may contain only
+    characters that have a token both at its beginning and inside it.
     """
-    signs = set(_WORD_SIGNS)
-    for sign in old:
-        if len(sign) != 1 or _INSIDE + sign not in old:
+    normalizer = backend.normalizer
+    characters = set(_WORD_CHARACTERS)
+    for token in old:
+        if len(token) != 1 or _INSIDE + token not in old:
             continue
-        if backend.normalizer is not None and backend.normalizer.normalize_str(sign) != sign:
+        if normalizer is not None and normalizer.normalize_str(token) != token:
             continue
-        if len(backend.pre_tokenizer.pre_tokenize_str(f"a{sign}a")) == 1:
-            signs.add(sign)
-    return signs
+        if len(backend.pre_tokenizer.pre_tokenize_str(f"a{token}a")) == 1:
+            characters.add(token)
+    return characters
 
 
-def _merges(vocab: dict[str, int], signs: set[str]) -> list[tuple[str, str]]:
-    """Return all ways to build each token of two others, the most wanted first.
+def _build_merges(vocab: dict[str, int], characters: set[str]) -> list[tuple[str, str]]:
+    """Return all ways to build a token from two others, ordered by priority.
 
-    The beginning of a word grows before its inside does, for BERT takes the longest match from the
-    left; then the order of the vocabulary decides, which is by frequency.
+    Merges at the beginning of a word come first, because BERT takes the longest match from the
+    left. Then the order of the vocabulary decides, which is by frequency.
     """
     merges = []
     for token, number in vocab.items():
         inside = _INSIDE if token.startswith(_INSIDE) else ""
         body = token.removeprefix(inside)
-        if len(body) < 2 or not signs.issuperset(body):
+        if len(body) < 2 or not characters.issuperset(body):
             continue
         for cut in range(1, len(body)):
             left, right = inside + body[:cut], _INSIDE + body[cut:]
@@ -149,19 +149,19 @@ def _merges(vocab: dict[str, int], signs: set[str]) -> list[tuple[str, str]]:
     return [(left, right) for *_, left, right in sorted(merges)]
 
 
-def _pieces(signs: set[str], runs: Sequence[str]) -> str:
-    """Return the pattern of what is encoded by itself: a run, a word, or one character."""
-    word = _spelled("".join(sorted(signs)))
-    return "|".join([*map(_spelled, runs), f"[{word}]+", f"[^{word}]"])
+def _write_pattern(characters: set[str], runs: Sequence[str]) -> str:
+    """Return the pattern of the pre-tokenizer: a run, a word, or one character."""
+    word = _escape("".join(sorted(characters)))
+    return "|".join([*map(_escape, runs), f"[{word}]+", f"[^{word}]"])
 
 
-def _spelled(text: str) -> str:
-    """Write each character so that it means itself in a pattern."""
-    return "".join(rf"\x{{{ord(sign):X}}}" for sign in text)
+def _escape(text: str) -> str:
+    """Return a pattern that matches the text literally."""
+    return "".join(rf"\x{{{ord(character):X}}}" for character in text)
 
 
 def _mark_added(backend: Tokenizer, added: Sequence[dict]) -> None:
-    """Mark the control tokens, and whatever else had been added to the vocabulary, as before."""
+    """Add the control tokens and all other added tokens of the old tokenizer again."""
     for entry in added:
         token = AddedToken(entry["content"], normalized=False, special=entry["special"])
         if entry["special"]:

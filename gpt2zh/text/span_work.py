@@ -1,4 +1,4 @@
-"""What one call of a compiled encoder works on, and the answer it becomes.
+"""The state of one call of a compiled encoder: its documents, its position and its tokens.
 
 Shapes: `n` documents, `s` bytes, `t` tokens.
 """
@@ -11,11 +11,11 @@ import numpy as np
 
 from gpt2zh.text.kernels.scan import ASKED, AT, DOCUMENT, STATES, WRITTEN, Documents
 
-_BYTES_PER_TOKEN = 3  # a guess; `grow` mends it
+_BYTES_PER_TOKEN = 3  # a first guess; `grow` makes more room
 
 
 class SpanWork:
-    """The documents of one call, the place of the scan in them, and the tokens so far."""
+    """The documents of one call, the position of the scan, and the tokens so far."""
 
     def __init__(
         self,
@@ -26,11 +26,11 @@ class SpanWork:
         closing_id: int | None,
         dtype: type[np.unsignedinteger],
     ) -> None:
-        """Begin; the arguments are those of `SpanEncoder.encode`."""
-        begins, ends = _frozen(begins, np.int64), _frozen(ends, np.int64)
+        """Begin before the first document; for the arguments see `SpanEncoder.encode`."""
+        begins, ends = _freeze(begins, np.int64), _freeze(ends, np.int64)
         room = int((ends - begins).sum()) // _BYTES_PER_TOKEN + 2 * len(begins) + 64
         self.documents = Documents(
-            data=_frozen(data, np.uint8),
+            data=_freeze(data, np.uint8),
             begins=begins,
             ends=ends,
             stops=np.zeros(len(begins), np.int64),
@@ -42,7 +42,7 @@ class SpanWork:
             self.documents.state[AT] = begins[0]
 
     def grow(self, least: int = 0) -> None:
-        """Make room for half as many tokens again, and for `least` more than are written."""
+        """Make room for 1.5 times as many tokens, and at least for `least` more."""
         out, written = self.documents.out, self._written
         wider = np.empty(max(len(out) + len(out) // 2, written + least), out.dtype)
         wider[:written] = out[:written]
@@ -53,12 +53,12 @@ class SpanWork:
         return int(self.documents.state[ASKED])
 
     def asked_text(self) -> str:
-        """Return the text that the scan leaves to others."""
+        """Return the text that the scan cannot encode."""
         begin, end = self.documents.state[AT], self.documents.state[ASKED]
         return self.documents.data[begin:end].tobytes().decode("utf-8")
 
     def answer(self, ids: Sequence[int]) -> None:
-        """Write the ids of `asked_text`, and pass over it."""
+        """Write the ids of `asked_text`, and move the scan past it."""
         state, begin = self.documents.state, self._written
         if begin + len(ids) > len(self.documents.out):
             self.grow(len(ids))
@@ -67,7 +67,7 @@ class SpanWork:
         state[AT] = state[ASKED]
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids (t,) and counts (n,) of the finished work."""
+        """Return ids (t,) and counts (n,) after the scan is done."""
         assert self.documents.state[DOCUMENT] == len(self.documents.begins)
         counts = np.diff(self.documents.stops, prepend=0)
         return self.documents.out[: self._written].copy(), counts
@@ -77,8 +77,8 @@ class SpanWork:
         return int(self.documents.state[WRITTEN])
 
 
-def _frozen(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    """Return a contiguous read-only view: one kind of array needs compiling only once."""
+def _freeze(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    """Return a contiguous read-only view, so that the scan is compiled for one type only."""
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view

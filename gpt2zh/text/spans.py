@@ -1,7 +1,10 @@
-"""Documents in one buffer to token ids in one array, as fast as the tokenizer allows.
+"""Encode documents in one buffer to token ids in one array, as fast as the tokenizer allows.
 
-Three ways give the same ids: WordPiece and the builtin kind of BPE have a compiled one each, and
-Hugging Face's own is for all others. Shapes: `n` documents, `s` bytes, `t` tokens.
+There are three encoders with equal ids: compiled ones for WordPiece and for the builtin kind of
+BPE, and Hugging Face's own for all others. Hugging Face always decides the ids: the compiled
+encoders ask it how each character behaves, and `benchmarks/parity.py` compares them on whole
+corpora. They are compiled by numba, not written in C, so users need no compiler.
+Shapes: `n` documents, `s` bytes, `t` tokens.
 """
 
 from __future__ import annotations
@@ -11,12 +14,11 @@ from typing import Protocol
 
 import numpy as np
 
-from gpt2zh.text import pieces
 from gpt2zh.text.fast_bpe import BpeEncoder, is_builtin_bpe
 from gpt2zh.text.fast_wordpiece import WordPieceEncoder, is_bert_wordpiece
-from gpt2zh.text.tokenizer import TextTokenizer
+from gpt2zh.text.tokenizer import TextTokenizer, cut_text
 
-# What the compiled ways have to get right before they are trusted with a tokenizer.
+# A compiled encoder must get these right before it is used for a tokenizer.
 _PROBES = (
     "",
     " ",
@@ -35,11 +37,10 @@ class SpanEncoder(Protocol):
     """Encodes documents that are spans of a buffer."""
 
     kind: str
-    """Which way: wordpiece, bpe or plain."""
+    """Kind of encoder: wordpiece, bpe or plain."""
     unknown: Counter[str]
-    """How often each text became the unknown token, since the encoder was made or this was
-    cleared: a character that stands alone, or a word (or run of word characters) that holds one.
-    """
+    """How often each text became the unknown token: a character alone, or a word (or a run of word
+    characters) that contains one. Callers may clear it."""
 
     def encode(
         self, data: np.ndarray, begins: np.ndarray, ends: np.ndarray, *, closing_id: int | None
@@ -50,26 +51,25 @@ class SpanEncoder(Protocol):
             data: (s,) uint8, valid UTF-8.
             begins: (n,) int64, first byte of each document.
             ends: (n,) int64, one past the last.
-            closing_id: Put behind each document; None puts nothing.
+            closing_id: Added after each document; None adds nothing.
 
         Returns:
             ids (t,) uint16 or uint32, all documents one after the other, and counts (n,) int64,
-            the tokens of each, the closing one included.
+            the number of tokens of each document, with the closing one.
         """
         ...
 
 
 class PlainEncoder:
-    """Hugging Face's own encoding; the others must equal it."""
+    """Encodes with Hugging Face's tokenizer; the other encoders must give equal ids."""
 
     kind = "plain"
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.unknown: Counter[str] = Counter()
         self._tokenizer = tokenizer
-        self._dtype = _id_type(tokenizer)
-        token = tokenizer.control.unk_token
-        self._unknown_id = None if token is None else tokenizer._backend.token_to_id(token)
+        self._dtype = _choose_dtype(tokenizer)
+        self._unknown_id = tokenizer.unk_id
 
     def encode(
         self, data: np.ndarray, begins: np.ndarray, ends: np.ndarray, *, closing_id: int | None
@@ -91,7 +91,7 @@ class PlainEncoder:
         return ids, counts
 
     def _count_unknown(self, text: str) -> None:
-        for piece in pieces.cut(text):
+        for piece in cut_text(text):
             encoding = self._tokenizer._backend.encode(piece, add_special_tokens=False)
             for number, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True):
                 if number == self._unknown_id:
@@ -99,13 +99,13 @@ class PlainEncoder:
 
 
 def make_encoder(tokenizer: TextTokenizer) -> SpanEncoder:
-    """Return the fastest encoder that gives the ids of `tokenizer`; its `kind` says which."""
+    """Return the fastest encoder that gives the ids of `tokenizer`."""
     backend, plain = tokenizer._backend, PlainEncoder(tokenizer)
     fast: SpanEncoder
     if is_bert_wordpiece(backend):
-        fast = WordPieceEncoder(backend, dtype=_id_type(tokenizer))
+        fast = WordPieceEncoder(backend, dtype=_choose_dtype(tokenizer))
     elif is_builtin_bpe(backend):
-        fast = BpeEncoder(backend, dtype=_id_type(tokenizer))
+        fast = BpeEncoder(backend, dtype=_choose_dtype(tokenizer))
     else:
         return plain
     is_equal = _encode_probes(fast) == _encode_probes(plain)
@@ -114,7 +114,7 @@ def make_encoder(tokenizer: TextTokenizer) -> SpanEncoder:
     return fast if is_equal else plain
 
 
-def _id_type(tokenizer: TextTokenizer) -> type[np.unsignedinteger]:
+def _choose_dtype(tokenizer: TextTokenizer) -> type[np.unsignedinteger]:
     return np.uint16 if tokenizer.vocab_size <= 65535 else np.uint32
 
 

@@ -1,4 +1,4 @@
-"""A bounded memory of which ids a word has, filled by an oracle and read by compiled loops."""
+"""A bounded cache of the ids of words: filled by Hugging Face's tokenizer, read by kernels."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _MOST_BYTES = 4 << 20
 _WORDS_AT_ONCE = 4096
 
 Encode = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
-"""From some words to the ids of all and the number of ids of each."""
+"""Takes words; returns the ids of all words, and the number of ids of each word."""
 
 
 class WordCache:
-    """Words and their ids; when it is full it is emptied."""
+    """Words and their ids; it is cleared when it is full."""
 
     def __init__(self, encode: Encode, *, unknown_id: int) -> None:
-        """Begin empty.
+        """Make an empty cache.
 
         Args:
-            encode: The oracle.
-            unknown_id: Words with this id are marked.
+            encode: Returns the ids of new words.
+            unknown_id: Words that contain this id are marked.
         """
         self._encode = encode
         self._unknown_id = unknown_id
@@ -42,7 +42,7 @@ class WordCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all words."""
+        """Remove all words."""
         self.words = Words(
             slots=np.zeros(2 * MOST_WORDS, np.int32),
             entries=np.zeros((MOST_WORDS, COLUMNS), np.int64),
@@ -53,11 +53,11 @@ class WordCache:
         self._resolved = self._ids_used = 0
 
     def is_resolved(self) -> bool:
-        """Tell whether no word waits for its ids."""
+        """Return whether all words have their ids."""
         return bool(self._resolved == self.words.used[WORDS_USED])
 
     def resolve(self) -> None:
-        """Ask for the ids of the words that wait for them."""
+        """Get the ids of all words that do not have them yet."""
         used = int(self.words.used[WORDS_USED])
         for begin in range(self._resolved, used, _WORDS_AT_ONCE):
             stop = min(begin + _WORDS_AT_ONCE, used)

@@ -37,6 +37,7 @@ from gpt2zh.verify.findings import Figures, Finding
 from gpt2zh.verify.options import VerifyResumeConfig
 from gpt2zh.verify.stretch import Stretch, chains, choose_stretch
 
+
 @dataclass(frozen=True)
 class _Act:
     """How the ranks of an act are planned and started."""

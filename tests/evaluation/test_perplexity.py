@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gpt2zh.data.batch import Batch
+from gpt2zh.data.batch import Batch, batch_of
+from gpt2zh.data.tensors import as_tensors
 from gpt2zh.evaluation.perplexity import Score, combine_scores, evaluate
 from gpt2zh.model.loss import SummedLoss
 
@@ -36,10 +37,11 @@ def test_text_without_a_single_prediction_has_no_loss() -> None:
     assert math.isnan(nothing.loss) and math.isnan(nothing.bits_per_character)
 
 
-def batches() -> list[Batch]:
+def batches() -> list[Batch[torch.Tensor]]:
     rows = np.random.default_rng(0).integers(1, 50, (4, 8))
     rows[3, 5:] = 0  # padding
-    return [Batch.from_rows(rows[i : i + 2], pad_id=0, numbers=np.arange(i, i + 2)) for i in (0, 2)]
+    made = [batch_of(rows[i : i + 2], pad_id=0, numbers=np.arange(i, i + 2)) for i in (0, 2)]
+    return [as_tensors(batch, torch.device("cpu")) for batch in made]
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from checkpoints import tiny_facts, write_checkpoint
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from gpt2zh.checkpoint.checkpoint import load_weights
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.model.shape import padded_vocabulary
 from gpt2zh.model.build import new_model
 from gpt2zh.model.load import load_pretrained
+from gpt2zh.model.shape import padded_vocabulary
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
-from gpt2zh.checkpoint.checkpoint import load_weights
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import gpt2zh.model.loss
-from gpt2zh.model.shape import IGNORED
 from gpt2zh.model.loss import SummedLoss
+from gpt2zh.model.shape import IGNORED
 
 B, T, V = 3, 8, 128
 

@@ -9,6 +9,7 @@ import pytest
 from tiny_runs import go
 from torture.tiny import arguments
 
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.exit_codes import Exit
@@ -16,7 +17,6 @@ from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.chain import extend
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.shard import ShardSet
-from gpt2zh.plan.make import make_plan
 from gpt2zh.ranks.world import World
 
 pytestmark = pytest.mark.ranks

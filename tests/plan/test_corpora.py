@@ -8,24 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gpt2zh.plan.data.corpora import WeightedFolder, names_of, read_folder
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.order import rows_at
 from gpt2zh.data.shard import ShardSet
-from gpt2zh.plan.corpora import Choice, names_of, read_choice, rows_each
 from gpt2zh.plan.describe import announce, describe
-from gpt2zh.plan.make import make_plan
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.world import World
 
 ROOT = Path(__file__).parents[2]
 
 
-def plan_of(output: Path, *data: object, **more: object) -> Plan:
+def plan_of(output: Path, *data: object, **more: object) -> RunPlan:
     options = {
         "output": output,
         "deepspeed_config": ROOT / "ds_configs" / "zero1.json",
@@ -65,13 +65,13 @@ def run(tmp_path: Path) -> Path:
 def test_a_folder_may_be_followed_by_its_weight(
     text: str, folder: str, weight: float | None
 ) -> None:
-    assert read_choice(text) == Choice(Path(folder), weight)
+    assert read_folder(text) == WeightedFolder(Path(folder), weight)
 
 
 def test_a_folder_whose_name_looks_like_a_weight_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "news:0.5").mkdir()
-    assert read_choice(f"{tmp_path}/news:0.5") == Choice(tmp_path / "news:0.5", None)
-    assert read_choice(f"{tmp_path}/news:0.5:2") == Choice(tmp_path / "news:0.5", 2.0)
+    assert read_folder(f"{tmp_path}/news:0.5") == WeightedFolder(tmp_path / "news:0.5", None)
+    assert read_folder(f"{tmp_path}/news:0.5:2") == WeightedFolder(tmp_path / "news:0.5", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_folder_whose_name_looks_like_a_weight_is_a_folder(tmp_path: Path) -> 
 )
 def test_a_weight_that_is_none_is_refused(text: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
-        read_choice(text)
+        read_folder(text)
     assert f"--data {text}: " in str(caught.value) and told in str(caught.value)
 
 
@@ -107,19 +107,12 @@ def test_corpora_are_told_apart_by_the_ends_of_their_paths(
     assert names_of([Path(folder) for folder in folders]) == names
 
 
-def test_validation_rows_are_shared_out_by_size() -> None:
-    assert rows_each(100, [300, 100]) == [75, 25]
-    assert rows_each(100, [100_000, 1]) == [100, 1]
-    assert rows_each(0, [300, 100]) == [300, 100]
-    assert rows_each(512, [700]) == [512]
-
-
 def test_weights_are_shares_of_the_tokens(tiny_shards: Path, other_shards: Path, run: Path) -> None:
     plan = plan_of(run, f"{tiny_shards}:3", f"{other_shards}:1", train__steps=500)
-    numbers = plan.order.at(0, 4000)
+    numbers = plan.data.order(0, 4000)
     here = ShardSet.open(tiny_shards, row_length=32)
     there = ShardSet.open(other_shards, row_length=32)
-    rows = plan.rows.gather(numbers)
+    rows = plan.data.make_batch(numbers, 1).input_ids
     mine = numbers < here.rows
     pad = here.manifest.tokenizer.pad_id
     tokens = (rows[mine] != pad).sum(), (rows[~mine] != pad).sum()
@@ -127,7 +120,7 @@ def test_weights_are_shares_of_the_tokens(tiny_shards: Path, other_shards: Path,
     assert np.array_equal(rows[mine], here.gather(numbers[mine]))
     assert np.array_equal(rows[~mine], there.gather(numbers[~mine] - here.rows))
     text = describe(plan)
-    names = [corpus.name for corpus in plan.corpora]
+    names = [corpus.name for corpus in plan.data.corpora]
     first, second = plan.epochs_at_end.values()
     assert f"{names[0]}: 75.0% of the tokens, from {here.rows} rows, read {first:.2f}" in text
     assert f"{names[1]}: 25.0% of the tokens, from {there.rows} rows, read {second:.2f}" in text
@@ -139,7 +132,7 @@ def test_without_weights_each_corpus_is_read_as_often(
 ) -> None:
     plan = plan_of(run, tiny_shards, other_shards, train__epochs=3)
     rows = [ShardSet.open(f, row_length=32).rows for f in (tiny_shards, other_shards)]
-    assert plan.training_rows == sum(rows) and plan.steps == -(-3 * sum(rows) // 4)
+    assert plan.data.rows == sum(rows) and plan.steps == -(-3 * sum(rows) // 4)
     assert all(2.9 < epochs < 3.3 for epochs in plan.epochs_at_end.values())
 
 
@@ -147,8 +140,10 @@ def test_one_corpus_with_a_weight_is_one_without(tiny_shards: Path, run: Path) -
     plain, weighted = plan_of(run, tiny_shards), plan_of(run, f"{tiny_shards}:0.2")
     assert plain.identity == weighted.identity
     assert plain.identity["data"] == ShardSet.open(tiny_shards).manifest.fingerprint
-    walk = rows_at(0, 200, rows=plain.training_rows, seed=1)
-    assert plain.order.at(0, 200).tolist() == weighted.order.at(0, 200).tolist() == walk.tolist()
+    walk = rows_at(0, 200, rows=plain.data.rows, seed=1)
+    assert (
+        plain.data.order(0, 200).tolist() == weighted.data.order(0, 200).tolist() == walk.tolist()
+    )
 
 
 def test_text_that_is_read_too_often_is_told(

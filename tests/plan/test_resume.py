@@ -13,11 +13,11 @@ from plans import ROOT, altered, arguments, plan_of, refused, save_checkpoint
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.plan.describe import announce, describe
-from gpt2zh.plan.make import make_plan
 from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 

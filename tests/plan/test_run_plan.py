@@ -12,19 +12,19 @@ from plans import plan_of, refused
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.cost.memory import training_memory
 from gpt2zh.cost.setting import Setting
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.plan.describe import announce, describe
-from gpt2zh.plan.make import make_plan
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 
 
-def memory_gib(plan: Plan) -> float:
+def memory_gib(plan: RunPlan) -> float:
     """ZeRO 1 in fp32 on 2 ranks: 4 bytes of a parameter, 12 of every other one, and more."""
     setting = Setting(
         resolved=plan.resolved, ranks=2, recompute=False, compile="always", on_gpu=True
@@ -91,8 +91,8 @@ def test_any_context_is_read_from_the_same_shards(
 ) -> None:
     rows = ShardSet.open(tiny_shards, row_length=context).rows
     plan = plan_of(tiny_shards, run, model__context=context, train__global_batch=4)
-    assert (plan.training_rows, plan.tokens_per_step) == (rows, 4 * context)
-    assert plan.rows.gather(plan.order.at(0, 4)).shape == (4, context)
+    assert (plan.data.rows, plan.tokens_per_step) == (rows, 4 * context)
+    assert plan.data.make_batch(plan.data.order(0, 4), 1).input_ids.shape == (4, context)
     with_32 = plan_of(tiny_shards, run, train__global_batch=4)
     assert plan.identity["data"] != with_32.identity["data"]
     assert with_32.identity["data"] == ShardSet.open(tiny_shards).manifest.fingerprint
@@ -151,10 +151,10 @@ def test_the_steps_follow_from_the_epochs_also_after_a_resume(
     tiny_shards: Path, run: Path, epochs: float, done: int
 ) -> None:
     plan = plan_of(tiny_shards, run, train__epochs=epochs)
-    steps = next(n for n in range(1, 26) if 8 * n >= epochs * plan.training_rows)
+    steps = next(n for n in range(1, 26) if 8 * n >= epochs * plan.data.rows)
     again = dataclasses.replace(plan, done=(done, 8 * done))
     assert plan.steps == steps and again.steps == max(steps, done)
-    assert sum(plan.epochs_at_end.values()) == pytest.approx(8 * steps / plan.training_rows)
+    assert sum(plan.epochs_at_end.values()) == pytest.approx(8 * steps / plan.data.rows)
 
 
 def test_without_held_out_text_a_warning_says_so(
@@ -170,7 +170,7 @@ def test_without_held_out_text_a_warning_says_so(
         )
     )
     plan = plan_of(tmp_path / "all", tmp_path / "run")
-    assert plan.held_out == ()
+    assert plan.data.held_out == ()
     capsys.readouterr()
     announce(plan)
     error = capsys.readouterr().err
@@ -185,11 +185,11 @@ def test_rows_that_are_skipped_are_counted_aloud(
     file = tmp_path / "step-3.json"
     file.write_text(json.dumps({"rows": [{"number": 9}, {"number": 4}]}), "utf-8")
     plan = plan_of(tiny_shards, run, skip_rows=f"4-6,{file}")
-    assert plan.skipped.tolist() == [4, 5, 6, 9]
+    assert plan.data.skipped.tolist() == [4, 5, 6, 9]
     announce(plan)
-    assert "skipped     nothing is learnt from 4 rows" in capsys.readouterr().out
+    assert "skipped     4 rows are read without loss" in capsys.readouterr().out
     announce(plan_of(tiny_shards, run))
-    assert "nothing is learnt" not in capsys.readouterr().out
+    assert "without loss" not in capsys.readouterr().out
 
 
 def test_rows_that_do_not_exist_cannot_be_skipped(tiny_shards: Path, run: Path) -> None:

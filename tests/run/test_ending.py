@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_runs import go
@@ -14,7 +15,7 @@ from torture.tiny import arguments
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.files import run_folder
 from gpt2zh.run.hooks import RunHooks
-from gpt2zh.train.loop import Due
+from gpt2zh.train.loop import Votes
 
 pytestmark = pytest.mark.ranks
 
@@ -25,9 +26,9 @@ def test_ranks_wait_for_the_one_that_still_deletes_old_checkpoints(
     """Reading them to see that enough are valid takes minutes; who left meanwhile seemed dead."""
     prune = run_folder.prune
 
-    def slow(run: Path, *, keep_last: int, keep_every: int) -> None:
+    def slow(run: Path, **kept: Any) -> None:
         time.sleep(FaultyWatch.silence + 3)
-        prune(run, keep_last=keep_last, keep_every=keep_every)
+        prune(run, **kept)
 
     monkeypatch.setattr(run_folder, "prune", slow)  # the ranks are forks of this process
     run = tmp_path / "run"
@@ -43,9 +44,9 @@ def test_a_rank_that_crashes_ends_the_others_and_shows_its_traceback(
 ) -> None:
     counted = RunHooks.counted
 
-    def crashing(self: RunHooks, due: Due) -> None:
-        counted(self, due)
-        if self._world.rank == rank and self._state.step == 2:
+    def crashing(self: RunHooks, votes: Votes) -> None:
+        counted(self, votes)
+        if self._plan.world.rank == rank and self._agreement._state.step == 2:
             raise KeyError("something of ours")
 
     monkeypatch.setattr(RunHooks, "counted", crashing)

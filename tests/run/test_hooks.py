@@ -12,9 +12,10 @@ from pretrain_forks import pretrain
 from pretraining import STEPS, arguments, losses
 
 from gpt2zh.pages.numbers import duration
-from gpt2zh.plan.run_plan import Plan
-from gpt2zh.run import hooks
-from gpt2zh.run.hooks import RunHooks, first_loss_warning
+from gpt2zh.plan.run_plan import RunPlan
+from gpt2zh.run import step_log
+from gpt2zh.run.agreement import Agreement
+from gpt2zh.run.step_log import first_loss_warning
 
 
 @pytest.mark.parametrize("vocabulary", [2_048, 21_248, 32_000])
@@ -45,7 +46,7 @@ class TwoSeconds:
 def test_speed_and_rest_are_told_by_tokens_also_after_a_resume(
     tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks, "Clock", TwoSeconds)
+    monkeypatch.setattr(step_log, "Clock", TwoSeconds)
     more = {"validation__every": "never"}
     run = tmp_path / "run"
     pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, stop_after="3steps", **more)], tmp_path)
@@ -61,13 +62,13 @@ def test_speed_and_rest_are_told_by_tokens_also_after_a_resume(
 def test_the_clock_of_rank_0_ends_a_run_and_names_the_reason(
     tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
 ) -> None:
-    begin = RunHooks.__init__
+    begin = Agreement.__init__
 
-    def begin_earlier(self: RunHooks, engine: Any, plan: Plan, *args: Any, **more: Any) -> None:
-        begin(self, engine, plan, *args, **more)
+    def begin_earlier(self: Agreement, plan: RunPlan, *args: Any, **more: Any) -> None:
+        begin(self, plan, *args, **more)
         self._started -= 7200 * (plan.world.rank == ahead)
 
-    monkeypatch.setattr(RunHooks, "__init__", begin_earlier)
+    monkeypatch.setattr(Agreement, "__init__", begin_earlier)
     run = tmp_path / "run"
     pretrain(2, [arguments(tiny_shards, run, {"stage": 1}, stop_after="1h")], tmp_path)
     told = re.findall(r"stopping at step \d+ \(.*\)", (tmp_path / "0.log").read_text("utf-8"))

@@ -21,7 +21,7 @@ from ranks import run_ranks
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
 from gpt2zh.config.profiles import profile
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.world import World
 from gpt2zh.run import start
@@ -173,7 +173,7 @@ def test_what_the_first_step_computes_is_tried_and_what_needs_most(
     """So nothing new is compiled, and no memory lacks, in the middle of a step."""
     tried = start._try_micro_batch
 
-    def told(engine: Any, plan: Plan, length: int) -> None:
+    def told(engine: Any, plan: RunPlan, length: int) -> None:
         print("tried", length, flush=True)
         tried(engine, plan, length=length)
 

@@ -17,7 +17,8 @@ from settings import setting
 from gpt2zh.checkpoint import master_weights
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
 from gpt2zh.cost.setting import Setting
-from gpt2zh.data.batch import Batch
+from gpt2zh.data.batch import batch_of
+from gpt2zh.data.tensors import as_tensors
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.ranks.watch import Watch
@@ -85,7 +86,7 @@ def _count(cases: list[Case], world: World, vocabulary: Path, folder: Path) -> N
         engine = engines.build_engine(SummedLoss(model), optimizer, resolved)
         master_weights.materialise_moments(engine)
         rows = np.random.default_rng(world.rank).integers(5, 50, (1, SHAPE.context))
-        batch = Batch.from_rows(rows, pad_id=0, numbers=np.arange(1)).to(device)
+        batch = as_tensors(batch_of(rows, pad_id=0, numbers=np.arange(1)), device)
         for _ in range(STEPS):
             sent.clear()
             result = train_step(
@@ -94,8 +95,6 @@ def _count(cases: list[Case], world: World, vocabulary: Path, folder: Path) -> N
                 1e-3,
                 seed=1,
                 watch=Watch(world, folder=folder, hang_after=0),
-                leaving=lambda number: False,
-                refused=None,
             )
             assert result is not None and result.applied, asdict(case)
         found.append([one for one in sent if one[1] > FLAGS])

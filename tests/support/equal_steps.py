@@ -18,7 +18,8 @@ from gpt2zh.checkpoint import master_weights
 from gpt2zh.config import profiles
 from gpt2zh.config.deepspeed import resolve
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
-from gpt2zh.data.batch import Batch
+from gpt2zh.data.batch import Batch, batch_of
+from gpt2zh.data.tensors import as_tensors
 from gpt2zh.model import build
 from gpt2zh.model.loss import SummedLoss
 from gpt2zh.ranks.control import ControlGroup
@@ -71,12 +72,15 @@ def rows_of(step: int) -> np.ndarray:
     )
 
 
-def batches(rows: np.ndarray) -> list[Batch]:
+def batches(rows: np.ndarray) -> list[Batch[torch.Tensor]]:
     """Micro-batches; one row is half padding, so that the numbers of targets differ."""
     rows = rows.copy()
     rows[0, 6:] = 1
+    numbers = np.arange(MICRO_BATCH)
     return [
-        Batch.from_rows(rows[i : i + MICRO_BATCH], pad_id=1, numbers=np.arange(MICRO_BATCH))
+        as_tensors(
+            batch_of(rows[i : i + MICRO_BATCH], pad_id=1, numbers=numbers), torch.device("cpu")
+        )
         for i in range(0, len(rows), MICRO_BATCH)
     ]
 
@@ -130,13 +134,7 @@ def ours(
         watch = CountingWatch(world, folder=Path(), hang_after=0)
         with Waits() as waits:
             watch.waits = waits
-            result = train_step(
-                *(engine, mine, OPTIMIZER.lr),
-                seed=1,
-                watch=watch,
-                leaving=lambda number: False,
-                refused=None,
-            )
+            result = train_step(engine, mine, OPTIMIZER.lr, seed=1, watch=watch)
         assert result is not None and result.applied and result.gradient_norm is not None
         told["losses"].append(result.loss())
         told["norms"].append(float(result.gradient_norm))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.files import run_folder
-from gpt2zh.plan.make import make_plan
-from gpt2zh.plan.run_plan import Plan
+from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def arguments(data: Path, output: Path, **more: object) -> list[str]:
     return [f"--{name.replace('__', '.')}={value}" for name, value in options.items()]
 
 
-def plan_of(data: Path, output: Path, world: World = World(), **more: object) -> Plan:  # noqa: B008
+def plan_of(data: Path, output: Path, world: World = World(), **more: object) -> RunPlan:  # noqa: B008
     argv = arguments(data, output, **more)
     return make_plan(*parse(PretrainConfig, LaunchOptions, argv=argv, prog="pretrain"), world)
 
@@ -57,7 +57,7 @@ def snapshot(root: Path) -> dict[str, bytes | None]:
     return {str(p): p.read_bytes() if p.is_file() else None for p in root.rglob("*")}
 
 
-def save_checkpoint(plan: Plan, step: int) -> Path:
+def save_checkpoint(plan: RunPlan, step: int) -> Path:
     """A complete checkpoint folder of this run, as far as a plan reads it."""
     target = plan.config.output
     temporary = run_folder.begin(target, step)

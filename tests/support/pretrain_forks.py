@@ -11,9 +11,9 @@ from pathlib import Path
 
 from forked_ranks import run
 
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.plan.make import make_plan
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World

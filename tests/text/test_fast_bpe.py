@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from gpt2zh.text import training
 from gpt2zh.text.fast_bpe import BpeEncoder, is_builtin_bpe
 from gpt2zh.text.kernels.bpe import LONGEST_SEGMENT, RESULT
-from gpt2zh.text.kernels.pieces import PATTERN, piece_end
+from gpt2zh.text.kernels.pieces import PATTERN, find_piece_end
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 from ..conftest import demo_texts
@@ -54,7 +54,7 @@ def random_merges(seed: int) -> TextTokenizer:
             tokens.append(pair[0] + pair[1])
     ranked = list(merges)
     rng.shuffle(ranked)
-    names = ["<pad>", "<bos>", "<eos>", *training._BYTES, *dict.fromkeys(tokens)]
+    names = ["<pad>", "<bos>", "<eos>", *training.BYTE_TOKENS, *dict.fromkeys(tokens)]
     rng.shuffle(names)
     vocab = {name: number for number, name in enumerate(names)}
     backend = training._assemble({"vocab": vocab, "merges": ranked})
@@ -107,7 +107,7 @@ def test_pieces_are_those_of_the_pattern(builtin: TextTokenizer) -> None:
         data = np.frombuffer(text.encode(), np.uint8)
         pieces, at = [], 0
         while at < len(data):
-            stop, unprobed = piece_end(data, at, len(data), encoder._table)
+            stop, unprobed = find_piece_end(data, at, len(data), encoder._table)
             assert unprobed < 0
             pieces.append(data[at:stop].tobytes().decode())
             at = stop

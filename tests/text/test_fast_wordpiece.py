@@ -155,7 +155,7 @@ def test_very_long_run_is_right_and_not_kept(demo: TextTokenizer) -> None:
     assert encoder._cache.words.entries[:, SIZE].max() == LONGEST_WORD
 
 
-def test_words_of_equal_hash_are_told_apart(demo: TextTokenizer) -> None:
+def test_words_of_equal_hash_are_distinguished(demo: TextTokenizer) -> None:
     words = make(demo)._cache.words
     data = np.frombuffer(b"abcabdab", np.uint8)
     spans = [(0, 3), (3, 6), (6, 8), (3, 6)]

@@ -230,7 +230,7 @@ def test_equal_vocabularies_give_equal_repairs(tiny_vocab: Path) -> None:
 
 
 def test_other_kinds_of_vocabulary_are_refused() -> None:
-    with pytest.raises(UserError, match=r"builtin has no BERT vocabulary but BPE.*train-tokenizer"):
+    with pytest.raises(UserError, match=r"builtin cannot be repaired.* is BPE.*train-tokenizer"):
         repair(load_tokenizer("builtin"), name="repaired")
 
 

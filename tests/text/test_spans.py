@@ -139,7 +139,7 @@ def test_plain_and_compiled_count_the_same_unknown_texts(tiny_vocab: Path) -> No
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_script_tells_whether_all_documents_agree(
+def test_script_reports_whether_all_documents_agree(
     tiny_vocab: Path, tmp_path: Path, is_right: bool
 ) -> None:
     write_csv(tmp_path / "corpus" / "a.csv", TEXTS)

@@ -101,7 +101,7 @@ def test_long_text_in_pieces_has_the_ids_of_the_whole(
     text = (MODERN + "\n\n  " + "Line one.\nLine two。\n") * 40
     whole = builtin.encode(text)
     monkeypatch.setattr(tokenizer_module, "_LONG_TEXT", 100)
-    monkeypatch.setattr(tokenizer_module.pieces.cut, "__kwdefaults__", {"longest": 30})
+    monkeypatch.setattr(tokenizer_module.cut_text, "__kwdefaults__", {"longest": 30})
     calls: list[int] = []
     encode = builtin._encode
     monkeypatch.setattr(
@@ -190,7 +190,7 @@ def test_word_that_is_also_a_control_token_is_not_taken_for_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda folder: folder / "nowhere", ["nowhere", "neither a folder", "builtin"]),
+        (lambda folder: folder / "nowhere", ["nowhere", "no such folder", "builtin"]),
         (lambda folder: folder, ["no tokenizer.json", "save_pretrained"]),
         (lambda folder: _write(folder / "tokenizer.json", "{}").parent, ["is not a tokenizer"]),
         (lambda folder: _write(folder / "tokenizer.json", "{}"), ["a file must be a BERT vocab"]),
@@ -203,7 +203,7 @@ def test_unusable_tokenizer_is_refused_with_a_cure(tmp_path: Path, make, words) 
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_hub_that_does_not_answer_is_told_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_that_does_not_answer_is_reported_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(name: str) -> Tokenizer:
         raise OSError(f"no route to {name}")
 

@@ -11,10 +11,10 @@ import resource
 import sys
 from pathlib import Path
 
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.plan.make import make_plan
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch

@@ -1,1 +1,1 @@
-"""Compiled loops over UTF-8 bytes; what they need is prepared in Python beside this package."""
+"""Compiled loops over UTF-8 bytes; modules of the package above prepare their tables."""

@@ -1,9 +1,9 @@
-"""Byte-pair encoding with byte fallback over bytes.
+"""Byte-pair encoding with byte fallback, compiled, on UTF-8 bytes.
 
-A piece is cut into segments first, between any two characters that are neighbours in no token. A
-merge over such a cut would make a token in which they are neighbours, so there is none, and the
-segments' merges do not touch one another: each can be merged alone, lowest rank first, leftmost
-among equals, as the whole piece would be. Characters without a token are segments of their own.
+A piece is first cut into segments, between any two characters that are neighbours in no token. A
+merge across such a cut would make a token in which they are neighbours, so no such merge exists.
+Each segment is therefore merged alone, lowest rank first and leftmost among equals, and the result
+is that of the whole piece. A character without a token is a segment of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpt2zh.text.kernels.compiled import compiled
-from gpt2zh.text.kernels.pieces import CLASS_BITS, piece_end
+from gpt2zh.text.kernels.pieces import CLASS_BITS, find_piece_end
 from gpt2zh.text.kernels.scan import (
     ASKED,
     AT,
@@ -29,9 +29,9 @@ from gpt2zh.text.kernels.scan import (
 from gpt2zh.text.kernels.utf8 import PAGE_BITS, decode
 
 LONGEST_SEGMENT = 256
-"""Characters; merging takes the square of them."""
-SHORTEST_KEPT, LONGEST_KEPT = 3, 16
-"""Characters of the segments that are remembered; shorter ones are merged as fast again."""
+"""Most characters of a segment that is merged here; the time grows with the square."""
+SHORTEST_CACHED, LONGEST_CACHED = 3, 16
+"""Characters of the segments that are cached; merging a shorter one is as fast as the cache."""
 
 # Columns of `Merges.pairs`.
 PAIR, RESULT = 0, 1
@@ -45,48 +45,49 @@ _FOLD = np.uint64(29)
 
 
 class Merges(NamedTuple):
-    """What the vocabulary says. Tokens are written as their ids."""
+    """The merges of a vocabulary, with tokens as ids."""
 
     pairs: np.ndarray
-    """(power of two, 2) int64, a hash table: first << 32 | second, and rank << 32 | id."""
+    """(power of two, 2) int64, a hash table: first << 32 | second, and rank << 32 | merged."""
     neighbours: np.ndarray
     """(power of two,) uint8, hashed bits: whether two characters may be neighbours in a token.
-    Where two pairs share a bit, a cut is missed and nothing else."""
+    If two pairs share a bit, a cut is missed, but the ids stay correct."""
     of_bytes: np.ndarray
     """(256,) int64, the tokens of the bytes."""
 
 
-class Memory(NamedTuple):
-    """The ids of segments that were merged lately, each in the one place that its hash gives."""
+class SegmentCache(NamedTuple):
+    """The ids of recent segments, each at the place that its hash gives."""
 
     segments: np.ndarray
-    """(power of two, LONGEST_KEPT) int32."""
+    """(power of two, LONGEST_CACHED) int32."""
     ids: np.ndarray
     """The same shape, int32."""
     lengths: np.ndarray
-    """(power of two, 2) int32, of the segment and of its ids."""
+    """(power of two, 2) int32, length of the segment and number of its ids."""
 
 
 class Scratch(NamedTuple):
-    """Room for one segment."""
+    """Work space for one segment."""
 
     symbols: np.ndarray
     """(LONGEST_SEGMENT,) int64."""
     results: np.ndarray
-    """(LONGEST_SEGMENT,) int64, what each symbol and the next one merge to."""
+    """(LONGEST_SEGMENT,) int64, the result of merging each symbol with the next one."""
 
 
 @compiled
 def scan_bpe(
-    documents: Documents, table: np.ndarray, merges: Merges, memory: Memory, scratch: Scratch
+    documents: Documents, table: np.ndarray, merges: Merges, cache: SegmentCache, scratch: Scratch
 ) -> int:
-    """Encode documents from where `documents.state` stands; see `scan`.
+    """Encode documents from the position in `documents.state` on; see the module `scan`.
 
     Args:
         documents: Changed. `state[OWN]` is the end of the piece that is being encoded.
-        table: (POINTS,) uint32 by code point: id + 1 or 0, shifted by CLASS_BITS, and the classes.
+        table: (POINTS,) uint32 by code point: id + 1 (0 for no token) shifted by CLASS_BITS, and
+            the classes.
         merges: Read only.
-        memory: Changed.
+        cache: Changed.
         scratch: Changed.
 
     Returns:
@@ -95,7 +96,7 @@ def scan_bpe(
     state, closing = documents.state, documents.closing
     while state[DOCUMENT] < documents.begins.size:
         document = state[DOCUMENT]
-        status = _scan_document(documents, documents.ends[document], table, merges, memory, scratch)
+        status = _scan_document(documents, documents.ends[document], table, merges, cache, scratch)
         if status != DONE:
             return status
         if state[WRITTEN] + closing.size > documents.out.size:
@@ -117,7 +118,7 @@ def _scan_document(
     end: int,
     table: np.ndarray,
     merges: Merges,
-    memory: Memory,
+    cache: SegmentCache,
     scratch: Scratch,
 ) -> int:
     data, out, state = documents.data, documents.out, documents.state
@@ -125,13 +126,13 @@ def _scan_document(
     status = DONE
     while at < end:
         if at >= piece:
-            piece, unprobed = piece_end(data, at, end, table)
+            piece, unprobed = find_piece_end(data, at, end, table)
             if unprobed >= 0:
                 state[ASKED] = unprobed >> PAGE_BITS
                 piece = 0
                 status = PAGE
                 break
-        stop, length, digest = _segment(data, at, piece, table, merges, scratch)
+        stop, length, digest = _scan_segment(data, at, piece, table, merges, scratch)
         if written + max(length, stop - at) > out.size:
             status = FULL
             break
@@ -146,12 +147,12 @@ def _scan_document(
             state[ASKED] = stop
             status = LONG
             break
-        elif SHORTEST_KEPT <= length <= LONGEST_KEPT:
-            place = np.int64(digest) & (memory.segments.shape[0] - 1)
-            if not _is_kept(memory, place, length, scratch):
-                _keep(memory, place, length, merges, scratch)
-            for number in range(memory.lengths[place, 1]):
-                out[written] = memory.ids[place, number]
+        elif SHORTEST_CACHED <= length <= LONGEST_CACHED:
+            place = np.int64(digest) & (cache.segments.shape[0] - 1)
+            if not _is_cached(cache, place, length, scratch):
+                _store(cache, place, length, merges, scratch)
+            for number in range(cache.lengths[place, 1]):
+                out[written] = cache.ids[place, number]
                 written += 1
         else:
             for number in range(_merge(length, merges, scratch)):
@@ -163,7 +164,7 @@ def _scan_document(
 
 
 @compiled
-def _segment(
+def _scan_segment(
     data: np.ndarray,
     at: int,
     piece: int,
@@ -171,10 +172,10 @@ def _segment(
     merges: Merges,
     scratch: Scratch,
 ) -> tuple[int, int, np.uint64]:
-    """Return the end of the segment at `at`, its length and its hash; its symbols in `scratch`.
+    """Write the symbols of the segment at `at` to `scratch`; return its end, length and hash.
 
-    The length is in characters, and 0 for one character without a token. Of a segment that is too
-    long only the first symbols are given.
+    The length is in characters; it is 0 for a character without a token. If the segment is too
+    long, only its first symbols are written.
     """
     point, at = decode(data, at, piece)
     last = np.uint64(table[point] >> CLASS_BITS)
@@ -199,7 +200,7 @@ def _segment(
 
 @compiled
 def _merge(length: int, merges: Merges, scratch: Scratch) -> int:
-    """Merge the first `length` symbols of `scratch`; return how many are left."""
+    """Merge the first `length` symbols of `scratch`; return the number of symbols left."""
     symbols, results = scratch.symbols, scratch.results
     for number in range(length - 1):
         results[number] = _find_pair(merges.pairs, symbols[number], symbols[number + 1])
@@ -224,10 +225,10 @@ def _merge(length: int, merges: Merges, scratch: Scratch) -> int:
 
 @compiled
 def _find_pair(pairs: np.ndarray, first: int, second: int) -> int:
-    """Return rank << 32 | id of what two symbols merge to, or NO_RESULT."""
+    """Return rank << 32 | id of the merge of two symbols, or NO_RESULT."""
     pair = first << _ID_BITS | second
     mask = pairs.shape[0] - 1
-    place = _pair_place(pair, mask)
+    place = _hash_pair(pair, mask)
     while pairs[place, PAIR] != pair:
         if pairs[place, PAIR] == NO_PAIR:
             return NO_RESULT
@@ -236,40 +237,40 @@ def _find_pair(pairs: np.ndarray, first: int, second: int) -> int:
 
 
 @compiled
-def _is_kept(memory: Memory, place: int, length: int, scratch: Scratch) -> bool:
-    if memory.lengths[place, 0] != length:
+def _is_cached(cache: SegmentCache, place: int, length: int, scratch: Scratch) -> bool:
+    if cache.lengths[place, 0] != length:
         return False
-    for number in range(length):
-        if memory.segments[place, number] != scratch.symbols[number]:
-            return False
-    return True
+    same = 0
+    while same < length and cache.segments[place, same] == scratch.symbols[same]:
+        same += 1
+    return same == length
 
 
 @compiled
-def _keep(memory: Memory, place: int, length: int, merges: Merges, scratch: Scratch) -> None:
-    """Merge the segment in `scratch`, and remember it in the place of another."""
+def _store(cache: SegmentCache, place: int, length: int, merges: Merges, scratch: Scratch) -> None:
+    """Merge the segment in `scratch`, and store it in the cache."""
     for number in range(length):
-        memory.segments[place, number] = scratch.symbols[number]
+        cache.segments[place, number] = scratch.symbols[number]
     merged = _merge(length, merges, scratch)
     for number in range(merged):
-        memory.ids[place, number] = scratch.symbols[number]
-    memory.lengths[place, 0] = length
-    memory.lengths[place, 1] = merged
+        cache.ids[place, number] = scratch.symbols[number]
+    cache.lengths[place, 0] = length
+    cache.lengths[place, 1] = merged
 
 
 @compiled
-def _pair_place(pair: int, mask: int) -> int:
-    """Return where the search for a pair begins."""
+def _hash_pair(pair: int, mask: int) -> int:
+    """Return the place where the search for a pair begins."""
     place: Any = np.int64((np.uint64(pair) * _PRIME) >> np.uint64(32))
     return place & mask
 
 
 @compiled
 def add_pairs(pairs: np.ndarray, new: np.ndarray) -> None:
-    """Fill `Merges.pairs`, which holds NO_PAIR only, with rows like its own."""
+    """Insert rows into an empty `Merges.pairs`, in which every pair is NO_PAIR."""
     mask = pairs.shape[0] - 1
     for number in range(new.shape[0]):
-        place = _pair_place(new[number, PAIR], mask)
+        place = _hash_pair(new[number, PAIR], mask)
         while pairs[place, PAIR] != NO_PAIR and pairs[place, PAIR] != new[number, PAIR]:
             place = (place + 1) & mask
         pairs[place, PAIR] = new[number, PAIR]
@@ -278,20 +279,20 @@ def add_pairs(pairs: np.ndarray, new: np.ndarray) -> None:
 
 @compiled
 def _may_touch(neighbours: np.ndarray, first: np.uint64, second: np.uint64) -> bool:
-    """Tell whether two characters, as the table has them, may be neighbours in a token."""
-    place, bit = _neighbours_place(first, second, neighbours.size - 1)
+    """Return whether two characters may be neighbours in a token; each is given as id + 1."""
+    place, bit = _hash_neighbours(first, second, neighbours.size - 1)
     return neighbours[place] >> bit & 1 != 0
 
 
 @compiled
-def _neighbours_place(first: np.uint64, second: np.uint64, mask: int) -> tuple[int, int]:
+def _hash_neighbours(first: np.uint64, second: np.uint64, mask: int) -> tuple[int, int]:
     digest: Any = np.int64(((first << np.uint64(24) | second) * _PRIME) >> np.uint64(32))
     return digest >> 3 & mask, digest & 7
 
 
 @compiled
 def add_neighbours(neighbours: np.ndarray, new: np.ndarray) -> None:
-    """Set `Merges.neighbours` for rows of two characters, (.., 2) uint64, as the table has them."""
+    """Set the bits of `Merges.neighbours` for pairs of characters, (.., 2) uint64, as id + 1."""
     for number in range(new.shape[0]):
-        place, bit = _neighbours_place(new[number, 0], new[number, 1], neighbours.size - 1)
+        place, bit = _hash_neighbours(new[number, 0], new[number, 1], neighbours.size - 1)
         neighbours[place] |= 1 << bit

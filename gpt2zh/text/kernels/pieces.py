@@ -1,7 +1,7 @@
-"""The pieces of the builtin tokenizer's pattern, over bytes.
+"""Split UTF-8 bytes into the pieces of the builtin tokenizer's pattern, compiled.
 
-`PATTERN` is what `piece_end` does by hand, alternative by alternative. Which characters a class
-holds is no business of this module: a table by code point tells.
+`find_piece_end` does the same as the regular expression `PATTERN`, one alternative after the other.
+A table by code point says which classes a character belongs to; others fill it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CLASSES = {
     "space": r"\s",
     "newline": r"[\r\n]",
 }
-"""Expressions of the classes; the table has bit i for class i. Some characters are in several."""
+"""Expressions of the classes. The table has bit i for class i; a character may have several."""
 
 PATTERN = (
     "{han}+| ?{letter}+|{number}{{1,4}}| ?{other}+{newline}*"
@@ -28,32 +28,32 @@ PATTERN = (
 
 _HAN, _LETTER, _NUMBER, _OTHER, _SPACE, _NEWLINE = (1 << bit for bit in range(6))
 PROBED = 1 << 6
-"""Is set for every code point whose classes are known."""
+"""The bit that is set for every code point whose classes are known."""
 CLASS_BITS = 8
-"""The lowest bits of the table's numbers; what is above is not for this module."""
+"""Number of the lowest bits of a table entry that this module reads."""
 
 _ANY_NUMBER = 1 << 62
 
 
 @compiled
-def piece_end(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[int, int]:
+def find_piece_end(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[int, int]:
     """Return the end of the piece that begins at `at`.
 
     Args:
         data: (s,) uint8.
-        at: Below `end`.
-        end: Of the document.
+        at: Less than `end`.
+        end: End of the document.
         table: (POINTS,) uint32.
 
     Returns:
-        The end, and -1; or any number, and a code point whose classes are needed first.
+        The end and -1; or any number and a code point whose classes are needed first.
     """
     point, after = decode(data, at, end)
     kind = table[point]
     if not kind & PROBED:
         return at, point
     if kind & _HAN:
-        return _pass_over(data, after, end, table, _HAN, _ANY_NUMBER)
+        return _skip_kind(data, after, end, table, _HAN, _ANY_NUMBER)
     if point == 0x20 and after < end:
         # Two alternatives may begin with a space.
         point, after = decode(data, after, end)
@@ -61,22 +61,22 @@ def piece_end(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[i
             return at, point
         kind |= table[point] & (_LETTER | _OTHER)
     if kind & _LETTER:
-        return _pass_over(data, after, end, table, _LETTER, _ANY_NUMBER)
+        return _skip_kind(data, after, end, table, _LETTER, _ANY_NUMBER)
     if kind & _NUMBER:
-        return _pass_over(data, after, end, table, _NUMBER, 3)
+        return _skip_kind(data, after, end, table, _NUMBER, 3)
     if kind & _OTHER:
-        stop, unprobed = _pass_over(data, after, end, table, _OTHER, _ANY_NUMBER)
+        stop, unprobed = _skip_kind(data, after, end, table, _OTHER, _ANY_NUMBER)
         if unprobed >= 0:
             return stop, unprobed
-        return _pass_over(data, stop, end, table, _NEWLINE, _ANY_NUMBER)
-    return _space_end(data, at, end, table)
+        return _skip_kind(data, stop, end, table, _NEWLINE, _ANY_NUMBER)
+    return _find_space_end(data, at, end, table)
 
 
 @compiled
-def _pass_over(
+def _skip_kind(
     data: np.ndarray, at: int, end: int, table: np.ndarray, kind: int, most: int
 ) -> tuple[int, int]:
-    """Return the end of at most `most` characters of a kind, and an unprobed one or -1."""
+    """Return the end of at most `most` characters of a kind; and an unprobed code point, or -1."""
     while at < end and most > 0:
         point, after = decode(data, at, end)
         if not table[point] & kind:
@@ -89,10 +89,11 @@ def _pass_over(
 
 
 @compiled
-def _space_end(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[int, int]:
-    """Return the end of a piece of spaces: behind the last line break or before the last space.
+def _find_space_end(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[int, int]:
+    """Return the end of a piece of spaces: after the last line break, or before the last space.
 
-    The last one is left to the word that follows, unless none follows or it is the only one.
+    The last space belongs to the word that follows. If no word follows, or if it is the only space,
+    it belongs to this piece. See `find_piece_end` for the second result.
     """
     begin, last, newline = at, at, at
     while at < end:

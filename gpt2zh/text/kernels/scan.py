@@ -1,7 +1,8 @@
-"""What all scans share: their arguments, where they stand, and why they return.
+"""What all scans share: their arguments, their position, and their statuses.
 
-A scan goes through documents until it needs something that only Python can give; it says what by a
-status, and takes up its work where `state` says. Shapes: `n` documents, `s` bytes.
+A scan encodes documents until it needs something that only Python can do. Then it returns a status
+that says what it needs. The next call continues at the position in `state`.
+Shapes: `n` documents, `s` bytes.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Why a scan returned.
 DONE, PAGE, FULL, LONG, MISSING, CROWDED = 0, 1, 2, 3, 4, 5
-"""All is encoded; the page `state[ASKED]` of the table is needed; `out` is full; the text up to
-`state[ASKED]` is to be encoded elsewhere; words wait for their ids; no more words can wait."""
+"""Why a scan returned: everything is encoded; it needs the page `state[ASKED]` of the table; `out`
+is full; Python must encode the text up to `state[ASKED]`; words need their ids; there is no room
+for more words."""
 
-# Where it stands: the document, the next byte, the tokens written, what it asks for, and one
-# number that the scan keeps for itself.
+# Elements of `state`: the document, the next byte, the number of tokens written, what the scan asks
+# for, and a number that each scan uses for itself.
 DOCUMENT, AT, WRITTEN, ASKED, OWN, STATES = 0, 1, 2, 3, 4, 5
 
 
 class Documents(NamedTuple):
-    """What is encoded, and where its tokens go."""
+    """The documents to encode, and the room for their tokens."""
 
     data: np.ndarray
     """(s,) uint8."""
@@ -30,10 +31,10 @@ class Documents(NamedTuple):
     ends: np.ndarray
     """(n,) int64."""
     stops: np.ndarray
-    """(n,) int64, the tokens written when each document was done."""
+    """(n,) int64, number of tokens written at the end of each document."""
     out: np.ndarray
     """Room for the tokens."""
     state: np.ndarray
     """(STATES,) int64."""
     closing: np.ndarray
-    """The tokens put behind each document, in the type of `out`."""
+    """The tokens added after each document, in the type of `out`."""

@@ -1,7 +1,7 @@
-"""BERT's WordPiece over bytes: a table for what stands alone, a cache for runs of the rest.
+"""BERT's WordPiece, compiled, on UTF-8 bytes: a table for single characters, a cache for runs.
 
-The scan writes as long as it knows all ids. From the first unknown run on it only goes ahead to
-collect more of them, so that Python can ask for many at once, and is then called again.
+The scan writes tokens as long as it knows all ids. After the first new run it only collects more
+new runs, so that Python can encode many of them at once. Then it is called again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from gpt2zh.text.kernels.scan import (
 )
 from gpt2zh.text.kernels.utf8 import PAGE_BITS, POINTS, decode
 
-# What the table says of a code point; from ALONE on it is a token by itself, of id code - ALONE.
+# Codes of the table. From ALONE on, the code point is always one token, with id code - ALONE.
 UNPROBED, WORD, SPACE, UNKNOWN, ALONE = 0, 1, 2, 3, 4
 
 LONGEST_WORD = 512
-"""Bytes; longer runs are not kept."""
+"""Most bytes of a run that is cached."""
 
-# Columns of `Words.entries`. The ids of a new word are still to come, its TOKENS are WAITING.
+# Columns of `Words.entries`. TOKENS is WAITING for a new word that does not have its ids yet.
 HASH, KEY, SIZE, IDS, TOKENS, IS_UNKNOWN, COLUMNS = 0, 1, 2, 3, 4, 5, 6
 WAITING = 1 << 40
 
@@ -45,10 +45,10 @@ _FOLD = np.uint64(29)
 
 
 class Words(NamedTuple):
-    """A hash table from the bytes of a run to its ids. `w` words at most."""
+    """A hash table from the bytes of a run to its ids, for at most `w` words."""
 
     slots: np.ndarray
-    """int32, number of an entry plus one, or 0; a power of two of them, 2 `w` at least."""
+    """(power of two, at least 2 `w`) int32, number of an entry plus one, or 0."""
     entries: np.ndarray
     """(w, COLUMNS) int64."""
     keys: np.ndarray
@@ -56,37 +56,39 @@ class Words(NamedTuple):
     ids: np.ndarray
     """uint32, the ids of all words."""
     used: np.ndarray
-    """(2,) int64, how many entries and how many bytes of `keys`."""
+    """(2,) int64, number of entries and of bytes in `keys`."""
 
 
-class Unknown(NamedTuple):
-    """Counts what became the unknown token: code points, and behind them entries of `Words`."""
+class UnknownCounts(NamedTuple):
+    """Counts of what became the unknown token: code points, and after them entries of `Words`."""
 
     counts: np.ndarray
     """(POINTS + w,) int64."""
     met: np.ndarray
-    """(POINTS + w,) int32, those whose count is not 0."""
+    """(POINTS + w,) int32, the indices whose count is not 0."""
     number: np.ndarray
-    """(1,) int64, how many those are."""
+    """(1,) int64, how many indices there are in `met`."""
     token: int
     """Id of the unknown token."""
 
 
 @compiled
-def scan_wordpiece(documents: Documents, table: np.ndarray, words: Words, unknown: Unknown) -> int:
-    """Encode documents from where `documents.state` stands; see `scan`.
+def scan_wordpiece(
+    documents: Documents, table: np.ndarray, words: Words, unknown: UnknownCounts
+) -> int:
+    """Encode documents from the position in `documents.state` on; see the module `scan`.
 
     Args:
         documents: Changed.
         table: (POINTS,) uint32 by code point: UNPROBED, WORD, SPACE, UNKNOWN or ALONE + id.
-        words: New words are added; they wait for their ids.
+        words: New words are added, without ids.
         unknown: Changed.
 
     Returns:
         A status. LONG asks for the run from `state[AT]` to `state[ASKED]`.
     """
     state, closing = documents.state, documents.closing
-    state[OWN] = 1  # the ids of all so far are known
+    state[OWN] = 1  # whether all ids so far are known
     document, at = state[DOCUMENT], state[AT]
     while document < documents.begins.size:
         status = _scan_document(documents, at, documents.ends[document], table, words, unknown)
@@ -109,7 +111,7 @@ def scan_wordpiece(documents: Documents, table: np.ndarray, words: Words, unknow
 
 @compiled
 def _scan_document(
-    documents: Documents, at: int, end: int, table: np.ndarray, words: Words, unknown: Unknown
+    documents: Documents, at: int, end: int, table: np.ndarray, words: Words, unknown: UnknownCounts
 ) -> int:
     data, out, state = documents.data, documents.out, documents.state
     known, written = state[OWN], state[WRITTEN]
@@ -132,7 +134,7 @@ def _scan_document(
                 written += 1
             at = after
         else:
-            stop, digest, unprobed = _run(data, at, end, table)
+            stop, digest, unprobed = _scan_run(data, at, end, table)
             if unprobed >= 0:
                 state[ASKED] = unprobed >> PAGE_BITS
                 status = PAGE
@@ -168,8 +170,8 @@ def _scan_document(
 
 
 @compiled
-def _run(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[int, np.uint64, int]:
-    """Return the end of the run of WORD at `at`, its hash, and an unprobed code point or -1."""
+def _scan_run(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[int, np.uint64, int]:
+    """Return the end of the run of WORD at `at`; its hash; and an unprobed code point, or -1."""
     digest = np.uint64(0)
     while at < end:
         point, after = decode(data, at, end)
@@ -186,7 +188,7 @@ def _run(data: np.ndarray, at: int, end: int, table: np.ndarray) -> tuple[int, n
 
 @compiled
 def _find(words: Words, data: np.ndarray, begin: int, end: int, digest: np.uint64) -> int:
-    """Return the entry of data[begin:end], a new one if need be, or -1 when there is no room."""
+    """Return the entry of data[begin:end], which may be new, or -1 if there is no room."""
     mask = words.slots.size - 1
     signed = np.int64(digest)
     slot = signed & mask
@@ -218,7 +220,7 @@ def _find(words: Words, data: np.ndarray, begin: int, end: int, digest: np.uint6
 
 
 @compiled
-def _count(unknown: Unknown, number: int) -> None:
+def _count(unknown: UnknownCounts, number: int) -> None:
     if unknown.counts[number] == 0:
         unknown.met[unknown.number[0]] = number
         unknown.number[0] += 1

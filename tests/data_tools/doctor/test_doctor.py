@@ -42,9 +42,9 @@ def test_examples_show_the_place_and_the_text_around(
     found = doctor(path, tokenizer=str(bert_tokenizer))
     row = next(row for row in found["lost"] if row["character"] == "\n")
     assert (row["example"], row["place"]) == ("从前有座山⟦↵⟧山里有座庙", "a.csv:4")
-    told = capsys.readouterr().out
-    assert "U+000A LINE FEED" in told and "从前有座山⟦↵⟧山里有座庙" in told
-    assert "--tokenizer builtin, or repair this vocabulary with --repair DIR" in told
+    output = capsys.readouterr().out
+    assert "U+000A LINE FEED" in output and "从前有座山⟦↵⟧山里有座庙" in output
+    assert "--tokenizer builtin, or repair this vocabulary with --repair DIR" in output
 
 
 def test_capitals_do_not_hide_what_else_is_lost(
@@ -52,9 +52,9 @@ def test_capitals_do_not_hide_what_else_is_lost(
 ) -> None:
     text = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" * 20
     doctor(write_csv("in/a.csv", [text + "短鱻"]), tokenizer=str(bert_tokenizer))
-    told = capsys.readouterr().out
-    assert told.count("LATIN CAPITAL LETTER") == 3 and "CJK UNIFIED IDEOGRAPH-9C7B" in told
-    assert "and 23 other characters" in told
+    output = capsys.readouterr().out
+    assert output.count("LATIN CAPITAL LETTER") == 3 and "CJK UNIFIED IDEOGRAPH-9C7B" in output
+    assert "and 23 other characters" in output
 
 
 def test_lossless_tokenizer_has_no_finding_about_it(doctor: Doctor, capsys) -> None:
@@ -65,7 +65,7 @@ def test_lossless_tokenizer_has_no_finding_about_it(doctor: Doctor, capsys) -> N
     assert "cannot write back" not in texts_of(found)
 
 
-def test_characters_spelled_in_bytes_are_told(doctor: Doctor, write_csv) -> None:
+def test_characters_spelled_in_bytes_are_reported(doctor: Doctor, write_csv) -> None:
     found = doctor(write_csv("in/a.csv", ["䶮䶮䶮从前有座山" * 10]))
     assert found["spelled_in_bytes"] == {"䶮": 30}
     assert "spelled in bytes, such as 䶮" in texts_of(found)
@@ -87,7 +87,7 @@ def test_copies_and_empty_records_are_counted(doctor: Doctor, write_csv) -> None
     assert "of the records are empty" in texts_of(found)
 
 
-def test_records_set_aside_are_told_with_their_place(doctor: Doctor, write_csv) -> None:
+def test_records_set_aside_are_reported_with_their_place(doctor: Doctor, write_csv) -> None:
     path = write_csv("in/a.csv", ["好的", "坏的", "也好"])
     path.write_bytes(path.read_bytes().replace("坏".encode(), b"\xff\xfe"))
     found = doctor(path, encoding="utf-8")
@@ -95,7 +95,7 @@ def test_records_set_aside_are_told_with_their_place(doctor: Doctor, write_csv) 
     assert "a.csv:3: byte 0xFF" in texts_of(found)
 
 
-def test_one_odd_encoding_is_told_with_its_beginning(doctor: Doctor, write_csv) -> None:
+def test_one_odd_encoding_is_reported_with_its_beginning(doctor: Doctor, write_csv) -> None:
     text = "从前有座山，山里有座庙，庙里有个老和尚。" * 20
     for name in ("a", "b"):
         write_csv(f"in/{name}.csv", [text])
@@ -109,13 +109,13 @@ def test_one_odd_encoding_is_told_with_its_beginning(doctor: Doctor, write_csv) 
     assert "1 of 3 files are not utf-8" in texts_of(found) and "从前有座山" in texts_of(found)
 
 
-def test_texts_that_were_damaged_before_are_told(doctor: Doctor, write_csv) -> None:
+def test_texts_that_were_damaged_before_are_reported(doctor: Doctor, write_csv) -> None:
     found = doctor(write_csv("in/a.csv", ["好好的一篇", "这里锟斤拷了", "从前\ufffd山"]))
     assert found["groups"][0]["damaged"] == 2
     assert "a.csv:3: 这里⟦锟⟧斤拷了" in texts_of(found)
 
 
-def test_short_and_long_documents_are_told(doctor: Doctor, write_csv) -> None:
+def test_short_and_long_documents_are_reported(doctor: Doctor, write_csv) -> None:
     found = doctor(write_csv("in/a.csv", ["短", "也短", "长" * 100_001]))
     assert "66.7 % of the documents have fewer than 10 characters" in texts_of(found)
     assert "the longest 100001" in texts_of(found)
@@ -129,8 +129,8 @@ def test_findings_begin_with_the_weightiest(
     weights = [finding["weight"] for finding in found["findings"]]
     assert weights == sorted(weights, reverse=True) and len(weights) > 2
     assert "cannot write back" in found["findings"][0]["text"]
-    told = capsys.readouterr().out
-    assert all(finding["cure"] in told for finding in found["findings"])
+    output = capsys.readouterr().out
+    assert all(finding["cure"] in output for finding in found["findings"])
 
 
 def test_forecast_counts_every_token_of_a_corpus_read_whole(doctor: Doctor, write_csv) -> None:
@@ -179,8 +179,8 @@ def test_repair_makes_a_lossless_folder_and_shows_both(
     out = tmp_path / "repaired"
     path = write_csv("in/a.csv")
     before = doctor(path, tokenizer=str(bert_tokenizer), repair=out)
-    told = capsys.readouterr().out
-    assert "lost before" in told and f"--tokenizer {out}" in told
+    output = capsys.readouterr().out
+    assert "lost before" in output and f"--tokenizer {out}" in output
     assert before["shares"]["lost"] > 0.1 and before["repair"]["groups"][0]["lost"] == 0
     after = doctor(path, tokenizer=str(out))
     assert after["shares"]["lost"] == 0 and after["shares"]["exact"] == 1
@@ -189,9 +189,9 @@ def test_repair_makes_a_lossless_folder_and_shows_both(
 
 
 def test_repair_is_refused_before_anything_is_read(bert_tokenizer: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no BERT vocabulary"):
+    with pytest.raises(UserError, match="only BERT's WordPiece can be repaired"):
         run(DoctorConfig(input=("nowhere",), repair=tmp_path / "out"))
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         run(DoctorConfig(input=("nowhere",), tokenizer=str(bert_tokenizer), repair=tmp_path))
 
 

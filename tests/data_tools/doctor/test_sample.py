@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_tools.doctor.options import DoctorConfig
-from data_tools.doctor.sample import documents, take_sample
+from data_tools.doctor.sample import read_documents, take_sample
 from data_tools.sources.find import find_files, inspect_all
 
 
@@ -25,7 +25,7 @@ def numbered(label: str, count: int) -> list[str]:
 def test_a_small_corpus_is_read_whole(write_csv) -> None:
     path = write_csv("in/a.csv", numbered("第", 50))
     (sample,) = sample_of(path.parent, 10**6)
-    assert list(documents([sample])) == numbered("第", 50)
+    assert list(read_documents([sample])) == numbered("第", 50)
     assert sample.read == path.stat().st_size
 
 
@@ -51,7 +51,7 @@ def test_records_set_aside_are_those_of_the_part_taken(write_csv) -> None:
 def test_a_large_file_is_looked_at_in_its_middle_and_end(write_csv) -> None:
     texts = numbered("头", 3000) + numbered("中", 3000) + numbered("尾", 3000)
     (sample,) = sample_of(write_csv("in/a.csv", texts).parent, 100_000)
-    assert {text[0] for text in documents([sample])} == {"头", "中", "尾"}
+    assert {text[0] for text in read_documents([sample])} == {"头", "中", "尾"}
 
 
 @pytest.mark.parametrize("suffix", ["csv.gz", "csv.zst", "parquet"])

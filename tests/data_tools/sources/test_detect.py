@@ -1,4 +1,4 @@
-"""Encodings told apart by their marks, and without marks by the text itself."""
+"""Encodings are detected by their marks, and without marks by the text itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_english_is_recognised(encoding: str) -> None:
     [("utf-8", "utf-8-sig"), ("gb18030", "gb18030"), ("utf-16-le",) * 2, ("utf-16-be",) * 2],
 )
 @pytest.mark.parametrize("option", ["auto", "same"])
-def test_mark_tells(encoding: str, wanted: str, option: str) -> None:
+def test_byte_order_mark_decides(encoding: str, wanted: str, option: str) -> None:
     chosen = option if option == "auto" else encoding.removesuffix("-le").removesuffix("-be")
     assert detect_encoding(["\ufeffab".encode(encoding)], chosen) == wanted
 
@@ -56,7 +56,7 @@ def test_some_bad_bytes_leave_utf_8_what_it_is() -> None:
     "data",
     [b"", b"a", b"\0" * 99, FRENCH.encode("latin-1") * 9, LETTERS.encode("latin-1"), b"\xff" * 99],
 )
-def test_what_is_no_chinese_in_any_encoding_is_taken_for_utf_8(data: bytes) -> None:
+def test_text_that_is_not_chinese_in_any_encoding_is_taken_for_utf_8(data: bytes) -> None:
     assert detect_encoding([data], "auto") == "utf-8"
 
 
@@ -101,7 +101,7 @@ def test_bytes_that_cannot_be_decoded_cost_their_record_only(
     )
     assert reading.texts[-1] == "好" and len(reading.texts) == 3
     assert [fault[:2] for fault in reading.faults] == [(4, "bad encoding")]
-    assert reading.aside[0].detail == f"no {encoding.upper()} at character 1"
+    assert reading.aside[0].detail == f"not valid {encoding.upper()} at character 1"
 
 
 def test_character_cut_off_at_the_end_of_the_file(read: Callable) -> None:

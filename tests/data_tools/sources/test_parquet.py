@@ -75,9 +75,7 @@ def test_nulls_between_texts_of_many_batches(read: Callable, tmp_path: Path) -> 
     assert reading.texts == [text or "" for text in texts]
 
 
-def test_text_that_is_none_is_set_aside(
-    read: Callable, set_limits: Callable, tmp_path: Path
-) -> None:
+def test_invalid_text_is_set_aside(read: Callable, set_limits: Callable, tmp_path: Path) -> None:
     set_limits(longest=100)
     raw = [b"good", b"\xff", b"\xe4\xb8", b"\x80", b"a\0", b"x" * 101, b"x" * 100]
     reading = read("", parquet_of(tmp_path, raw))
@@ -117,7 +115,7 @@ def test_file_without_rows_holds_nothing(read: Callable, tmp_path: Path) -> None
     ("columns", "message"),
     [
         ({"contents": ["x"]}, r"no column 'content'.*--content-column contents"),
-        ({"content": [1]}, r"of type int64, which is no text"),
+        ({"content": [1]}, r"of type int64, which is not text"),
         ({"content": [["x"]]}, r"of type list"),
         ({"content": [b"x"]}, r"of type binary"),
         ({"content": [None]}, r"holds no value at all"),

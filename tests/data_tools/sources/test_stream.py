@@ -78,7 +78,7 @@ def test_damaged_compressed_file_is_named(read: Callable, suffix: str, damage: s
         data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
     else:
         data = bytearray(b"content\n\xe5\xad\x97\n" * 100)
-    with pytest.raises(UserError, match=rf"a\.csv\{suffix} cannot be decompressed, it is damaged"):
+    with pytest.raises(UserError, match=rf"a\.csv\{suffix} cannot be decompressed: it is damaged"):
         read("a.csv" + suffix, bytes(data), encoding="utf-8")
 
 
@@ -126,7 +126,7 @@ def test_file_that_became_shorter_is_named(tmp_path: Path) -> None:
         slice_digest(source, Slice(0, 12, 1))
 
 
-def test_reader_can_be_iterated_again_and_tells_where_it_is(tmp_path: Path) -> None:
+def test_reader_can_be_iterated_again_and_reports_its_position(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"content\n" + b"1\n" * 2_500_000)
     config = InputConfig(input=())
