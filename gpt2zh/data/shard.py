@@ -1,15 +1,18 @@
 """The file format of token rows, written once and memory-mapped ever after.
 
-A shard is an Arrow IPC *stream* with a single record batch of one column, `input_ids`:
-fixed_size_list<uint16>[row_length] (uint32 where the vocabulary needs it). One batch makes the
-rows one contiguous block, which numpy sees without a copy; the stream format is the one that
-`datasets.Dataset.from_file` opens. A folder of shards with its manifest is a `ShardSet`.
+A shard is an Arrow IPC *stream* with a single record batch. Its column `input_ids` is
+fixed_size_list<uint16>[row_length] (uint32 where the vocabulary needs it). A second column
+`loss_mask`, fixed_size_list<uint8>[row_length], is there only where some tokens do not count in the
+loss: it is 1 for those that do. One batch makes each column one contiguous block, which numpy sees
+without a copy; the stream format is the one that `datasets.Dataset.from_file` opens. A folder of
+shards with its manifest is a `ShardSet`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,7 +26,7 @@ from gpt2zh.data.manifest import FORMAT_VERSION, Manifest, ShardEntry, read_mani
 from gpt2zh.data.rows import Rows, cut
 from gpt2zh.files.checksum import check_content, check_size, file_sha256
 
-COLUMN = "input_ids"
+COLUMN, MASK = "input_ids", "loss_mask"
 TRAIN, VALIDATION = "train", "validation"
 
 _NO_SHARD = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -49,31 +52,53 @@ def token_dtype(vocab_size: int) -> np.dtype:
     )
 
 
-def write_shard(path: Path, rows: np.ndarray, *, tokenizer_hash: str) -> ShardEntry:
+def write_shard(
+    path: Path, rows: np.ndarray, *, tokenizer_hash: str, mask: np.ndarray | None = None
+) -> ShardEntry:
     """Write rows to a new file, flush it to the disk and describe it.
 
     Args:
         path: Name of the file.
         rows: Token ids, (rows, row_length), uint16 or uint32, contiguous.
         tokenizer_hash: Which tokenizer made them.
+        mask: 1 for tokens that count in the loss, else 0, (rows, row_length) uint8, contiguous;
+            None if all count.
     """
-    assert rows.ndim == 2 and rows.flags.c_contiguous, (rows.shape, rows.flags)
     row_length = rows.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(arrow_column(rows.reshape(-1)), row_length)
+    columns = {COLUMN: _fixed_size_lists(rows)}
+    if mask is not None:
+        assert mask.shape == rows.shape and mask.dtype == np.uint8, (mask.shape, mask.dtype)
+        columns[MASK] = _fixed_size_lists(mask)
     metadata = {
         _VERSION_KEY: str(FORMAT_VERSION),
         _LENGTH_KEY: str(row_length),
         _TOKENIZER_KEY: tokenizer_hash,
     }
-    schema = pa.schema([pa.field(COLUMN, column.type)], metadata=metadata)
+    fields = [pa.field(name, column.type) for name, column in columns.items()]
+    schema = pa.schema(fields, metadata=metadata)
     with path.open("wb") as file:
         with pa.ipc.new_stream(file, schema) as writer:
-            writer.write_batch(pa.record_batch([column], schema=schema))
+            writer.write_batch(pa.record_batch(list(columns.values()), schema=schema))
         file.flush()
         os.fsync(file.fileno())
     return ShardEntry(
         file=path.name, rows=len(rows), bytes=path.stat().st_size, sha256=file_sha256(path)
     )
+
+
+def _fixed_size_lists(rows: np.ndarray) -> pa.FixedSizeListArray:
+    assert rows.ndim == 2 and rows.flags.c_contiguous, (rows.shape, rows.flags)
+    return pa.FixedSizeListArray.from_arrays(arrow_column(rows.reshape(-1)), rows.shape[1])
+
+
+def _view(column: pa.FixedSizeListArray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a column without a copy.
+
+    Not by to_numpy: pyarrow imports pandas for it, which takes longer than all the rest.
+    """
+    values = column.values
+    dtype = np.dtype(str(values.type))
+    return np.frombuffer(values.buffers()[1], dtype, len(values)).reshape(shape)
 
 
 class Shard:
@@ -92,11 +117,10 @@ class Shard:
             metadata = batch.schema.metadata
             self.row_length = int(metadata[_LENGTH_KEY])
             self.tokenizer_hash = metadata[_TOKENIZER_KEY].decode()
-            # Not by to_numpy: pyarrow imports pandas for it, which takes longer than all the rest.
-            values = batch.column(COLUMN).values
-            dtype = np.dtype(str(values.type))
-            flat = np.frombuffer(values.buffers()[1], dtype, len(values))
-            self.tokens: np.ndarray = flat.reshape(len(batch), self.row_length)  # (rows, T)
+            shape = len(batch), self.row_length
+            self.tokens = _view(batch.column(COLUMN), shape)  # (rows, T)
+            has_mask = MASK in batch.schema.names
+            self.mask = _view(batch.column(MASK), shape) if has_mask else None  # (rows, T)
         except _NO_SHARD as error:
             raise UserError(
                 f"shard {path} cannot be opened, it is truncated, altered or no shard "
@@ -121,7 +145,8 @@ class ShardSet:
         self.shards = shards
         self.manifest = manifest
         self.row_length = row_length
-        self._rows = Rows(self._blocks(), row_length=row_length)
+        blocks = self._cut([shard.tokens for shard in shards], pad=manifest.tokenizer.pad_id)
+        self._rows = Rows(blocks, row_length=row_length)
 
     @classmethod
     def open(cls, folder: Path, split: str = TRAIN, *, row_length: int | None = None) -> ShardSet:
@@ -176,6 +201,20 @@ class ShardSet:
         return self._rows.blocks
 
     @property
+    def masks(self) -> list[np.ndarray] | None:
+        """The loss masks of `blocks`, (rows, T) uint8 each; None if all tokens count everywhere."""
+        if all(shard.mask is None for shard in self.shards):
+            return None
+        ones = np.ones(1, np.uint8)
+        return self._cut(
+            [
+                np.broadcast_to(ones, shard.tokens.shape) if shard.mask is None else shard.mask
+                for shard in self.shards
+            ],
+            pad=0,
+        )
+
+    @property
     def tokens(self) -> int:
         """Tokens of all rows without padding."""
         size = sum(shard.tokens.size for shard in self.shards)
@@ -211,18 +250,16 @@ class ShardSet:
             check = partial(check_content, self.folder, kind="shard")
             list(pool.map(check, entries))
 
-    def _blocks(self) -> list[np.ndarray]:
+    def _cut(self, columns: Sequence[np.ndarray], *, pad: int) -> list[np.ndarray]:
+        """Return a column of each shard in rows of the length asked for; `pad` fills the last."""
         if self.row_length == self.manifest.row_length:
-            return [shard.tokens for shard in self.shards]
+            return list(columns)
         entries = self.manifest.splits[self.split].shards
         return [
             block
-            for shard, entry in zip(self.shards, entries, strict=True)
+            for column, entry in zip(columns, entries, strict=True)
             for block in cut(
-                shard.tokens.reshape(-1),
-                self.row_length,
-                used=shard.tokens.size - entry.padding,
-                pad_id=self.manifest.tokenizer.pad_id,
+                column.reshape(-1), self.row_length, used=column.size - entry.padding, pad_id=pad
             )
         ]
 

@@ -54,11 +54,14 @@ class HeldOutShards:
         self.tokens = split.tokens
         self.characters = split.characters
         self._shards = shards
+        self._masks = _join_masks([shards], shards.row_length)
         self._pad_id = pad_id
 
     def make_batch(self, numbers: np.ndarray) -> Batch[np.ndarray]:
         """Return the rows of these numbers as a batch."""
-        return batch_of(self._shards.gather(numbers), pad_id=self._pad_id, numbers=numbers)
+        counted = None if self._masks is None else self._masks.gather(numbers).astype(bool)
+        rows = self._shards.gather(numbers)
+        return batch_of(rows, pad_id=self._pad_id, numbers=numbers, counted=counted)
 
 
 class ShardData:
@@ -90,6 +93,7 @@ class ShardData:
         self._lengths = lengths
         blocks = [block for corpus in corpora for block in corpus.train.blocks]
         self._rows = Rows(blocks, row_length=row_length)
+        self._masks = _join_masks([corpus.train for corpus in corpora], row_length)
         self._walk = Mixture(
             [corpus.train.rows for corpus in corpora],
             shares=[corpus.share for corpus in corpora],
@@ -145,7 +149,11 @@ class ShardData:
         if len(self.skipped):
             rows[np.isin(numbers, self.skipped)] = self.tokenizer.pad_id
         length = self._lengths.at(step, then=self._rows.row_length)
-        return batch_of(rows.reshape(-1, length), pad_id=self.tokenizer.pad_id, numbers=numbers)
+        counted = None
+        if self._masks is not None:
+            counted = self._masks.gather(numbers).astype(bool).reshape(-1, length)
+        pad = self.tokenizer.pad_id
+        return batch_of(rows.reshape(-1, length), pad_id=pad, numbers=numbers, counted=counted)
 
     def epochs(self, rows: int) -> dict[str, float]:
         """Return how often each corpus was read, by name, once so many rows are consumed."""
@@ -187,3 +195,19 @@ class ShardData:
             "documents": documents,
             "text": self.tokenizer.decode(tokens),
         }
+
+
+def _join_masks(parts: Sequence[ShardSet], row_length: int) -> Rows | None:
+    """Return the loss masks of all rows; None if every token of every part counts."""
+    masks = [part.masks for part in parts]
+    if all(mask is None for mask in masks):
+        return None
+    ones = np.ones(1, np.uint8)
+    blocks = [
+        block
+        for part, mask in zip(parts, masks, strict=True)
+        for block in (
+            [np.broadcast_to(ones, block.shape) for block in part.blocks] if mask is None else mask
+        )
+    ]
+    return Rows(blocks, row_length=row_length)

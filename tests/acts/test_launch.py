@@ -122,7 +122,7 @@ def test_every_save_tells_how_long_it_took_and_how_long_the_training_stood_still
     finished: Path,
 ) -> None:
     lines = (finished.parent / "output.txt").read_text().splitlines()
-    form = r"saved (\S+) \((\d+\.\d) s, of which training stood still (\d+\.\d\d) s\)"
+    form = r"saved (\S+) \((\d+\.\d) s; training paused for (\d+\.\d\d) s\)"
     saved = [re.fullmatch(form, line) for line in lines if line.startswith("saved ")]
     assert all(saved)
     steps = range(5, 35, 5)

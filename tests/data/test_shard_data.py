@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from gpt2zh.config.stages import Stages
-from gpt2zh.data.manifest import TOKENIZER_DIR
+from gpt2zh.data.manifest import TOKENIZER_DIR, read_manifest, write_manifest
 from gpt2zh.data.order import rows_at
-from gpt2zh.data.shard import VALIDATION, ShardSet
+from gpt2zh.data.shard import VALIDATION, Shard, ShardSet, write_shard
 from gpt2zh.data.shard_data import Corpus, ShardData
 from gpt2zh.model.shape import IGNORED
 from gpt2zh.text.tokenizer import load_tokenizer
 
 
 def data_of(
-    folder: Path, *, lengths: Stages | None = None, skipped: tuple[int, ...] = ()
+    *folders: Path,
+    lengths: Stages | None = None,
+    skipped: tuple[int, ...] = (),
+    row_length: int = 32,
 ) -> ShardData:
-    train = ShardSet.open(folder)
-    corpus = Corpus("tiny", folder, 1.0, train.manifest, train, ShardSet.open(folder, VALIDATION))
+    corpora = []
+    for folder in folders:
+        train = ShardSet.open(folder, row_length=row_length)
+        held_out = ShardSet.open(folder, VALIDATION, row_length=row_length)
+        corpora.append(Corpus("tiny", folder, 1.0, train.manifest, train, held_out))
     return ShardData(
-        [corpus],
-        load_tokenizer(folder / TOKENIZER_DIR),
+        corpora,
+        load_tokenizer(folders[0] / TOKENIZER_DIR),
         seed=3,
-        row_length=train.row_length,
+        row_length=row_length,
         lengths=lengths or Stages(),
         skipped=np.array(skipped, np.int64),
     )
@@ -69,6 +79,72 @@ def test_skipped_rows_are_padding_and_stay_in_the_order(tiny_shards: Path) -> No
     assert (ShardSet.open(tiny_shards).gather(numbers) == before).all()
     assert data.order(0, 40).tolist() == plain.order(0, 40).tolist()
     assert data.skipped_rows == 2
+
+
+def masked_copy(shards: Path, target: Path, mask_of: Callable[[np.ndarray], np.ndarray]) -> Path:
+    """The same shards with a loss mask, made from the tokens of each file."""
+    shutil.copytree(shards, target)
+    manifest = read_manifest(target)
+    splits = {}
+    for name, split in manifest.splits.items():
+        entries = []
+        for entry in split.shards:
+            rows = Shard(shards / entry.file).tokens.copy()
+            made = write_shard(
+                target / entry.file,
+                rows,
+                tokenizer_hash=manifest.tokenizer.hash,
+                mask=mask_of(rows).astype(np.uint8),
+            )
+            entries.append(replace(entry, bytes=made.bytes, sha256=made.sha256))
+        splits[name] = replace(split, shards=tuple(entries))
+    write_manifest(target, replace(manifest, splits=splits))
+    return target
+
+
+def every_other(rows: np.ndarray) -> np.ndarray:
+    return np.arange(rows.size).reshape(rows.shape) % 2
+
+
+@pytest.mark.parametrize("row_length", [32, 16, 20])
+def test_a_loss_mask_counts_its_tokens_only(
+    tiny_shards: Path, tmp_path: Path, row_length: int
+) -> None:
+    masked = data_of(masked_copy(tiny_shards, tmp_path / "m", every_other), row_length=row_length)
+    plain = data_of(tiny_shards, row_length=row_length)
+    numbers = np.arange(plain.rows)
+    one, other = plain.make_batch(numbers, 1), masked.make_batch(numbers, 1)
+    assert (other.input_ids == one.input_ids).all() and other.tokens == one.tokens
+    counted = every_other(np.zeros(one.input_ids.shape)).astype(bool)  # one shard, even lengths
+    assert (other.labels == np.where(counted, one.labels, IGNORED)).all()
+    assert other.targets == int((other.labels[:, 1:] != IGNORED).sum()) < one.targets
+    (held_out,) = masked.held_out
+    assert held_out.make_batch(np.arange(1)).targets <= 16
+
+
+def test_a_mask_of_ones_changes_no_number(tiny_shards: Path, tmp_path: Path) -> None:
+    masked = data_of(masked_copy(tiny_shards, tmp_path / "masked", np.ones_like))
+    plain = data_of(tiny_shards)
+    for step, numbers in enumerate(plain.order(0, 60).reshape(6, 10), 1):
+        one, other = plain.make_batch(numbers, step), masked.make_batch(numbers, step)
+        assert (one.labels == other.labels).all() and (one.input_ids == other.input_ids).all()
+        assert (one.targets, one.tokens) == (other.targets, other.tokens)
+
+
+def test_corpora_with_and_without_a_mask_mix(tiny_shards: Path, tmp_path: Path) -> None:
+    folder = masked_copy(tiny_shards, tmp_path / "masked", np.zeros_like)
+    data = data_of(tiny_shards, folder)
+    rows = data.rows // 2
+    assert data.make_batch(np.arange(rows), 1).targets > 0
+    assert data.make_batch(np.arange(rows, 2 * rows), 1).targets == 0
+
+
+def test_shards_with_a_mask_open_as_a_dataset(tiny_shards: Path, tmp_path: Path) -> None:
+    folder = masked_copy(tiny_shards, tmp_path / "masked", every_other)
+    entry = read_manifest(folder).splits["train"].shards[0]
+    found = Dataset.from_file(str(folder / entry.file))
+    assert found.column_names == ["input_ids", "loss_mask"]
+    assert found[0]["loss_mask"] == [0, 1] * 16
 
 
 def test_held_out_rows_are_those_of_the_validation_split(tiny_shards: Path) -> None:

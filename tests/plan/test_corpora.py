@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpt2zh.plan.data.corpora import WeightedFolder, names_of, read_folder
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
@@ -18,6 +17,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.order import rows_at
 from gpt2zh.data.shard import ShardSet
+from gpt2zh.plan.corpora import WeightedFolder, names_of, read_folder
 from gpt2zh.plan.describe import announce, describe
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.world import World

@@ -14,7 +14,7 @@ from gpt2zh.cost.memory import training_memory
 from gpt2zh.plan.fit import (
     MOST_ROWS_ON_CPU,
     MOST_TOKENS,
-    Choice,
+    Fit,
     choose,
     file_of,
     setting_of,
@@ -39,7 +39,7 @@ def choice(
     kind: str = "adamw",
     raw: dict | None = None,
     **train: object,
-) -> Choice:
+) -> Fit:
     settings = {"global_batch": 960, "micro_batch": "auto", "precision": "bf16", **train}
     config = PretrainConfig(
         data=("shards",),
@@ -125,7 +125,7 @@ def test_a_device_is_only_asked_where_something_is_open() -> None:
 
     config = PretrainConfig(data=("shards",), output=Path("run"))
     raw = profiles.profile(2)
-    assert choose(config, raw, vocabulary=V, ranks=1, device=ask) == Choice(config, raw)
+    assert choose(config, raw, vocabulary=V, ranks=1, device=ask) == Fit(config, raw)
     with pytest.raises(AssertionError):
         choose(config, None, vocabulary=V, ranks=1, device=ask)
 
