@@ -28,7 +28,7 @@ from gpt2zh.ranks.logs import warn
 from gpt2zh.ranks.world import World
 
 OpenData = Callable[[list[str]], TrainingData | None]
-"""Opens the data of a run; adds what is wrong to the list, and returns None then."""
+"""Opens the data of a run and adds what is wrong with it to the list; None if it cannot."""
 
 
 def make_plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from pathlib import Path
@@ -51,7 +52,11 @@ def test_speed_and_rest_are_told_by_tokens_also_after_a_resume(
     run = tmp_path / "run"
     pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, stop_after="3steps", **more)], tmp_path)
     pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, **more)], tmp_path)
-    assert [speed for _, speed in losses(run, "tokens_per_second")] == [8 * 32 / 2] * STEPS
+    tokens = [0.0, *(count for _, count in losses(run, "tokens"))]
+    assert [speed for _, speed in losses(run, "tokens_per_second")] == [
+        (after - before) / 2 for before, after in itertools.pairwise(tokens)
+    ]
+    assert 0.8 * STEPS * 8 * 32 < tokens[-1] < STEPS * 8 * 32  # without padding
     lines = (tmp_path / "0.log").read_text("utf-8")
     rest = [duration(2 * left) for left in reversed(range(STEPS))]
     assert re.findall(r"eta (.+)", lines) == rest
