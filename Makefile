@@ -31,7 +31,7 @@ test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 torture: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=benchmarks $(BIN)/python -m torture \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.faults \
 		--faults $(or $(N),300) --seed $(or $(SEED),1) $(TORTURE_ARGS)
 
 check: $(INSTALLED)

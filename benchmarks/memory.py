@@ -67,7 +67,7 @@ def parse() -> argparse.Namespace:
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """What was found for each setting, and why others failed."""
-    from held.cases import cases
+    from tests.support.held.cases import cases
 
     found: dict[str, Any] = {"ranks": options.ranks, "cases": [], "failed": {}}
     with tempfile.TemporaryDirectory(prefix="memory-") as folder:
@@ -100,8 +100,8 @@ def measure(options: argparse.Namespace) -> None:
 
     quiet_libraries()
     import torch
-    from held.cases import cases
-    from held.steps import estimated, estimated_between, take
+    from tests.support.held.cases import cases
+    from tests.support.held.steps import estimated, estimated_between, take
 
     from gpt2zh.dist.world import World
     from gpt2zh.text.tokenizer import load_tokenizer

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import torch
-from held.meters import CpuMeter
 from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.model.loss import SummedLoss
+from tests.support.held.meters import CpuMeter
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from pretrain_forks import pretrain
 from tiny_runs import go
-from torture.tiny import arguments
 
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
@@ -20,6 +19,7 @@ from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
 from gpt2zh.recipes.planning import make_plan
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from tiny_runs import go
-from torture.faults import FaultyWatch
-from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.recipes.hooks import RunHooks
 from gpt2zh.train import folder
 from gpt2zh.train.loop import Due
+from tests.faults.fault import FaultyWatch
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 

@@ -1,9 +1,9 @@
-"""One fault in one process: it strikes when the watch of that process takes a certain mark.
+"""Let one fault strike one process when its watch takes a certain mark.
 
 The marks (`gpt2zh.dist.watch`) lie in every phase of a run, so a fault can strike in each of them:
-loading, computing, updating, agreeing, copying, writing, validating, writing samples. What strikes
-is the real thing: signals, a main thread that sleeps for ever, numbers that are not finite, a limit
-of the kernel on the size of files.
+loading, computing, updating, agreeing, copying, writing, validating, writing samples. The faults
+are real: signals, a main thread that sleeps for ever, numbers that are not finite, a limit of the
+kernel on the size of files.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _FULL_AT = 100_000  # bytes; tensors are longer, logs are not
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to which process, and when."""
+    """One fault: its kind, the process and the moment."""
 
     kind: str
     rank: int
     in_writer: bool
     """Whether it strikes the thread that writes checkpoints."""
     at: int
-    """Number of the mark, or of the note of the writing thread, at which it strikes."""
+    """Strike at this mark, or at this note of the writing thread. The first one is 1."""
     phase: str = ""
-    """Only marks of phases that begin like this are counted."""
+    """Count only marks of phases that begin with this text."""
     steps: int = 0
-    """For so many steps the numbers stay bad; with 0 only once, and the step is good again."""
+    """Steps for which the numbers stay bad; 0: once, so that the repeated step is good."""
 
     @classmethod
     def draw(cls, rng: random.Random, *, ranks: int, marks: int, notes: int) -> Fault:
@@ -59,9 +59,9 @@ class Fault:
 
         Args:
             rng: Random numbers.
-            ranks: Processes to choose from.
-            marks: Highest mark at which one of the main thread strikes.
-            notes: Highest note at which one of the writing thread strikes.
+            ranks: Number of processes to choose from.
+            marks: Last mark at which a fault of the main thread may strike.
+            notes: Last note at which a fault of the writing thread may strike.
         """
         in_writer = rng.random() < 0.3
         kinds = WRITER if in_writer else MAIN
@@ -71,7 +71,7 @@ class Fault:
 
 
 class FaultyWatch(Watch):
-    """A watch that looks often, and in which a fault strikes."""
+    """A watch that checks often, and in which a fault strikes."""
 
     beat = 0.1
     silence = 4.0
@@ -80,14 +80,14 @@ class FaultyWatch(Watch):
     def __init__(
         self, world: World, *, folder: Path, hang_after: float, fault: Fault | None, told: Path
     ) -> None:
-        """Take what shall happen.
+        """Prepare the fault, if it is this rank's.
 
         Args:
-            world: This rank's place.
-            folder: Of the stacks.
+            world: The place of this rank.
+            folder: Folder for the stacks.
             hang_after: Seconds.
-            fault: Strikes if it is this rank's.
-            told: Gets a line of JSON when it strikes.
+            fault: The fault of the start.
+            told: File that gets a line of JSON when the fault strikes.
         """
         super().__init__(world, folder=folder, hang_after=hang_after)
         self._fault = fault if fault is not None and fault.rank == world.rank else None
@@ -110,7 +110,7 @@ class FaultyWatch(Watch):
         self._meet(in_writer=True, phase=what)
 
     def poison(self) -> str | None:
-        """What the next training loss of this process shall be, if not itself."""
+        """Return how to spoil the next training loss of this process; None to leave it as it is."""
         if self.step in self._poisoned_steps:
             return self._poison
         once, self._poison = self._poison, None
@@ -156,13 +156,13 @@ class FaultyWatch(Watch):
 
 
 def _limit_files(size: int | None) -> None:
-    """Let the kernel refuse to write files beyond a size; None for no limit."""
+    """Let the kernel refuse to write beyond `size` bytes of a file; None: no limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
 
 def _forbid_writing(folder: Path, *, forbid: bool) -> None:
-    """Take the right to write to a folder from this process, or give it back."""
+    """Forbid this process to write to a folder, or allow it again."""
     if os.getuid() == 0:
         os.seteuid(65534 if forbid else 0)
     elif folder.is_dir():
@@ -177,7 +177,7 @@ def _fill(path: Path) -> None:
 
 
 def _limit_memory(more: int) -> None:
-    """Let the kernel refuse this process more memory than it has and some bytes."""
+    """Let the kernel refuse this process more than `more` bytes of further memory."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     size = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))

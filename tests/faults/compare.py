@@ -1,18 +1,18 @@
-"""Whether two runs ended in the same state: bit for bit, and by the same way."""
+"""Compare two runs bit for bit: their last checkpoints and the steps that led to them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-_WAYS = ("loss", "lr", "gradient_norm", "chain", "rows", "tokens")
+_LOGGED = ("loss", "lr", "gradient_norm", "chain", "rows", "tokens")
 
 
 def differences(expected: Path, found: Path, *, steps: int) -> list[str]:
-    """What differs between the end of an undisturbed run and of another; nothing if all is equal.
+    """Return the differences between a run without faults and another one.
 
     Args:
-        expected: Folder of the undisturbed run.
+        expected: Folder of the run without faults.
         found: Folder of the other.
         steps: Number of the last step.
     """
@@ -25,23 +25,24 @@ def differences(expected: Path, found: Path, *, steps: int) -> list[str]:
             wrong.append(f"{path.name} differs")
     states = [json.loads((c / "trainer_state.json").read_text("utf-8")) for c in (here, there)]
     for state in states:
-        state["progress"].pop("incidents")  # a NaN that hardware made is told of, and no more
+        state["progress"].pop("incidents")  # a repeated step is noted there, and only there
     if states[0] != states[1]:
         wrong.append("trainer_state.json differs")
     if (expected / "rows.u64").read_bytes() != (found / "rows.u64").read_bytes():
         wrong.append("rows.u64 differs")
-    ways = [_way(run) for run in (expected, found)]
-    if ways[0] != ways[1]:
-        first = next((i for i, (a, b) in enumerate(zip(*ways, strict=False)) if a != b), "the end")
-        wrong.append(f"metrics.jsonl differs from line {first} of the training on")
+    steps_of = [_logged_steps(run) for run in (expected, found)]
+    if steps_of[0] != steps_of[1]:
+        pairs = enumerate(zip(*steps_of, strict=False))
+        first = next((number for number, (a, b) in pairs if a != b), "the end")
+        wrong.append(f"metrics.jsonl differs from training line {first} on")
     return wrong
 
 
-def _way(run: Path) -> list[list[object]]:
-    """Step, loss and the like of every training line."""
+def _logged_steps(run: Path) -> list[list[object]]:
+    """Return step, loss and the like of every training line."""
     records = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
     return [
-        [record["step"], *(record.get(name) for name in _WAYS)]
+        [record["step"], *(record.get(name) for name in _LOGGED)]
         for record in records
         if record["kind"] == "train"
     ]

@@ -1,4 +1,4 @@
-"""What disks do to a checkpoint: truncation, a flipped bit, an empty file, a file that is gone."""
+"""Damage a checkpoint as disks do: cut a file, flip a bit, empty a file, delete a file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KINDS = ("truncated", "bit flipped", "emptied", "deleted")
 
 
 def damage_newest(run: Path, rng: random.Random) -> str | None:
-    """Damage one file of the newest checkpoint, if an older one is there to fall back to.
+    """Damage one file of the newest checkpoint, if there is an older one to fall back to.
 
     Returns:
-        What was done to which file; None if nothing was.
+        The file and the damage; None if nothing was damaged.
     """
     complete = [
         path for _, path in folder.checkpoints(run) if not folder.faults(path, content=True)
@@ -27,9 +27,9 @@ def damage_newest(run: Path, rng: random.Random) -> str | None:
         content = path.read_bytes()
         path.write_bytes(content[: rng.randrange(max(1, len(content)))])
     elif kind == "bit flipped":
-        content = bytearray(path.read_bytes())
-        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-        path.write_bytes(content)
+        flipped = bytearray(path.read_bytes())
+        flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
     elif kind == "emptied":
         path.write_bytes(b"")
     else:

@@ -1,4 +1,4 @@
-"""The command line of a run so tiny that two ranks of it take a second."""
+"""The command line of a run so tiny that two ranks need one second for it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def arguments(shards: Path, run: Path, zero: dict[str, Any], *more: str, steps: int) -> list[str]:
-    """What launcher/pretrain.py is given: dropout, warm-up, accumulation and several epochs.
+    """Return options of launcher/pretrain.py: dropout, warm-up, accumulation, several epochs.
 
     Args:
-        shards: Rows of 32 tokens or of any length that full packing lets cut.
-        run: The run folder; its DeepSpeed JSON is written beside it.
+        shards: Rows of 32 tokens, or longer ones of full packing.
+        run: The run folder; its DeepSpeed JSON is written next to it.
         zero: The part `zero_optimization` of that JSON.
-        more: Further options, which win over those here.
+        more: Further options; they override those here.
         steps: Optimizer steps of the run.
     """
     run.parent.mkdir(parents=True, exist_ok=True)

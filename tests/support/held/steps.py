@@ -1,4 +1,4 @@
-"""Real steps of the real engine, and the memory that they take."""
+"""Take real steps of the real engine, and measure the memory that they take."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gpt2zh.text.tokenizer import TextTokenizer
 from gpt2zh.train import engine as engines
 from gpt2zh.train import masters
 from gpt2zh.train.optimizer import build_optimizer
-from held.cases import Case
-from held.meters import CpuMeter, GpuMeter, Level, Meter
+from tests.support.held.cases import Case
+from tests.support.held.meters import CpuMeter, GpuMeter, Level, Meter
 
 STEPS = 3
 """ZeRO 3 knows the order of the modules after two micro-batches, and the first steps of a compiled
@@ -28,20 +28,20 @@ model compile it."""
 
 @dataclass(frozen=True)
 class Found:
-    """Bytes that a rank held."""
+    """Bytes that a rank held in its last step."""
 
     vocabulary: int
     """Rows of the embedding."""
     at_rest: int
-    """Between two steps, without the rows."""
+    """Between two steps, without the batch."""
     levels: dict[str, Level]
-    """Of the forward pass and the backward pass of the last micro-batch, and of the update."""
+    """`forward` and `backward` of the last micro-batch, and `update`."""
     beside: dict[str, int] = field(default_factory=dict)
-    """On a GPU, what is held beyond what is allocated: by CUDA's context, and by the allocator."""
+    """Only on a GPU: `context` of CUDA, and `reserved` by the allocator at most."""
 
 
 def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.device) -> Found:
-    """Build an engine, take some steps, and tell what the last one held."""
+    """Build an engine, take some steps, and return what the last one held."""
     meter: Meter = GpuMeter() if device.type == "cuda" else CpuMeter()
     shape = (case.micro_batch, case.model.context)
     ids = torch.randint(tokenizer.vocab_size, shape, device=device)
@@ -61,13 +61,13 @@ def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.devic
 
 
 def estimated(case: Case, found: Found, ranks: int, *, on_gpu: bool) -> dict[str, Memory]:
-    """The estimate: at `rest`, and for each of the levels."""
+    """Return the estimate: at `rest`, and for each of the levels."""
     setting = case.setting(ranks, on_gpu=on_gpu)
     return training_phases(case.model, found.vocabulary, setting, micro_batch=case.micro_batch)
 
 
 def estimated_between(case: Case, found: Found, ranks: int, *, on_gpu: bool) -> int:
-    """The estimate of what a forward pass leaves behind."""
+    """Return the estimate, in bytes, of what a forward pass keeps for the backward pass."""
     setting = case.setting(ranks, on_gpu=on_gpu)
     tokens = case.micro_batch * case.model.context
     left = activations.between(case.model, found.vocabulary, setting, tokens)
@@ -102,7 +102,7 @@ def _step(engine: Any, ids: torch.Tensor, accumulation: int, meter: Meter) -> No
 
 
 def _beside() -> dict[str, int]:
-    """What the GPU has given away, and what the allocator keeps without use at its peak."""
+    """Return the bytes of the GPU that are in use, and those that the allocator has reserved."""
     free, total = torch.cuda.mem_get_info()
     reserved = torch.cuda.memory_reserved()
     return {"reserved": reserved, "context": total - free - reserved}

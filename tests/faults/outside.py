@@ -1,4 +1,4 @@
-"""A start through the `deepspeed` command, disturbed from outside at any moment."""
+"""Start a run with the `deepspeed` command, and kill or stop it from outside at any moment."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WITHIN = 50.0  # seconds; the launcher itself waits 30 before it kills
 
 @dataclass(frozen=True)
 class Disturbed:
-    """How a start went."""
+    """The result of a start."""
 
     fault: str
-    """What was done."""
+    """The fault that struck."""
     finished: bool
-    """Whether the command says so: it also does when its helper process was killed."""
+    """Whether the exit code was 0: it also is when only a helper process was killed."""
     left: list[str]
-    """Processes that were still there when all should have ended."""
+    """Processes that were still alive when all should have ended."""
 
 
 def start(argv: Sequence[str], rng: random.Random, ranks: int, log: Path) -> Disturbed:
@@ -36,8 +36,8 @@ def start(argv: Sequence[str], rng: random.Random, ranks: int, log: Path) -> Dis
     Args:
         argv: The command line of launcher/pretrain.py.
         rng: Random numbers.
-        ranks: Processes.
-        log: Gets what they print.
+        ranks: Number of processes.
+        log: File for their output.
     """
     bin_folder = str(Path(sys.executable).parent)
     command = [
@@ -79,7 +79,7 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _session(leader: int) -> list[psutil.Process]:
-    """Processes of a session that have not ended."""
+    """Return the processes of a session that have not ended."""
     found = []
     for process in psutil.process_iter():
         try:

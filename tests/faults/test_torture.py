@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from torture.ranks import SABOTAGES
+
+from tests.faults.ranks import SABOTAGES
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.ranks
@@ -19,9 +19,15 @@ def torture(tmp_path: Path, *options: str) -> tuple[int, dict, str]:
     """Exit code, figures and output."""
     report = tmp_path / "torture.json"
     done = subprocess.run(
-        [sys.executable, "-m", "torture", f"--json={report}", f"--keep={tmp_path / 'w'}", *options],
+        [
+            sys.executable,
+            "-m",
+            "tests.faults",
+            f"--json={report}",
+            f"--keep={tmp_path / 'w'}",
+            *options,
+        ],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": "benchmarks"},
         capture_output=True,
         text=True,
         timeout=600,

@@ -1,4 +1,4 @@
-"""What is allocated, and the most of it in each phase of a step."""
+"""Measure the memory that is allocated in each phase of a step, and its peak."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class Level:
 
 
 class Meter(Protocol):
-    """Tells what a phase allocates."""
+    """Measures what each phase allocates."""
 
     def watching(self) -> contextlib.AbstractContextManager[Any]:
-        """What is allocated within counts, for as long as it lives."""
+        """Count what is allocated within, until it is freed."""
         ...
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Note the level of what happens within."""
+        """Note begin, peak and end of what happens within."""
         ...
 
     @property
     def levels(self) -> dict[str, Level]:
-        """By name of the phase, the last one of each."""
+        """The levels of the last phase of each name."""
         ...
 
 
 class CpuMeter(TorchDispatchMode):
     """Counts the bytes of every tensor that an operation makes, until its storage is freed.
 
-    What a kernel allocates and frees inside itself is not seen. The one that matters is known:
+    What a kernel allocates and frees inside itself is not seen, with one exception that matters:
     logsumexp subtracts the largest number from a copy of its input (ATen/native/ReduceOps.cpp).
     """
 
@@ -55,7 +55,7 @@ class CpuMeter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run an operation and count what it has made."""
+        """Run an operation and count the tensors that it makes."""
         made = func(*args, **(kwargs or {}))
         for tensor in tree_iter(made):
             if isinstance(tensor, torch.Tensor) and tensor.device.type != "meta":
@@ -65,12 +65,12 @@ class CpuMeter(TorchDispatchMode):
         return made
 
     def watching(self) -> CpuMeter:
-        """Itself: it counts while it is entered, and notices what is freed at any time."""
+        """Return itself: it counts while it is entered, and notices frees at any time."""
         return self
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Note the level of what happens within."""
+        """Note begin, peak and end of what happens within."""
         begin = self.peak = self.level
         yield
         self.levels[name] = Level(begin, self.peak, self.level)
@@ -91,18 +91,18 @@ class CpuMeter(TorchDispatchMode):
 
 
 class GpuMeter:
-    """Asks torch's caching allocator, on this process' GPU."""
+    """Asks torch's caching allocator on the GPU of this process."""
 
     def __init__(self) -> None:
         self.levels: dict[str, Level] = {}
 
     def watching(self) -> contextlib.AbstractContextManager[None]:
-        """It always watches."""
+        """Do nothing: the allocator always counts."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Note the level of what happens within."""
+        """Note begin, peak and end of what happens within."""
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         begin = torch.cuda.memory_allocated()

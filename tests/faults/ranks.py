@@ -1,4 +1,4 @@
-"""Ranks as forks of a process that has imported everything: a start takes a second, not ten."""
+"""Start ranks as forks of a process that has imported everything: one second, not ten."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -29,21 +30,21 @@ from gpt2zh.recipes import pretrain
 from gpt2zh.recipes.planning import make_plan
 from gpt2zh.train import engine, folder, loop, masters, snapshot
 from gpt2zh.train.step import step_seed
-from torture.faults import Fault, FaultyWatch
+from tests.faults.fault import Fault, FaultyWatch
 
 engine._deepspeed()  # imported once, for all forks
 
 
 FOLLOW = 15.0
-"""Seconds in which the other ranks must have followed the first one that ended."""
+"""Seconds in which the other ranks must end after the first one has ended."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How the ranks of one start ended."""
+    """The ways in which the ranks of one start ended."""
 
     codes: list[int]
-    """Exit code by rank; minus the number of the signal that killed it."""
+    """Exit code of each rank; minus the number of the signal that killed it."""
     apart: float
     """Seconds from the end of the first to the end of the last."""
     stuck: list[int]
@@ -60,15 +61,15 @@ def start(
     told: Path,
     patience: float,
 ) -> Ended:
-    """Start the ranks of a run, and wait until they have ended by themselves.
+    """Start the ranks of a run, and wait until they end by themselves.
 
     Args:
         argv: The command line of launcher/pretrain.py.
-        ranks: Processes.
-        fault: What happens to one of them.
-        sabotage: A way in which the code is broken, see `break_code`.
-        log: Gets what they print.
-        told: Gets a line when the fault strikes.
+        ranks: Number of processes.
+        fault: Strikes one of them.
+        sabotage: How to break the code, see `break_code`.
+        log: File for their output.
+        told: File that gets a line when the fault strikes.
         patience: Seconds after which they are killed; `FOLLOW` after the end of the first one.
     """
     with socket.socket() as probe:
@@ -102,12 +103,12 @@ def start(
         time.sleep(0.01)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))  # which somebody who still listened would refuse
+        probe.bind(("127.0.0.1", port))  # fails if a rank still listens
     return Ended([codes[rank] for rank in range(ranks)], last - first, stuck)
 
 
 def _become(rank: int, ranks: int, port: int, log: Path) -> None:
-    """Make this fork a process as a launcher would have started it."""
+    """Turn this fork into a process as a launcher starts it."""
     gc.freeze()  # collections would touch, and so copy, every object of the parent
     os.environ.update(
         RANK=str(rank),
@@ -124,7 +125,7 @@ def _become(rank: int, ranks: int, port: int, log: Path) -> None:
 
 
 def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path) -> int:
-    """As `launcher/pretrain.py` does, with a watch in which a fault strikes."""
+    """Run like `launcher/pretrain.py`, with a watch in which a fault strikes."""
     stop = StopRequest()
     stop.install()
     world = World.detect()
@@ -152,39 +153,43 @@ def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path)
 
 
 def _poison_losses(watch: FaultyWatch) -> None:
-    """Let the watch spoil one loss of the training, or its gradient."""
+    """Let the watch spoil a training loss, or its gradient."""
     forward = SummedLoss.forward
 
-    def poisoned(self: SummedLoss, *inputs: torch.Tensor) -> torch.Tensor:
-        loss = forward(self, *inputs)
+    def poisoned(self: SummedLoss, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = forward(self, input_ids, labels)
         kind = watch.poison() if torch.is_grad_enabled() else None
         if kind is None:
             return loss
         if kind == "loss is NaN":
-            return loss + math.nan  # its gradient is finite: only the loss can tell
+            return loss + math.nan  # its gradient is finite: only the loss shows it
         if kind == "loss is high":
             return loss * 5
         loss.register_hook(lambda gradient: gradient * math.inf)
         return loss
 
-    SummedLoss.forward = poisoned
+    setattr(SummedLoss, "forward", poisoned)  # noqa: B010 (mypy refuses to assign to a method)
 
 
 SABOTAGES = ("random numbers", "prefetched rows", "moments", "trust in files")
 
 
 def break_code(name: str) -> None:
-    """Break a promise on purpose: whatever compares the results must notice.
+    """Break a promise on purpose, so that a test can see that the comparison notices it.
 
     Args:
-        name: `random numbers`: they begin anew in every start, as if their state was not restored;
-            `prefetched rows`: the rows read ahead count as consumed; `moments`: half of the
-            optimizer's state is not restored; `trust in files`: a checkpoint is written under its
-            final name and taken for whole.
+        name: `random numbers`: every start begins with the same random numbers; `prefetched
+            rows`: rows that were only read ahead count as used; `moments`: half of the optimizer's
+            state is not restored; `trust in files`: a checkpoint is written under its final name,
+            and every checkpoint counts as complete.
     """
     if name == "random numbers":
         steps = itertools.count(1)
-        loop.step_seed = lambda seed, step, rank: step_seed(seed, step=next(steps), rank=rank)
+
+        def restarted(seed: int, step: int, rank: int) -> int:
+            return step_seed(seed, step=next(steps), rank=rank)
+
+        _replace(loop, "step_seed", restarted)
     elif name == "prefetched rows":
         take = snapshot.take
 
@@ -193,18 +198,27 @@ def break_code(name: str) -> None:
             taken.described["progress"]["rows"] += _AHEAD * 8
             return taken
 
-        snapshot.take = counted
+        _replace(snapshot, "take", counted)
     elif name == "moments":
         restore = masters.restore
 
         def half(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int) -> None:
             restore(engine, lambda k, n: read(k, n) * (k != "exp_avg_sq"), updates)
 
-        masters.restore = half
+        _replace(masters, "restore", half)
     elif name == "trust in files":
-        folder.faults = lambda path, content: []
-        folder.writing_path = folder.checkpoint_path
-        folder.begin = lambda run, number: (run / f"checkpoint-{number}").mkdir(exist_ok=True)
-        folder.commit = lambda temporary, final, entries: None
+        _replace(folder, "faults", lambda path, content: [])
+        _replace(folder, "writing_path", folder.checkpoint_path)
+        _replace(folder, "begin", _begin_under_the_final_name)
+        _replace(folder, "commit", lambda temporary, final, entries: None)
     else:
-        raise ValueError(f"{name}: none of {SABOTAGES}")
+        raise ValueError(f"{name!r} is not one of {SABOTAGES}")
+
+
+def _replace(module: ModuleType, name: str, value: Any) -> None:
+    assert hasattr(module, name), f"{module.__name__} has no {name} any more"
+    setattr(module, name, value)
+
+
+def _begin_under_the_final_name(run: Path, number: int) -> None:
+    folder.checkpoint_path(run, number).mkdir(exist_ok=True)

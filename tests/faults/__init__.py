@@ -1,4 +1,4 @@
-"""Seeded faults in tiny training runs, whose ends must equal those of undisturbed ones."""
+"""Random faults in tiny training runs, which must end like runs without faults. Seeded."""
 
 import os
 
