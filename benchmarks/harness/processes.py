@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-_PATIENCE = 3600  # seconds
 Figures = dict[str, Any]
 Found = TypeVar("Found")
 
@@ -42,6 +41,10 @@ class Start:
     cores: frozenset[int] = frozenset()
     """Cores to which it is pinned; empty: all."""
     ranks: int = 1
+    log: Path | None = None
+    """Keep its output in this file."""
+    patience: float | None = 3600.0
+    """Seconds after which it is killed."""
 
 
 def in_turn(
@@ -69,7 +72,7 @@ def start(arm: Start) -> Figures:
     """
     several = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={arm.ranks}")
     with tempfile.TemporaryDirectory() as folder:
-        out, log = Path(folder) / "out.json", Path(folder) / "log.txt"
+        out, log = Path(folder) / "out.json", arm.log or Path(folder) / "log.txt"
         command = [sys.executable, *(several if arm.ranks > 1 else ()), *arm.arguments]
         with log.open("w", encoding="utf-8") as file:
             try:
@@ -78,11 +81,13 @@ def start(arm: Start) -> Figures:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **arm.environment},
-                    timeout=_PATIENCE,
-                    preexec_fn=lambda: arm.cores and os.sched_setaffinity(0, arm.cores),
+                    timeout=arm.patience,
+                    preexec_fn=lambda: os.sched_setaffinity(
+                        0, arm.cores or os.sched_getaffinity(0)
+                    ),
                 ).returncode
             except subprocess.TimeoutExpired:
-                raise ArmError(f"error: no end after {_PATIENCE} seconds") from None
+                raise ArmError(f"it did not end after {arm.patience} seconds") from None
         return _figures(code, out, log)
 
 

@@ -1,10 +1,10 @@
-"""The held-out text, cut into windows, and what a model makes of it.
+"""The held-out text, cut into windows, and how a model scores on it.
 
-Every arm is scored on the same characters: documents that no arm trained on, for the hash of its
-text alone decides whether one is held out. A window is the token that a document of this packing
-begins with ([CLS] of zero_nlp's, the eos of the document before of ours) and up to T-2 tokens of
+Every arm is scored on the same characters: documents that no arm trained on, because only the hash
+of its text decides whether a document is held out. A window is the token with which a document of
+this packing begins (zero_nlp: [CLS]; ours: the eos of the document before) and up to T-2 tokens of
 text, as many as a row of zero_nlp holds. Each token of the text is a target exactly once, and no
-other token is one.
+other token is a target.
 
 W windows, T tokens of a row.
 """
@@ -23,21 +23,21 @@ import torch
 
 from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import VALIDATION, ShardSet
+from gpt2zh.model.loss import IGNORED
 from gpt2zh.text.fidelity import RoundTrip
 from gpt2zh.text.tokenizer import TextTokenizer
 
-IGNORED = -100  # a label without loss
 _PIECE = 1000  # characters that are compared with their decoded tokens at once
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Documents, those apart of which zero_nlp's packing keeps nothing."""
+    """Documents; those of which zero_nlp's packing keeps nothing are apart."""
 
     long: list[str]
-    """With at least one whole chunk of zero_nlp's."""
+    """With at least one whole chunk of zero_nlp."""
     short: list[str]
-    """All of which that packing drops."""
+    """Dropped by that packing."""
 
     def write(self, path: Path) -> None:
         """Write it for the processes that score."""
@@ -45,7 +45,7 @@ class HeldOut:
 
     @classmethod
     def read(cls, path: Path) -> HeldOut:
-        """What `write` wrote."""
+        """Read what `write` has written."""
         return cls(**json.loads(path.read_text("utf-8")))
 
     @property
@@ -61,9 +61,9 @@ def held_out_text(
 
     Args:
         shards: Packed in full by `lossless`.
-        lossless: Writes every text back exactly.
-        judge: Says how many chunks a document has under zero_nlp's packing.
-        characters: As much is taken at most, of documents drawn at random.
+        lossless: Decodes every text exactly.
+        judge: Decides how many chunks a document has in zero_nlp's packing.
+        characters: The most that is taken, from documents in random order.
         row_length: Tokens of a row.
     """
     blocks = ShardSet.open(shards, VALIDATION).blocks
@@ -80,7 +80,7 @@ def held_out_text(
 
 
 def lost_share(tokenizer: TextTokenizer, texts: Sequence[str]) -> float:
-    """Share of the characters that a tokenizer does not write back."""
+    """Return the share of the characters that a tokenizer does not decode exactly."""
     trip, lost, total = RoundTrip(tokenizer), 0, 0
     for text in texts:
         for begin in range(0, len(text), _PIECE):
@@ -97,8 +97,8 @@ def windows(
 
     Args:
         documents: Their tokens, without special ones.
-        start: The token that a document begins with.
-        row_length: T of the rows that were trained on.
+        start: The token with which a document begins.
+        row_length: T of the rows of the training.
     """
     inner = row_length - 2
     parts = [ids[i : i + inner] for ids in documents for i in range(0, len(ids), inner)]
@@ -127,7 +127,7 @@ def score(
         `nats`, `tokens` and `characters`.
     """
     rows, labels = windows(tokenizer.encode_batch(texts), start=start, row_length=row_length)
-    order = torch.argsort((labels != IGNORED).sum(1))  # windows of a kind of length together
+    order = torch.argsort((labels != IGNORED).sum(1))  # windows of similar length together
     nats = 0.0
     for some in order.split(rows_at_once):
         width = int((labels[some] != IGNORED).sum(1).max()) + 1
@@ -141,11 +141,11 @@ def score(
 
 
 def bits_per_character(scores: Sequence[dict[str, float]]) -> float:
-    """Bits per character of several kinds of text together; nan if there is none."""
+    """Return bits per character of several kinds of text together; nan if there is none."""
     nats, characters = (sum(s[name] for s in scores) for name in ("nats", "characters"))
     return nats / characters / math.log(2) if characters else math.nan
 
 
 def all_texts(held_out: HeldOut) -> Iterator[str]:
-    """The documents of both kinds."""
+    """Iterate over the documents of both kinds."""
     return chain(held_out.long, held_out.short)

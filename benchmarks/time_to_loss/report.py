@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from quality.arms import ARMS, SEED, SEED_TUNED
-from quality.curve import AXES, bits, final, shares, spread
+from benchmarks.harness.cli import table
+from benchmarks.harness.machine import heading
+from benchmarks.time_to_loss.curve import AXES, bits, final, shares, spread
+from benchmarks.time_to_loss.recipes import ARMS, SEED, SEED_TUNED
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The whole report."""
+    """Return the whole report."""
     parts = [_heading(report), _arms(report), _verdict(report), _curves(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _heading(report: dict[str, Any]) -> str:
     job, text, tokenizers = report["job"], report["text"], report["tokenizers"]
-    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [
-        f"{report['device']}, {report['cores']} cores, {report['jobs']} runs side by side; "
-        f"{versions}; commit {report['commit'] or 'unknown'}.",
+        heading(report["machine"]) + f" {report['jobs']} runs at the same time.",
         f"GPT-2 {job['layers']} x {job['width']}, rows of {job['context']} tokens, {job['rows']} a "
         f"step, {job['tokens']:,} tokens a run; {text['megabytes']:.0f} MB of text. Held out: "
         f"{text['characters']:,} characters, {text['long_share']:.0%} of them in documents of "
         "which zero_nlp's packing keeps something (`long`).",
-        "Characters that a tokenizer does not write back, and so need not be predicted: "
+        "Characters that a tokenizer does not decode exactly, and so need not be predicted: "
         + ", ".join(f"{name} {row['lost']:.2%}" for name, row in tokenizers.items())
         + ". Compare bits per character of arms with the same one.",
         "All arms run on gpt2zh's engine: this is what the recipe is worth, without the speed of "
         "the software.",
     ]
-    if not report["on_gpu"]:
+    if not report["machine"]["on_gpu"]:
         lines.append(
-            "**Measured on a CPU with a toy of a model and few tokens**: it shows which recipe "
-            "learns more from a token, not how long a real run on a GPU takes."
+            "**Measured on a CPU with a toy model and few tokens**: it shows which recipe learns "
+            "more from a token, not how long a real run on a GPU takes."
         )
     return "\n".join(lines)
 
@@ -60,11 +60,11 @@ def _arms(report: dict[str, Any]) -> str:
             row += [_share(shares(report["runs"], name, base, axis)) for axis in AXES]
         rows.append(row)
     note = (
-        "Mean over the seeds and half the distance between them. The last columns: the share of "
-        "the other arm's cost after which this one is as good as that one at its end; `never` if "
-        "it is not."
+        "Mean over the seeds and half the distance between them. Last columns: the share of the "
+        "other arm's cost after which this arm is as good as the other at its end; `never` if it "
+        "is not."
     )
-    return note + "\n\n" + _table(columns, rows)
+    return note + "\n\n" + table(columns, rows)
 
 
 def _verdict(report: dict[str, Any]) -> str:
@@ -100,7 +100,7 @@ def _curves(report: dict[str, Any]) -> str:
             for p in run["points"]
         ]
         rows.append([run["arm"], str(run["seed"]), ", ".join(cells)])
-    return "Bits per character on the way:\n\n" + _table(["arm", "seed", "points"], rows)
+    return "Bits per character on the way:\n\n" + table(["arm", "seed", "points"], rows)
 
 
 def _names(report: dict[str, Any]) -> list[str]:
@@ -121,8 +121,3 @@ def _share(found: dict[int, float | None]) -> str:
     if len(reached) < len(found):
         return f"never with {len(found) - len(reached)} of {len(found)}" if found else ""
     return _ranged(reached, ".2f") if reached else ""
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

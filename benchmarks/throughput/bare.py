@@ -1,6 +1,7 @@
 """A training loop in the manner of nanoGPT, with a switch for each thing that makes ours fast.
 
-With all switches on it computes what our engine computes, without DeepSpeed: the ceiling for it.
+With all switches on it computes what our engine computes, without DeepSpeed: the upper limit of our
+engine.
 """
 
 from __future__ import annotations
@@ -15,24 +16,23 @@ from torch import nn, optim
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
+from benchmarks.throughput.clock import StepClock
+from benchmarks.throughput.job import Job
+from benchmarks.throughput.recipes import Recipe
 from gpt2zh.config.schema import OptimizerConfig
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import training_steps
 from gpt2zh.dist.world import World
 from gpt2zh.model.attention import TRAINING
 from gpt2zh.model.loss import IGNORED, SummedLoss
-from gpt2zh.text.tokenizer import load_tokenizer
 from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.schedule import learning_rate
-from speed.arms import Recipe
-from speed.clock import StepClock
-from speed.job import Job
 
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class WholeLogits(nn.Module):
-    """The summed loss over the logits of all tokens, as transformers computes it."""
+    """The summed loss over the logits of all tokens at once, as transformers computes it."""
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
         """Wrap `model`."""
@@ -40,14 +40,14 @@ class WholeLogits(nn.Module):
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The nats of all targets: (B, T), (B, T) to ()."""
+        """Return the nats of all targets: (B, T), (B, T) to ()."""
         logits = self.model(input_ids=input_ids, use_cache=False).logits  # (B, T, V)
         targets = F.pad(labels[:, 1:], (0, 1), value=IGNORED)
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
 
 
 class FullWeights:
-    """fp32 weights; autocast makes the products half precision."""
+    """fp32 weights; autocast computes the products in half precision."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, recipe: Recipe) -> None:
         """Build the optimizer over the model's own weights."""
@@ -71,12 +71,12 @@ class FullWeights:
 
 
 class HalfWeights:
-    """bf16 weights; fp32 masters are updated by gradients summed in fp32, as DeepSpeed does it."""
+    """bf16 weights; fp32 master weights are updated by fp32 sums of gradients, as in DeepSpeed."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, recipe: Recipe) -> None:
-        """Copy the weights to masters and make the model bf16.
+        """Copy the weights to master weights and make the model bf16.
 
-        DeepSpeed makes its masters of weights that are rounded already.
+        Like DeepSpeed, copy weights that are rounded already.
         """
         self._parameters: list[torch.Tensor] = list(model.parameters())
         masters = nn.ParameterList(
@@ -96,7 +96,7 @@ class HalfWeights:
 
     @torch.no_grad()
     def step(self, clip: float) -> None:
-        """Clip, update the masters and round them to the weights."""
+        """Clip, update the master weights and round them to the weights."""
         for master, total in zip(self._masters, self._sums, strict=True):
             master.grad = total
         nn.utils.clip_grad_norm_(self._masters, clip)
@@ -142,7 +142,7 @@ def train(
 
 
 def load_model(job: Job, recipe: Recipe) -> GPT2LMHeadModel:
-    """The initial weights, fp32, in the shape that a recipe gives the model around them."""
+    """Load the initial weights in fp32, with the attention, activation and dropout of a recipe."""
     return GPT2LMHeadModel.from_pretrained(
         job.weights,
         local_files_only=True,
@@ -157,7 +157,7 @@ def load_model(job: Job, recipe: Recipe) -> GPT2LMHeadModel:
 
 def _loss_module(model: GPT2LMHeadModel, recipe: Recipe) -> nn.Module:
     if recipe.chunked_head:
-        assert recipe.attention == "causal", "our loss brings our attention"
+        assert recipe.attention == "causal", "our loss needs our attention"
         return SummedLoss(model)
     if recipe.attention == "causal":
         model.set_attn_implementation(TRAINING)
@@ -171,7 +171,7 @@ def _step(
     job: Job,
     recipe: Recipe,
 ) -> torch.Tensor:
-    """One optimizer step; its loss in nats per token, which nobody waits for."""
+    """Take an optimizer step; return its loss in nats per token without waiting for the GPU."""
     targets = sum(batch.targets for batch in batches)
     nats = []
     for batch in batches:
@@ -190,7 +190,7 @@ def _autocast(device: torch.device, recipe: Recipe) -> contextlib.AbstractContex
 
 
 def _rows(job: Job, recipe: Recipe, device: torch.device) -> Any:
-    """Our loader, as the recipe of pretraining uses it."""
+    """Start our loader as pretraining does."""
     rows = job.rows()
     return training_steps(
         rows,
@@ -201,14 +201,14 @@ def _rows(job: Job, recipe: Recipe, device: torch.device) -> Any:
         micro_batch=int(recipe.micro_batch),
         length_at=lambda _: job.context,
         skipped=np.array([], np.int64),
-        pad_id=load_tokenizer(f"{job.shards}/tokenizer").pad_id,
+        pad_id=job.tokenizer.pad_id,
         world=World(),
         device=device,
     )
 
 
 def _sabotaged(batches: Sequence[Batch], recipe: Recipe) -> Sequence[Batch]:
-    """What a test breaks, to see that its row becomes void."""
+    """Break what a test wants broken, to see that its row becomes void."""
     if recipe.sabotage == "half":
         return batches[::2]
     if recipe.sabotage == "labels":

@@ -1,4 +1,4 @@
-"""Figures of rounds to one row per arm; a speed whose losses disagree is void."""
+"""Turn the figures of rounds into one row per arm; a speed whose losses disagree is void."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.throughput.job import Job
+from benchmarks.throughput.recipes import REFERENCE, meaning, recipe_of
 from gpt2zh.cost.sizes import peak_flops
-from speed.arms import REFERENCE, meaning, recipe_of
-from speed.job import Job
 
 _OWN_PATHS = ("shards", "weights")
 FORMULA = "6 (12 L D^2 + V D) + 12 L D T FLOPs per token, attention not halved"
+Rounds = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,22 @@ TOLERANCES = {
 }
 
 
-def summary(job: Job, facts: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-    """All that a reader needs: the raw figures and what follows from them."""
-    product = max((d["matrix_product"] for d in measured["device"]), key=lambda p: p["flops"])
-    device = measured["device"][0]["device"]
-    peak = peak_flops(device) if job.on_gpu else None
-    arms = measured["arms"]
-    reference = Reference.of(arms.get(REFERENCE, []))
+def summary(
+    job: Job, facts: dict[str, Any], devices: Rounds, measured: dict[str, Rounds]
+) -> dict[str, Any]:
+    """Return all that a reader needs: the raw figures and what follows from them.
+
+    Args:
+        job: The run.
+        facts: Of the data and the shape.
+        devices: Name and matrix product of the device, by round.
+        measured: Figures by arm and round, or an `error`.
+    """
+    product = max((d["matrix_product"] for d in devices), key=lambda p: p["flops"])
+    peak = peak_flops(devices[0]["device"]) if job.on_gpu else None
+    reference = Reference.of(measured.get(REFERENCE, []))
     rows = {}
-    for name, rounds in arms.items():
+    for name, rounds in measured.items():
         good = [figures for figures in rounds if "error" not in figures]
         rows[name] = {
             "what": meaning(name),
@@ -58,8 +66,6 @@ def summary(job: Job, facts: dict[str, Any], measured: dict[str, Any]) -> dict[s
             "rounds": rounds,
         }
     return {
-        "device": device,
-        "on_gpu": job.on_gpu,
         "facts": facts,
         "job": {
             **{key: value for key, value in asdict(job).items() if key not in _OWN_PATHS},
@@ -82,8 +88,8 @@ class Reference:
     held_out: float
 
     @classmethod
-    def of(cls, rounds: list[dict[str, Any]]) -> Reference | None:
-        """The medians of the reference's rounds; None if it has none."""
+    def of(cls, rounds: Rounds) -> Reference | None:
+        """Return the medians of the reference's rounds; None if it has none."""
         good = [figures for figures in rounds if "error" not in figures]
         if not good:
             return None
@@ -92,10 +98,8 @@ class Reference:
         return cls(steps, statistics.median(figures["held_out"] for figures in good))
 
 
-def why_void(
-    job: Job, name: str, rounds: list[dict[str, Any]], reference: Reference | None
-) -> str | None:
-    """What is wrong with an arm's losses; None if its speed counts."""
+def why_void(job: Job, name: str, rounds: Rounds, reference: Reference | None) -> str | None:
+    """Return what is wrong with an arm's losses; None if its speed counts."""
     errors = [figures["error"] for figures in rounds if "error" in figures]
     if errors:
         return f"failed: {errors[0]}"
@@ -110,7 +114,7 @@ def why_void(
         pairs = [(f"loss at step {s}", curve[s], reference.losses[s], allowed.each) for s in common]
         pairs += [("held-out loss", figures["held_out"], reference.held_out, allowed.held_out)]
         for what, value, expected, share in pairs:
-            if not abs(value / expected - 1) <= share:  # nor NaN
+            if not abs(value / expected - 1) <= share:  # also NaN
                 return (
                     f"{what} is {value:.4f}, {REFERENCE}'s is {expected:.4f}: off by "
                     f"{abs(value / expected - 1):.2%}, allowed are {share:.2%}"
@@ -122,23 +126,24 @@ def why_void(
 
 
 def tolerance_kind(job: Job, name: str) -> str:
-    """Which tolerance holds for an arm."""
+    """Return which tolerance holds for an arm."""
     recipe = job.applied(name, recipe_of(name))
-    if recipe.drops_out:
+    if recipe.dropout > 0:
         return "dropout"
     return "fp32" if recipe.precision == "fp32" else "half"
 
 
 def speed(
-    rounds: list[dict[str, Any]], facts: dict[str, Any], *, peak: float | None, product: float
+    rounds: Rounds, facts: dict[str, Any], *, peak: float | None, product: float
 ) -> dict[str, Any]:
-    """The steps of all rounds as one row."""
+    """Return the steps of all rounds as one row."""
     seconds = np.array([s for figures in rounds for s in figures["step_seconds"]])
     wall = math.fsum(figures["wall_seconds"] for figures in rounds)
     p10, median, p90 = np.percentile(seconds, (10, 50, 90)).tolist()
     rate = facts["tokens_per_step"] / median
     flops = rate * facts["flops_per_token"]
     cards = [figures["card"] for figures in rounds if figures["card"]]
+    last = losses_of(rounds[-1])
     return {
         "micro_batch": rounds[0]["micro_batch"],
         "steps": len(seconds),
@@ -153,12 +158,12 @@ def speed(
         "reserved_gib": max(figures.get("reserved_gib", 0.0) for figures in rounds) or None,
         "wait_share": math.fsum(figures["wait_seconds"] for figures in rounds) / wall,
         "ready_seconds": [figures["ready_seconds"] for figures in rounds],
-        "last_loss": losses_of(rounds[-1])[max(losses_of(rounds[-1]))],
+        "last_loss": last[max(last)],
         "held_out": statistics.median(figures["held_out"] for figures in rounds),
         "card": {n: statistics.median(c[n] for c in cards) for n in (cards[0] if cards else ())},
     }
 
 
 def losses_of(figures: dict[str, Any]) -> dict[int, float]:
-    """The losses of a round by step; JSON has made the steps texts."""
+    """Return the losses of a round by step; in JSON the steps are texts."""
     return {int(step): loss for step, loss in figures["losses"].items()}

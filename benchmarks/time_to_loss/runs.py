@@ -1,4 +1,4 @@
-"""One run: trained by the project's own command, scored at its checkpoints, and written down."""
+"""Make one run: train with the project's own command, score the checkpoints, write the result."""
 
 from __future__ import annotations
 
@@ -11,98 +11,89 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import GPT2LMHeadModel
 
+from benchmarks.harness.machine import ROOT
+from benchmarks.time_to_loss.curve import seconds_at, timeline
+from benchmarks.time_to_loss.held_out import HeldOut, score
+from benchmarks.time_to_loss.job import Job, run_folder
+from benchmarks.time_to_loss.recipes import ARMS
 from gpt2zh.data.manifest import TOKENIZER_DIR
-from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
+from gpt2zh.model.loss import SummedLoss
+from gpt2zh.text.tokenizer import load_tokenizer
 from gpt2zh.train.folder import read_state
-from quality.arms import ARMS, Arm
-from quality.curve import seconds_at, timeline
-from quality.held_out import HeldOut, score
-from quality.job import HELD_OUT, ROOT, Job, run_folder
 
-RESULT = "result.json"
+HELD_OUT, RESULT = "held-out.json", "result.json"
 _SCORED_AT_ONCE = 32 * 512  # tokens
 
 
-class RunError(Exception):
-    """A run came to a bad end; the text says how."""
-
-
 def finished(work: Path, name: str, seed: int) -> dict[str, Any] | None:
-    """What an earlier start has found of this run, if it is complete."""
+    """Return the result of an earlier start of this run, if it is complete."""
     path = run_folder(work, name, seed) / RESULT
     return dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
 
 
-def run(job: Job, work: Path, name: str, seed: int) -> None:
-    """Train and score, and write the result into the run's folder.
+def run(job: Job, work: Path, name: str, seed: int) -> dict[str, Any]:
+    """Train and score; write the result into the folder of the run.
 
     Raises:
-        RunError: The training failed.
+        SystemExit: The training failed.
     """
     folder = run_folder(work, name, seed)
     command = job.command(work, name, seed)
     done = subprocess.run(
         [sys.executable, str(ROOT / "launcher" / "pretrain.py"), *command],
-        stdout=sys.stderr,
         env=os.environ | ({} if job.on_gpu else {"DS_ACCELERATOR": "cpu"}),
     )
     if done.returncode:
-        raise RunError(f"{name}, seed {seed}: training ended with code {done.returncode}")
-    arm = ARMS[name]
-    tokenizer = load_tokenizer(job.data(work, arm.data) / TOKENIZER_DIR)
+        raise SystemExit(f"error: {name}, seed {seed}: training ended with {done.returncode}")
     lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     train = [r for line in lines if (r := json.loads(line))["kind"] == "train"]
-    points, parameters = _points(job, work, folder, arm, tokenizer, timeline(lines))
+    checkpoints = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
     found = {
         "arm": name,
         "seed": seed,
         "command": _portable(command, work),
-        "steps": job.steps(arm),
-        "parameters": parameters,
+        "steps": job.steps(ARMS[name]),
         "epochs": train[-1]["epoch"],
         "last_losses": [record["loss"] for record in train[-5:]],
-        "points": points,
+        **_scored(job, work, name, checkpoints, timeline(lines)),
     }
     temporary = folder / (RESULT + ".tmp")
     temporary.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     temporary.replace(folder / RESULT)
-    for checkpoint in _checkpoints(folder).values():
+    for checkpoint in checkpoints.values():
         shutil.rmtree(checkpoint)
+    return found
 
 
 def same_command(found: dict[str, Any], job: Job, work: Path) -> bool:
-    """Whether a result is that of the command that would be started now."""
+    """Return whether a result is that of the command that would be started now."""
     now = _portable(job.command(work, found["arm"], found["seed"]), work)
     return bool(found["command"] == now)
 
 
 def _portable(command: list[str], work: Path) -> list[str]:
-    """A command without the places of this machine."""
+    """Return a command without the paths of this machine."""
     return [part.replace(str(work), "WORK").replace(f"{ROOT}/", "") for part in command]
 
 
-def _checkpoints(folder: Path) -> dict[int, Path]:
-    found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    return dict(sorted(found.items()))
-
-
-def _points(
+def _scored(
     job: Job,
     work: Path,
-    folder: Path,
-    arm: Arm,
-    tokenizer: TextTokenizer,
+    name: str,
+    checkpoints: dict[int, Path],
     line: list[tuple[int, float]],
-) -> tuple[list[dict[str, Any]], int]:
-    """The scores at all checkpoints, and the parameters of the model."""
-    held_out = HeldOut.read(work / HELD_OUT)
+) -> dict[str, Any]:
+    """Return the scores at all checkpoints, and the number of parameters of the model."""
+    arm, held_out = ARMS[name], HeldOut.read(work / HELD_OUT)
+    tokenizer = load_tokenizer(job.data(work, arm.data) / TOKENIZER_DIR)
     device = torch.device("cuda" if job.on_gpu else "cpu")
     start = tokenizer.eos_id if arm.packing == "full" else tokenizer.cls_id
     assert start is not None, "zero_nlp's packing needs [CLS]"
-    found, parameters = [], 0
-    for step, path in _checkpoints(folder).items():
-        model = _model(path).to(device).eval()
+    points, parameters = [], 0
+    for step, path in sorted(checkpoints.items()):
+        model = SummedLoss(GPT2LMHeadModel.from_pretrained(path)).to(device).eval()
         parameters = sum(p.numel() for p in model.parameters())
         tokens = int(read_state(path)["progress"]["tokens"])
         scores = {
@@ -117,17 +108,6 @@ def _points(
             )
             for kind, texts in held_out.kinds.items()
         }
-        found.append(
-            {"step": step, "tokens": tokens, "seconds": seconds_at(tokens, line), **scores}
-        )
-    return found, parameters
-
-
-def _model(checkpoint: Path) -> torch.nn.Module:
-    from transformers import GPT2LMHeadModel
-    from transformers.utils import logging
-
-    from gpt2zh.model.loss import SummedLoss
-
-    logging.disable_progress_bar()
-    return SummedLoss(GPT2LMHeadModel.from_pretrained(checkpoint))
+        point = {"step": step, "tokens": tokens, "seconds": seconds_at(tokens, line)}
+        points.append(point | scores)
+    return {"parameters": parameters, "points": points}

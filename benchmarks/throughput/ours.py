@@ -1,7 +1,7 @@
 """A real pretraining run of gpt2zh, as launcher/pretrain.py starts it, with a clock in it.
 
-Logging, the exchange between ranks and the watch are on as always; only checkpoints and validation
-wait until the steps are over. The clock listens to the marks that a run leaves for its watch.
+Logging, the exchange between ranks and the watch are on as always; checkpoints and validation come
+after the last step only. The clock uses the marks that a run leaves for its watch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from pathlib import Path
 import torch
 from transformers import GPT2LMHeadModel
 
+from benchmarks.harness.machine import ROOT
+from benchmarks.throughput.clock import StepClock
+from benchmarks.throughput.job import Job
+from benchmarks.throughput.recipes import Recipe
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.schema import (
     CheckpointConfig,
@@ -33,26 +37,22 @@ from gpt2zh.recipes.planning import make_plan
 from gpt2zh.recipes.pretrain import run
 from gpt2zh.train import folder
 from gpt2zh.train.telemetry import METRICS
-from speed.arms import Recipe
-from speed.clock import StepClock
-from speed.job import Job
 
-ROOT = Path(__file__).parents[2]
 _COMPUTING = re.compile(r"computing micro-batch 1 of (\d+)")
 
 
 class TimedWatch(Watch):
-    """A watch that also tells a clock where steps begin and how long they wait for rows."""
+    """A watch that also notes on a clock where steps begin and how long they wait for rows."""
 
     def __init__(self, plan: Plan, clock: StepClock, *, micro_batches: int) -> None:
-        """Take the clock and how many micro-batches a step must have."""
+        """Take the clock and the number of micro-batches that a step must have."""
         hang_after = plan.config.guard.hang_after.seconds
         super().__init__(plan.world, folder=plan.stacks, hang_after=hang_after)
         self._clock, self._micro_batches = clock, micro_batches
         self._waits_since = 0.0
 
     def mark(self, phase: str) -> None:
-        """Note what the main thread does from here on."""
+        """Note the phase of the main thread."""
         super().mark(phase)
         if phase == "waiting for rows":
             self._clock.step_begins()
@@ -87,7 +87,7 @@ def train(
 
 
 def config_of(job: Job, recipe: Recipe, output: Path) -> PretrainConfig:
-    """What a user would write into a config."""
+    """Return the config that a user would write."""
     return PretrainConfig(
         data=(job.shards,),
         output=output,

@@ -1,7 +1,7 @@
-"""From the points of runs to when one recipe is as good as another; pure arithmetic.
+"""Compute from the points of runs when one recipe is as good as another.
 
-A run is a table with its `points`, each with `tokens` and `seconds` of training so far and a score
-of each kind of text.
+A run is a table with `points`, each with `tokens` and `seconds` of training so far and a score of
+each kind of text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-from quality.held_out import bits_per_character
+from benchmarks.time_to_loss.held_out import bits_per_character
 
 Axis = Literal["tokens", "seconds"]
 AXES: tuple[Axis, ...] = ("tokens", "seconds")
@@ -21,10 +21,10 @@ KINDS = ("long", "short")
 
 
 def timeline(lines: Iterable[str]) -> list[tuple[int, float]]:
-    """Tokens and seconds of training so far at each logged step of a metrics.jsonl.
+    """Return tokens and seconds of training so far at each logged step of a metrics.jsonl.
 
-    A line tells the tokens per second since the one before it, in which saving and validation are
-    not counted. The first step compiles; it counts as much as the others do in the median.
+    A line holds the tokens per second since the line before, without saving and validation. The
+    first step compiles; it counts as much as the median of the others.
     """
     records = [json.loads(line) for line in lines]
     train = [r for r in records if r["kind"] == "train"]
@@ -40,7 +40,7 @@ def timeline(lines: Iterable[str]) -> list[tuple[int, float]]:
 
 
 def seconds_at(tokens: int, line: Sequence[tuple[int, float]]) -> float:
-    """Seconds at a number of tokens between the logged ones, or at the last of them."""
+    """Return the seconds at a number of tokens between logged steps, or at the last one."""
     for (before, begun), (after, ended) in pairwise(line):
         if tokens <= after:
             return begun + (ended - begun) * (tokens - before) / (after - before)
@@ -48,20 +48,19 @@ def seconds_at(tokens: int, line: Sequence[tuple[int, float]]) -> float:
 
 
 def bits(point: dict[str, Any], kinds: Sequence[str] = KINDS) -> float:
-    """Bits per character at a point."""
+    """Return bits per character at a point."""
     return bits_per_character([point[kind] for kind in kinds])
 
 
 def final(run: dict[str, Any], kinds: Sequence[str] = KINDS) -> float:
-    """Bits per character at the end of a run."""
+    """Return bits per character at the end of a run."""
     return bits(run["points"][-1], kinds)
 
 
 def crossing(run: dict[str, Any], goal: float, axis: Axis) -> float | None:
-    """Where a run first is as good as `goal`, by straight lines between its points.
+    """Return where a run first is as good as `goal`, by straight lines between its points.
 
-    Nothing is known before the first point: a run that is better there counts as crossing there.
-    None if it never is.
+    A run that is better at its first point counts as crossing there. None if it never is as good.
     """
     before: dict[str, Any] | None = None
     for point in run["points"]:
@@ -79,7 +78,7 @@ def crossing(run: dict[str, Any], goal: float, axis: Axis) -> float | None:
 def shares(
     runs: Sequence[dict[str, Any]], arm: str, base: str, axis: Axis
 ) -> dict[int, float | None]:
-    """What share of the cost of `base` an arm needs to be as good, by the seed of both runs."""
+    """Return the share of the cost of `base` that an arm needs to be as good, by seed."""
     bases = {run["seed"]: run for run in runs if run["arm"] == base}
     found: dict[int, float | None] = {}
     for run in runs:
@@ -91,7 +90,7 @@ def shares(
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the distance between the least and the greatest."""
+    """Return the mean, and half the distance between the least and the greatest."""
     if not values:
         return math.nan, math.nan
     return statistics.fmean(values), (max(values) - min(values)) / 2

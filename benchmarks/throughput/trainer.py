@@ -1,7 +1,7 @@
 """transformers' Trainer, as people use it, with a clock in it.
 
-Two things differ from a run of one's own: the rows come in the order of the other arms instead of
-the sampler's, and the learning rate is theirs. Both cost nothing.
+Two things differ from a usual run: rows and learning rate are those of the other arms. Both cost
+no time.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from transformers import (
     TrainingArguments,
 )
 
+from benchmarks.throughput.bare import load_model
+from benchmarks.throughput.clock import StepClock
+from benchmarks.throughput.job import Job
+from benchmarks.throughput.recipes import Recipe
 from gpt2zh.train.schedule import learning_rate
-from speed.arms import Recipe
-from speed.bare import load_model
-from speed.clock import StepClock
-from speed.job import Job
 
 
 class TimedTrainer(Trainer):
-    """A Trainer that tells a clock where its steps begin, and keeps the losses of all of them."""
+    """A Trainer that notes where its steps begin, and keeps the losses of all steps."""
 
     def __init__(self, *, job: Job, clock: StepClock, **arguments: Any) -> None:
-        """Take what a Trainer takes."""
+        """Take the arguments of a Trainer."""
         super().__init__(**arguments)
         self.job, self.clock = job, clock
         self.nats: list[torch.Tensor] = []
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return range(len(self.train_dataset))  # they lie in the order of the walk
+        return range(len(self.train_dataset))  # they are in the order of all arms
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        """The learning rate of all arms."""
+        """Follow the learning rate of all arms."""
         job = self.job
 
         def fraction(done: int) -> float:
@@ -52,17 +52,17 @@ class TimedTrainer(Trainer):
         return self.lr_scheduler
 
     def get_batch_samples(self, *arguments: Any, **options: Any) -> Any:
-        """Read all micro-batches of a step, which a step begins with."""
+        """Read all micro-batches of a step: the step begins."""
         self.clock.step_begins()
         with self.clock.waiting():
             return super().get_batch_samples(*arguments, **options)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-        """Forward and backward of a micro-batch; its share of the step's loss.
+        """Run forward and backward of a micro-batch; return its share of the step's loss.
 
-        The Trainer divides by the tokens of a GPT-2's rows, although the first of each is nobody's
-        target (its `_loss_shifts_labels` is false, for GPT-2 names no `loss_type`; 5.23). So its
-        losses and gradients are smaller than a mean by 1 / T, and nats are kept instead.
+        The Trainer divides by all tokens of a GPT-2's rows, although the first of each row is not
+        a target (its `_loss_shifts_labels` is false, for GPT-2 names no `loss_type`; 5.23). So its
+        losses and gradients are smaller than a mean by 1 / T, and we keep nats instead.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.nats.append(loss * num_items_in_batch)
@@ -97,14 +97,14 @@ def train(
         )
         trainer.train()
     # Autocast was put around its forward pass in place (accelerate's prepare_model).
-    vars(trainer.model).pop("forward", None)
+    trainer.model.__dict__.pop("forward", None)
     nats = torch.stack(trainer.nats).double().reshape(job.total_steps, -1).sum(dim=1).cpu()
     targets = (rows[:, 1:] != tokenizer.pad_token_id).reshape(job.total_steps, -1).sum(axis=1)
     return trainer.model, dict(enumerate((nats / torch.from_numpy(targets)).tolist(), start=1))
 
 
 def arguments(job: Job, recipe: Recipe, output: str, *, on_gpu: bool) -> TrainingArguments:
-    """The seed's arguments, or the best ones; AdamW's numbers are those of all arms."""
+    """Return the seed's arguments, or the best ones; AdamW's numbers are those of all arms."""
     optimizer, is_best = job.optimizer, recipe.fused_adamw
     return TrainingArguments(
         output_dir=output,
@@ -123,7 +123,7 @@ def arguments(job: Job, recipe: Recipe, output: str, *, on_gpu: bool) -> Trainin
         tf32=recipe.precision != "fp32" if on_gpu and is_best else None,
         torch_compile=recipe.compile,
         dataloader_num_workers=job.workers if is_best else 0,
-        logging_nan_inf_filter=not is_best,  # looks at every loss, and waits for the GPU to do so
+        logging_nan_inf_filter=not is_best,  # reads every loss, and so waits for the GPU
         logging_steps=2000,
         save_strategy="no",
         report_to=[],

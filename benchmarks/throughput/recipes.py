@@ -2,7 +2,7 @@
 
 `trainer` is transformers' Trainer, `bare` a loop in the manner of nanoGPT, `gpt2zh` a real run of
 launcher/pretrain.py. `NAME@16` is an arm with another micro-batch, `NAME@best` with the largest one
-that the memory holds.
+that fits into memory.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 REFERENCE = "bare"
-"""Whose losses all others must have."""
+"""All arms must have the losses of this one."""
 BEST: Final = "best"
+OVERHEAD = "overhead"
+"""An arm of its own kind: overhead.py."""
 MAIN = ("hf-seed", "hf-best", "bare", "gpt2zh-0", "gpt2zh-1", "gpt2zh-2")
 
 
@@ -23,27 +25,21 @@ class Recipe:
     loop: Literal["trainer", "bare", "gpt2zh"]
     precision: Literal["fp32", "fp16", "bf16"]
     half_weights: bool = False
-    """Weights in bf16 beside fp32 masters and sums of gradients, as DeepSpeed has them, rather than
-    autocast around fp32 weights."""
+    """bf16 weights, fp32 master weights and sums of gradients, as in DeepSpeed; else autocast."""
     attention: Literal["eager", "sdpa", "causal"]
-    """transformers' own two, or ours, which needs no mask."""
+    """The two of transformers, or ours, which needs no mask."""
     activation: Literal["gelu_new", "gelu_pytorch_tanh"]
     dropout: float = 0.0
     fused_adamw: bool
     compile: bool
     chunked_head: bool = False
-    """Our loss, of which the logits of all tokens never exist at once."""
+    """Our loss, which never holds the logits of all tokens at once."""
     stage: int = 1
     """DeepSpeed's ZeRO stage."""
     micro_batch: int | Literal["own", "best"] = "own"
     """Rows; `own` is that of the run, for `hf-seed` that of its recipe."""
     sabotage: Literal["", "labels", "half"] = ""
-    """What a test breaks: the labels are wrong, or every other micro-batch is left out."""
-
-    @property
-    def drops_out(self) -> bool:
-        """Whether its losses have the noise of dropout."""
-        return self.dropout > 0
+    """What a test breaks: wrong labels, or every other micro-batch is left out."""
 
 
 # The notebook of zero_nlp (chinese_gpt2/train_chinese_gpt2.ipynb): a GPT2Config and Trainer as
@@ -57,7 +53,12 @@ SEED = Recipe(
     fused_adamw=False,
     compile=False,
 )
-
+_BEST: dict[str, Any] = {
+    "precision": "bf16",
+    "attention": "sdpa",
+    "dropout": 0.0,
+    "fused_adamw": True,
+}
 _LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("seed-loop", {"loop": "bare"}),
     ("+bf16", {"precision": "bf16"}),
@@ -72,7 +73,6 @@ _LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gpt2zh-1", {"loop": "gpt2zh"}),
     (f"gpt2zh-1@{BEST}", {"micro_batch": BEST}),
 )
-
 MEANING = {
     "hf-seed": "Trainer as in zero_nlp's notebook",
     "hf-best": "Trainer: bf16, SDPA, fused AdamW, torch.compile, workers",
@@ -95,7 +95,7 @@ MEANING = {
 
 
 def ladder() -> dict[str, Recipe]:
-    """From the seed's recipe to ours; every rung differs from the one before in one switch."""
+    """Return the rungs from the seed's recipe to ours; each differs from the last in one switch."""
     rungs, recipe = {}, SEED
     for name, change in _LADDER:
         recipe = replace(recipe, **change)
@@ -104,37 +104,30 @@ def ladder() -> dict[str, Recipe]:
 
 
 def recipes() -> dict[str, Recipe]:
-    """All arms by name."""
+    """Return all arms by name."""
     rungs = ladder()
-    found = {
+    return {
         "hf-seed": SEED,
-        "hf-best": replace(
-            SEED,
-            precision="bf16",
-            attention="sdpa",
-            dropout=0.0,
-            fused_adamw=True,
-            compile=True,
-        ),
+        "hf-best": replace(SEED, compile=True, **_BEST),
         **rungs,
         **{f"gpt2zh-{stage}": replace(rungs["gpt2zh-1"], stage=stage) for stage in (0, 1, 2)},
+        "labels": replace(rungs["bare"], sabotage="labels"),
+        "half": replace(rungs["bare"], sabotage="half"),
     }
-    for what in ("labels", "half"):
-        found[what] = replace(rungs["bare"], sabotage=what)
-    return found
 
 
 def recipe_of(name: str) -> Recipe:
-    """The recipe of an arm's name.
+    """Return the recipe of an arm.
 
     Raises:
-        SystemExit: There is none.
+        SystemExit: There is no such arm.
     """
     base, at, rows = name.partition("@")
     known = recipes()
     if base not in known or (at and rows != BEST and not rows.isdecimal()):
         raise SystemExit(
-            f"no arm '{name}'; there are: {', '.join(known)}, each also with @ROWS or @{BEST}"
+            f"error: no arm '{name}'; there are: {', '.join(known)}, each also with @ROWS or "
+            f"@{BEST}, and {OVERHEAD}"
         )
     if not at:
         return known[base]
@@ -142,7 +135,7 @@ def recipe_of(name: str) -> Recipe:
 
 
 def meaning(name: str) -> str:
-    """What an arm is, for a reader."""
+    """Return what an arm is, for a reader."""
     base, _, rows = name.partition("@")
     if not rows:
         return MEANING[base]

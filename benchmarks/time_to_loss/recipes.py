@@ -1,4 +1,4 @@
-"""The recipes that are compared: what each one trains on, and with which options."""
+"""The recipes that are compared: the data and the options of each arm."""
 
 from __future__ import annotations
 
@@ -25,19 +25,17 @@ class Preset:
     rows: int
     """Of a step, in all arms."""
     micro_batch: str
-    """Rows at once; empty: the whole step."""
+    """Rows of a forward pass; empty: the whole step."""
     tokens: int
-    """The whole budget, unless told otherwise."""
+    """The whole budget, unless an option changes it."""
     tuned: Mapping[str, str]
     """Options of ours beyond its file."""
-    warmup: float
-    """Share of the steps of ours that warm up."""
     muon: Mapping[str, str]
     """Options of ours with Muon beyond those."""
     lengths: tuple[tuple[int, float], ...]
     """Short sequences first: tokens of a sequence, share of the steps."""
-    ramp: tuple[tuple[int, float], ...]
-    """Small batches first: by what the rows of a step are divided, share of the tokens."""
+    warmup: float = 0.05
+    """Share of the steps of ours that warm up."""
 
 
 PRESETS = {
@@ -48,10 +46,8 @@ PRESETS = {
         micro_batch="",
         tokens=1_000_000,
         tuned={"optimizer.lr": "0.002", "optimizer.final_lr_fraction": "0"},
-        warmup=0.05,
         muon={"optimizer.lr": "0.004"},
         lengths=((32, 0.2), (64, 0.2)),
-        ramp=((4, 0.1), (2, 0.2)),
     ),
     # From published runs of this size, not tuned here: 1.5e-3 to 1.8e-3 are best at 0.5 M tokens
     # a step (llm.c discussion 481, modded-nanogpt), and this batch is a sixth of that.
@@ -62,10 +58,8 @@ PRESETS = {
         micro_batch="auto",
         tokens=400_000_000,
         tuned={"optimizer.lr": "0.0012", "optimizer.final_lr_fraction": "0"},
-        warmup=0.05,
         muon={},
         lengths=((128, 0.2), (256, 0.2)),
-        ramp=((4, 0.05), (2, 0.1)),
     ),
 }
 
@@ -82,8 +76,8 @@ class Arm:
     parts: int = 1
     """The budget is divided by this; the schedule ends with it."""
     options: Mapping[str, str] = field(default_factory=dict)
-    extras: tuple[Literal["lr", "muon", "lengths", "ramp"], ...] = ()
-    """Options that the preset tells: our learning rate for the seed, or additions to ours."""
+    extras: tuple[Literal["lr", "muon", "lengths"], ...] = ()
+    """Options from the preset: our learning rate for the seed, or additions to ours."""
 
     @property
     def data(self) -> str:
@@ -106,9 +100,6 @@ ARMS = {
     ),
     "ours-muon-third": Arm(meaning="ours, Muon, a third", extras=("muon",), parts=3),
     "ours-lengths": Arm(meaning="ours, short sequences first", extras=("lengths",)),
-    "ours-ramp": Arm(meaning="ours, small batches first", extras=("ramp",)),
-    "ours-ramp-third": Arm(meaning="the same, a third of the budget", extras=("ramp",), parts=3),
-    "ours-muon-ramp": Arm(meaning="ours, Muon, small batches first", extras=("muon", "ramp")),
     SEED_TUNED: Arm(
         meaning="seed, but our learning rate", base="seed", packing="zero_nlp", extras=("lr",)
     ),
@@ -126,51 +117,26 @@ MAIN = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What is given to a run."""
+def options_of(arm: Arm, preset: Preset, steps: int) -> dict[str, str]:
+    """Return a recipe as options of launcher/pretrain.py, with its config file.
 
-    tokens: int
-    rows: int
-    """Of a step."""
-    context: int
-
-
-def ramp_of(arm: Arm, preset: Preset, budget: Budget) -> Stages:
-    """The smaller batches that an arm begins with."""
-    tokens = budget.tokens / arm.parts
-    found = []
-    for divisor, share in preset.ramp if "ramp" in arm.extras else ():
-        rows = max(1, budget.rows // divisor)
-        found.append((rows, max(1, round(share * tokens / (rows * budget.context)))))
-    return Stages(*found)
-
-
-def steps_of(arm: Arm, preset: Preset, budget: Budget) -> int:
-    """Optimizer steps of an arm: what its part of the budget comes to."""
-    ramp = ramp_of(arm, preset, budget)
-    rows = budget.tokens / arm.parts / budget.context - sum(n * steps for n, steps in ramp.stages)
-    return max(1, ramp.steps + round(rows / budget.rows))
-
-
-def options_of(arm: Arm, preset: Preset, budget: Budget) -> dict[str, str]:
-    """The recipe of an arm as options of launcher/pretrain.py, its config file among them."""
-    steps = steps_of(arm, preset, budget)
+    Args:
+        arm: The arm.
+        preset: Holds the values that were tuned for a shape.
+        steps: Optimizer steps of the run.
+    """
+    warmup = str(max(1, round(preset.warmup * steps)))
     if arm.base == "seed":
-        found = {
-            "config": SEED_CONFIG,
-            "optimizer.warmup_steps": str(max(1, round(SEED_WARMUP * steps))),
-        }
+        seed_warmup = str(max(1, round(SEED_WARMUP * steps)))
+        found = {"config": SEED_CONFIG, "optimizer.warmup_steps": seed_warmup}
         if "lr" in arm.extras:
-            found |= {
-                "optimizer.lr": preset.tuned["optimizer.lr"],
-                "optimizer.warmup_steps": str(max(1, round(preset.warmup * steps))),
-            }
+            rate = preset.tuned["optimizer.lr"]
+            found |= {"optimizer.lr": rate, "optimizer.warmup_steps": warmup}
         return found | dict(arm.options)
     found = {
         "config": preset.config,
         "model.dropout": "0.0",
-        "optimizer.warmup_steps": str(max(1, round(preset.warmup * steps))),
+        "optimizer.warmup_steps": warmup,
         **preset.tuned,
     }
     if "muon" in arm.extras:
@@ -178,6 +144,4 @@ def options_of(arm: Arm, preset: Preset, budget: Budget) -> dict[str, str]:
     if "lengths" in arm.extras:
         stages = ((length, max(1, round(share * steps))) for length, share in preset.lengths)
         found["train.curriculum"] = str(Stages(*stages))
-    if "ramp" in arm.extras:
-        found["train.batch_ramp"] = str(ramp_of(arm, preset, budget))
     return found | dict(arm.options)
