@@ -91,19 +91,15 @@ def measure(options: Options) -> dict[str, Any]:
             figures = processes.start(processes.Start(["-m", "benchmarks.loader", *arguments]))
             found["start" if name in STARTS else "read"][name] = figures
         sets = {"large": ShardSet.open(large), "real": ShardSet.open(real)}
-        tokens = {"large": sets["large"].tokens, "tokens": sets["real"].tokens}
-        shards = {name: len(opened.shards) for name, opened in sets.items()}
-    return {
-        "machine": machine.facts("torch", "datasets", "numpy"),
-        **tokens,
-        "large_is": "one shard file under many names (hard links), in the page cache",
-        "tokens_are": "random, different in all shards, in the page cache",
-        "shards": shards,
-        "row_length": length,
-        "global_batch": GLOBAL_BATCH,
-        "micro_batch": MICRO_BATCH,
-        **found,
-    }
+        return {
+            "machine": machine.facts("torch", "datasets", "numpy"),
+            **{"large": sets["large"].tokens, "tokens": sets["real"].tokens},
+            "large_is": "one shard file under many names (hard links), in the page cache",
+            "tokens_are": "random, different in all shards, in the page cache",
+            "shards": {name: len(opened.shards) for name, opened in sets.items()},
+            **{"row_length": length, "global_batch": GLOBAL_BATCH, "micro_batch": MICRO_BATCH},
+            **found,
+        }
 
 
 def make_set(folder: Path, rows: int, shard_rows: int, row_length: int, *, linked: bool) -> None:
@@ -123,19 +119,17 @@ def make_set(folder: Path, rows: int, shard_rows: int, row_length: int, *, linke
     rows = sum(entry.rows for entry in entries)
     size = rows * row_length
     none = {"padding": 0, "dropped_tokens": 0, "dropped_documents": 0}
-    train = Split(
-        documents=1, characters=size, tokens=size, rows=rows, shards=tuple(entries), **none
-    )
-    empty = Split(documents=0, characters=0, tokens=0, rows=0, shards=(), **none)
-    tokenizer = TokenizerInfo(
-        name="none", hash=HASH, vocab_size=VOCABULARY, bos_id=0, eos_id=1, pad_id=PAD
-    )
+    counts = {"documents": 1, "characters": size, "tokens": size, "rows": rows, **none}
+    ids = {"vocab_size": VOCABULARY, "bos_id": 0, "eos_id": 1, "pad_id": PAD}
     manifest = Manifest(
-        tokenizer=tokenizer,
+        tokenizer=TokenizerInfo(name="none", hash=HASH, **ids),
         row_length=row_length,
         packing="full",
         split_rule=SplitRule(hash="none", validation_fraction=0.0),
-        splits={TRAIN: train, VALIDATION: empty},
+        splits={
+            TRAIN: Split(shards=tuple(entries), **counts),
+            VALIDATION: Split(shards=(), **dict.fromkeys(counts, 0)),
+        },
         sources=(),
     )
     write_manifest(folder, manifest)
@@ -143,24 +137,22 @@ def make_set(folder: Path, rows: int, shard_rows: int, row_length: int, *, linke
 
 def start_ours(folder: Path, options: Options) -> Figures:
     """Open the set and bring the first step."""
-    begin = time.perf_counter()
-    shards = ShardSet.open(folder)
-    opened = time.perf_counter()
-    order = Mixture([shards.rows], shares=[1], seed=1)
-    with contextlib.closing(steps(shards, order, shards.row_length)) as endless:
+
+    def first(shards: ShardSet) -> Any:
+        endless = steps(shards, Mixture([shards.rows], shares=[1], seed=1), shards.row_length)
         next(endless)
-        ready = time.perf_counter()
-    return {"open": opened - begin, "first_step": ready - opened, "seconds": ready - begin}
+        return endless
+
+    return timed_start(folder, ShardSet.open, first)
 
 
 def start_datasets(folder: Path, options: Options) -> Figures:
     """Open the set, shuffle it and bring one batch through a DataLoader."""
-    begin = time.perf_counter()
-    rows = open_datasets(folder)
-    opened = time.perf_counter()
-    next(iter(DataLoader(rows, batch_size=MICRO_BATCH, shuffle=True)))
-    ready = time.perf_counter()
-    return {"open": opened - begin, "first_step": ready - opened, "seconds": ready - begin}
+
+    def first(rows: Any) -> Any:
+        return next(iter(DataLoader(rows, batch_size=MICRO_BATCH, shuffle=True)))
+
+    return timed_start(folder, open_datasets, first)
 
 
 def read_rows(folder: Path, options: Options) -> Figures:
@@ -185,8 +177,8 @@ def read_mixture(folder: Path, options: Options) -> Figures:
     shards = ShardSet.open(folder)
     half = max(1, len(shards.blocks) // 2)
     halves = (shards.blocks[:half], shards.blocks[half:])
-    corpora = [Rows(blocks, row_length=shards.row_length) for blocks in halves]
-    sizes = [corpus.rows for corpus in corpora if corpus.rows]
+    corpora = [Rows(blocks, row_length=shards.row_length).rows for blocks in halves]
+    sizes = [rows for rows in corpora if rows]
     order = Mixture(sizes, shares=sizes, seed=1)
     return timed(sizes_of(shards, order, shards.row_length // 4), options)
 
@@ -264,6 +256,19 @@ def label(ids: torch.Tensor) -> int:
     labels = ids.masked_fill(ids == PAD, -100)
     assert int((labels[:, 1:] != -100).sum()) > 0
     return ids.numel()
+
+
+def timed_start(
+    folder: Path, open_set: Callable[[Path], Any], first: Callable[[Any], Any]
+) -> Figures:
+    """Open a set and bring its first batch; `first` returns what to keep while the clock runs."""
+    begin = time.perf_counter()
+    rows = open_set(folder)
+    opened = time.perf_counter()
+    kept = first(rows)
+    ready = time.perf_counter()
+    del kept  # ends the thread that reads ahead
+    return {"open": opened - begin, "first_step": ready - opened, "seconds": ready - begin}
 
 
 def timed(batches: Iterator[int], options: Options) -> Figures:

@@ -40,6 +40,7 @@ from data_tools.sources.find import find_files
 
 csv.field_size_limit(1 << 30)
 _ROW = 512  # tokens
+THREADS = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 RATIOS = {
     "prepare / datasets": ("prepare", "datasets"),
     "encode cold / encode_batch": ("encode", "encode_batch"),
@@ -74,8 +75,12 @@ def measure(options: Options) -> dict[str, Any]:
             say(f"... {name}")
             source = sample if name in ("datasets", "encode_batch", "encode") else corpus
             cores = everywhere if name == "prepare_n" else frozenset({min(everywhere)})
-            found[name] = start(name, options, source, work / "out", cores)
-            shutil.rmtree(work / "out")
+            with tempfile.TemporaryDirectory(dir=work) as out:
+                module = ["-m", "benchmarks.prepare", f"--child={name}", f"--input={source}"]
+                module += [f"--column={options.column}", f"--tokenizer={options.tokenizer}"]
+                module += [f"--workers={options.workers}", f"--work={out}"]
+                caches = {"HF_HOME": f"{out}/hf", "HF_DATASETS_CACHE": f"{out}/hf/datasets"}
+                found[name] = processes.start(processes.Start(module, THREADS | caches, cores))
         sizes = {"input_mb": size_of(corpus) / 1e6, "sample_mb": size_of(sample) / 1e6}
     speeds = {name: figures["mb_per_s"] for name, figures in found.items()}
     speeds["encode warm"] = found["encode"]["warm_mb_per_s"]
@@ -85,23 +90,6 @@ def measure(options: Options) -> dict[str, Any]:
         **sizes,
         "ratios": {name: speeds[ours] / speeds[other] for name, (ours, other) in RATIOS.items()},
     }
-
-
-def start(
-    name: str, options: Options, source: Path, out: Path, cores: frozenset[int]
-) -> dict[str, Any]:
-    """Run one arm, pinned to `cores`."""
-    out.mkdir(parents=True)
-    arguments = ["-m", "benchmarks.prepare", f"--child={name}", f"--input={source}"]
-    arguments += [f"--column={options.column}", f"--tokenizer={options.tokenizer}"]
-    arguments += [f"--workers={options.workers}", f"--work={out}"]
-    environment = {
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": "1",
-        "HF_HOME": str(out / "hf"),
-        "HF_DATASETS_CACHE": str(out / "hf" / "datasets"),
-    }
-    return processes.start(processes.Start(arguments, environment, cores))
 
 
 def arm(options: Options) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def train(
             rate = learning_rate(step, steps=job.total_steps, config=job.optimizer)
             for group in weights.optimizer.param_groups:
                 group["lr"] = rate
-            losses.append(_step(module, weights, _sabotaged(batches, recipe), job, recipe))
+            some = batches[::2] if recipe.is_halved else batches
+            losses.append(_step(module, weights, some, job, recipe))
     if isinstance(weights, HalfWeights):
         weights.restore(model)
     return model, {step: loss.item() for step, loss in enumerate(losses, start=1)}
@@ -205,15 +206,6 @@ def _rows(job: Job, recipe: Recipe, device: torch.device) -> Any:
         world=World(),
         device=device,
     )
-
-
-def _sabotaged(batches: Sequence[Batch], recipe: Recipe) -> Sequence[Batch]:
-    """Break what a test wants broken, to see that its row becomes void."""
-    if recipe.sabotage == "half":
-        return batches[::2]
-    if recipe.sabotage == "labels":
-        return [Batch(b.input_ids, b.labels.roll(1, 1), b.targets, b.numbers) for b in batches]
-    return batches
 
 
 def _adamw(model: nn.Module, config: OptimizerConfig, *, fused: bool) -> optim.Optimizer:

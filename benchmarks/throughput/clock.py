@@ -18,7 +18,7 @@ import torch
 
 from gpt2zh.train.telemetry import peak_memory
 
-_FIELDS = {"clock_mhz": "clocks.sm", "watt": "power.draw", "celsius": "temperature.gpu"}
+_CARD = {"clock_mhz": "clocks.sm", "watt": "power.draw", "celsius": "temperature.gpu"}
 
 
 class StepClock:
@@ -32,7 +32,6 @@ class StepClock:
             steps: Steps of the window; one more must begin after it.
         """
         self._first, self._last = warmup, warmup + steps
-        self._on_gpu = torch.cuda.is_available()
         self._made = time.perf_counter()
         self._begun = 0
         self._marks: list[Any] = []
@@ -47,13 +46,13 @@ class StepClock:
         if number == 1:
             self._ready = time.perf_counter() - self._made
         if number == self._first:
-            self._sampler = sample_card() if self._on_gpu else None
+            self._sampler = sample_card() if torch.cuda.is_available() else None
             self._edge()
         if self._first <= number <= self._last:
-            self._mark()
+            self._marks.append(_mark())
         if number == self._last:
             self._edge()
-            self._leave()
+            self._state = {"card": self._card(), **_memory()}
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -71,12 +70,8 @@ class StepClock:
         """Return the figures of the window, when it is over."""
         assert len(self._edges) == 2, f"the window did not end: {self._begun} steps began"
         pairs = zip(self._marks, self._marks[1:], strict=False)
-        if self._on_gpu:
-            seconds = [before.elapsed_time(after) / 1000 for before, after in pairs]
-        else:
-            seconds = [after - before for before, after in pairs]
         return {
-            "step_seconds": seconds,
+            "step_seconds": [_seconds(before, after) for before, after in pairs],
             "wall_seconds": self._edges[1] - self._edges[0],
             "wait_seconds": self._waited,
             "ready_seconds": self._ready,
@@ -84,45 +79,33 @@ class StepClock:
         }
 
     def _edge(self) -> None:
-        if self._on_gpu:
+        if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._edges.append(time.perf_counter())
 
-    def _mark(self) -> None:
-        if self._on_gpu:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record()
-            self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
-
-    def _leave(self) -> None:
-        card: dict[str, float] = {}
-        if self._sampler is not None:
-            self._sampler.terminate()
-            card = parse_samples(self._sampler.communicate()[0])
-        device = torch.device("cuda" if self._on_gpu else "cpu")
-        self._state = {"card": card, "peak_gib": peak_memory(device)}
-        if self._on_gpu:
-            self._state["reserved_gib"] = torch.cuda.max_memory_reserved() / 2**30
+    def _card(self) -> dict[str, float]:
+        if self._sampler is None:
+            return {}
+        self._sampler.terminate()
+        return parse_samples(self._sampler.communicate()[0])
 
 
 def sample_card() -> subprocess.Popen[str] | None:
     """Let nvidia-smi print the state of our GPU once a second; None if there is no nvidia-smi."""
     uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)
-    command = ["nvidia-smi", f"--query-gpu={','.join(_FIELDS.values())}", "--loop=1"]
+    command = ["nvidia-smi", f"--query-gpu={','.join(_CARD.values())}", "--loop=1"]
     command += ["--format=csv,noheader,nounits", *([f"--id=GPU-{uuid}"] if uuid else [])]
-    quiet = subprocess.DEVNULL
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
     with contextlib.suppress(OSError):
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, text=True)
+        return subprocess.Popen(command, stdout=pipe, stderr=quiet, text=True)
     return None
 
 
 def parse_samples(lines: str) -> dict[str, float]:
     """Return the medians of nvidia-smi's lines, without figures that the card does not report."""
-    found: dict[str, list[float]] = {name: [] for name in _FIELDS}
+    found: dict[str, list[float]] = {name: [] for name in _CARD}
     for line in lines.splitlines():
-        for name, text in zip(_FIELDS, line.split(","), strict=False):
+        for name, text in zip(_CARD, line.split(","), strict=False):
             with contextlib.suppress(ValueError):
                 found[name].append(float(text))
     return {name: statistics.median(values) for name, values in found.items() if values}
@@ -137,19 +120,32 @@ def matrix_product(*, on_gpu: bool) -> dict[str, Any]:
     side, dtype = (8192, torch.bfloat16) if on_gpu else (1024, torch.float32)
     device = torch.device("cuda" if on_gpu else "cpu")
     left, right = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
-    best = min(_product_seconds(left, right, on_gpu=on_gpu) for _ in range(30 if on_gpu else 10))
-    name = str(dtype).removeprefix("torch.")
-    return {"side": side, "dtype": name, "flops": 2 * side**3 / best}
-
-
-def _product_seconds(left: torch.Tensor, right: torch.Tensor, *, on_gpu: bool) -> float:
-    if not on_gpu:
-        begin = time.perf_counter()
+    seconds = []
+    for _ in range(30 if on_gpu else 10):
+        begun = _mark()
         left @ right
-        return time.perf_counter() - begin
-    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    begun.record()
-    left @ right
-    ended.record()
-    ended.synchronize()
-    return begun.elapsed_time(ended) / 1000
+        ended = _mark()
+        if on_gpu:
+            ended.synchronize()
+        seconds.append(_seconds(begun, ended))
+    name = str(dtype).removeprefix("torch.")
+    return {"side": side, "dtype": name, "flops": 2 * side**3 / min(seconds)}
+
+
+def _mark() -> Any:
+    if not torch.cuda.is_available():
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _seconds(before: Any, after: Any) -> float:
+    return after - before if isinstance(after, float) else before.elapsed_time(after) / 1000
+
+
+def _memory() -> dict[str, float]:
+    if not torch.cuda.is_available():
+        return {"peak_gib": peak_memory(torch.device("cpu"))}
+    reserved = torch.cuda.max_memory_reserved() / 2**30
+    return {"peak_gib": peak_memory(torch.device("cuda")), "reserved_gib": reserved}

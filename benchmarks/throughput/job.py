@@ -59,6 +59,8 @@ class Job:
     """Steps of each way in each case of the arm `overhead`."""
     stages: tuple[int, ...] = (0, 1, 2)
     """ZeRO stages of the arm `overhead`."""
+    precisions: tuple[str, ...] = ("fp32", "bf16")
+    """Of the arm `overhead`."""
 
     @property
     def total_steps(self) -> int:
@@ -118,7 +120,7 @@ class Job:
     def read(cls, path: Path) -> Job:
         """Read what `write` has written."""
         table = json.loads(path.read_text("utf-8"))
-        return cls(**table | {"stages": tuple(table["stages"])})
+        return cls(**table | {name: tuple(table[name]) for name in ("stages", "precisions")})
 
 
 def make_job(options: argparse.Namespace, work: Path, *, on_gpu: bool, data: bool) -> Job:
@@ -141,6 +143,7 @@ def make_job(options: argparse.Namespace, work: Path, *, on_gpu: bool, data: boo
         workers=min(4, len(os.sched_getaffinity(0))),
         overhead_steps=options.overhead_steps,
         stages=tuple(options.stages),
+        precisions=(options.precision,) if options.precision else ("fp32", "bf16"),
     )
     if data and not options.data:
         rows = job.total_steps * job.global_batch

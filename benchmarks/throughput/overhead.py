@@ -58,7 +58,7 @@ def measure(job: Job) -> dict[str, Any]:
     exchange = [_timed(lambda: control.exchange(row), device) for _ in range(job.overhead_steps)]
     cases = [
         Case(job.layers, stage, precision, micro_batches, device).measure(job.overhead_steps)
-        for precision in ([job.precision] if job.precision else ["fp32", "bf16"])
+        for precision in job.precisions
         for stage in job.stages
         for micro_batches in (1, MANY)
     ]
