@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast gpt2zh is on your RTX 3090 (or any one GPU), beside transformers' Trainer: one command.
+# How fast gpt2zh is on your RTX 3090 (or any one GPU), compared with transformers' Trainer: one command.
 #   bash benchmarks/confirm_3090.sh [options of python -m benchmarks.throughput]
 # It needs the GPU alone for an hour and a half (by estimate), gcc and Python's headers for
 # torch.compile, and 10 GB for temporary files (TMPDIR names where). What is missing in .venv is

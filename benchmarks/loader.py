@@ -28,10 +28,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import itertools
 import math
-import os
 import sys
 import tempfile
 import time
@@ -46,22 +44,14 @@ from torch.utils.data import DataLoader
 
 from benchmarks.harness import machine, processes
 from benchmarks.harness.cli import Benchmark, Options, table
+from benchmarks.harness.corpus import PAD, make_set
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import training_steps
-from gpt2zh.data.manifest import (
-    Manifest,
-    ShardEntry,
-    Split,
-    SplitRule,
-    TokenizerInfo,
-    write_manifest,
-)
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.rows import Rows
-from gpt2zh.data.shard import TRAIN, VALIDATION, ShardSet, write_shard
+from gpt2zh.data.shard import ShardSet
 from gpt2zh.dist.world import World
 
-VOCABULARY, PAD, HASH = 32_000, 2, "0" * 64
 GLOBAL_BATCH, MICRO_BATCH = 960, 32
 Figures = dict[str, float]
 
@@ -100,39 +90,6 @@ def measure(options: Options) -> dict[str, Any]:
             **{"row_length": length, "global_batch": GLOBAL_BATCH, "micro_batch": MICRO_BATCH},
             **found,
         }
-
-
-def make_set(folder: Path, rows: int, shard_rows: int, row_length: int, *, linked: bool) -> None:
-    """Write a folder of shards with random tokens, different ones or one file under many names."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    entries: list[ShardEntry] = []
-    for number, begin in enumerate(range(0, max(rows, 1), shard_rows)):
-        name = f"train-{number:05d}.arrow"
-        if entries and linked:
-            os.link(folder / entries[0].file, folder / name)
-            entries.append(dataclasses.replace(entries[0], file=name))
-            continue
-        shape = (shard_rows if linked else min(shard_rows, rows - begin), row_length)
-        tokens = random.integers(PAD + 1, VOCABULARY, shape, np.uint16)
-        entries.append(write_shard(folder / name, tokens, tokenizer_hash=HASH))
-    rows = sum(entry.rows for entry in entries)
-    size = rows * row_length
-    none = {"padding": 0, "dropped_tokens": 0, "dropped_documents": 0}
-    counts = {"documents": 1, "characters": size, "tokens": size, "rows": rows, **none}
-    ids = {"vocab_size": VOCABULARY, "bos_id": 0, "eos_id": 1, "pad_id": PAD}
-    manifest = Manifest(
-        tokenizer=TokenizerInfo(name="none", hash=HASH, **ids),
-        row_length=row_length,
-        packing="full",
-        split_rule=SplitRule(hash="none", validation_fraction=0.0),
-        splits={
-            TRAIN: Split(shards=tuple(entries), **counts),
-            VALIDATION: Split(shards=(), **dict.fromkeys(counts, 0)),
-        },
-        sources=(),
-    )
-    write_manifest(folder, manifest)
 
 
 def start_ours(folder: Path, options: Options) -> Figures:
@@ -316,10 +273,9 @@ def markdown(report: dict[str, Any]) -> str:
     )
 
 
-def arm(options: Options) -> Figures:
-    """Measure one arm in this process."""
-    return ARMS[options.child](options.work, options)
-
+BENCHMARK = Benchmark(
+    __doc__, add_options, measure, markdown, arm=lambda o: ARMS[o.child](o.work, o)
+)
 
 if __name__ == "__main__":
-    sys.exit(Benchmark(__doc__, add_options, measure, markdown, arm).main())
+    sys.exit(BENCHMARK.main())

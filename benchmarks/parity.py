@@ -9,15 +9,15 @@ text are text, as everywhere in this project. The exit code is 1 if anything dif
 from __future__ import annotations
 
 import argparse
-import csv
 import glob
 import sys
-from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine
 from benchmarks.harness.cli import Benchmark, Options, table
+from benchmarks.harness.corpus import texts_of
 from gpt2zh.text.spans import make_encoder
 from gpt2zh.text.tokenizer import load_tokenizer
 from tests.support.parity import compare_all, fuzz
@@ -40,24 +40,16 @@ def measure(options: Options) -> dict[str, Any]:
         raise SystemExit(f"error: no files at {' '.join(options.input)}")
     encoder = make_encoder(tokenizer)
     vocabulary = list(tokenizer._backend.get_vocab(with_added_tokens=True))
+    documents = texts_of(map(Path, sorted(files)), options.column)
     strings = islice(fuzz(options.seed, vocabulary), options.fuzz)
     return {
         "machine": machine.facts("tokenizers", "numba"),
         "tokenizer": options.tokenizer,
         "encoder": encoder.kind,
         "files": len(files),
-        "documents": compare_all(encoder, tokenizer, read(sorted(files), options.column)),
+        "documents": compare_all(encoder, tokenizer, documents),
         "fuzz": compare_all(encoder, tokenizer, strings),
     }
-
-
-def read(files: Sequence[str], column: str) -> Iterator[str]:
-    """Yield the text of every record."""
-    csv.field_size_limit(1 << 30)
-    for name in files:
-        with open(name, encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                yield row[column] or ""
 
 
 def markdown(report: dict[str, Any]) -> str:

@@ -36,9 +36,9 @@ from typing import Any
 
 from benchmarks.harness import machine, processes
 from benchmarks.harness.cli import Benchmark, Options, say, table
+from benchmarks.harness.corpus import texts_of
 from data_tools.sources.find import find_files
 
-csv.field_size_limit(1 << 30)
 _ROW = 512  # tokens
 THREADS = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 RATIOS = {
@@ -161,7 +161,7 @@ def arm_datasets(options: Options, files: list[Path]) -> dict[str, Any]:
 
 def arm_encode_batch(options: Options, files: list[Path]) -> dict[str, Any]:
     """Let Hugging Face encode the documents, and nothing else."""
-    texts, tokenizer = documents(files, options.column), hugging_face(options.tokenizer)
+    texts, tokenizer = list(texts_of(files, options.column)), hugging_face(options.tokenizer)
     size = sum(len(text.encode()) for text in texts)
     begun = time.perf_counter()
     for i in range(0, len(texts), 1000):
@@ -175,7 +175,7 @@ def arm_encode(options: Options, files: list[Path]) -> dict[str, Any]:
     from gpt2zh.text.spans import make_encoder
     from gpt2zh.text.tokenizer import load_tokenizer
 
-    texts = documents(files, options.column)
+    texts = texts_of(files, options.column)
     data, begins, ends = join_spans([text.encode() for text in texts])
     tokenizer = load_tokenizer(options.tokenizer)
     encoder, closing = make_encoder(tokenizer), tokenizer.eos_id
@@ -256,15 +256,6 @@ def take_sample(files: list[Path], target: Path, size: float) -> None:
                 writer.writerow(row)
                 if new.tell() > budget:
                     break
-
-
-def documents(files: list[Path], column: str) -> list[str]:
-    """Read the texts of the files into memory."""
-    texts = []
-    for path in files:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            texts += [row[column] for row in csv.DictReader(file)]
-    return texts
 
 
 def hugging_face(name: str) -> Any:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
-import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.harness.machine import ROOT
+from benchmarks.harness.corpus import demo_shards
 from benchmarks.throughput.recipes import Recipe
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
 from gpt2zh.data.manifest import TOKENIZER_DIR
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
-
-_CHARACTERS_PER_TOKEN = 1.6  # at most, of the demo corpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,52 +149,6 @@ def make_job(options: argparse.Namespace, work: Path, *, on_gpu: bool, data: boo
     if data:
         save_weights(job)
     return job
-
-
-def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) -> None:
-    """Pack the demo corpus as often as so many rows need.
-
-    Every time its documents come in another order, so hardly two rows are equal. With vocabulary 0
-    the builtin tokenizer encodes them, else a new one with so many ids.
-    """
-    from data_tools.config import PrepareConfig, TrainTokenizerConfig
-    from data_tools.prepare.run import run as prepare
-    from data_tools.train_tokenizer import run as train_tokenizer
-
-    corpus, tokenizer = ROOT / "demo" / "corpus", "builtin"
-    if vocabulary:
-        tokenizer = str(folder.parent / "tokenizer")
-        train_tokenizer(
-            TrainTokenizerConfig(
-                input=(f"{corpus}/**/*.csv",),
-                output=Path(tokenizer),
-                vocab_size=vocabulary,
-                alphabet="corpus",
-            )
-        )
-    texts = []
-    for path in sorted(corpus.rglob("*.csv")):
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            texts += [line["content"] for line in csv.DictReader(file)]
-    characters = rows * row_length * _CHARACTERS_PER_TOKEN
-    source = folder.parent / "demo.csv"
-    with source.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["content"])
-        for seed in range(1 + int(characters / sum(map(len, texts)))):
-            random.Random(seed).shuffle(texts)
-            writer.writerows([text] for text in texts)
-    prepare(
-        PrepareConfig(
-            input=(str(source),),
-            output=folder,
-            tokenizer=tokenizer,
-            row_length=row_length,
-            validation_fraction=0.02,
-            exact_duplicates="keep",
-        )
-    )
-    source.unlink()
 
 
 def save_weights(job: Job) -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
+from benchmarks.harness import corpus
 from benchmarks.harness.processes import ArmError
 from benchmarks.throughput import clock, judge, recipes, report, trainer
 from benchmarks.throughput import job as jobs
@@ -108,7 +109,7 @@ def test_the_arm_overhead_measures_all_ways_of_taking_a_step(tmp_path: Path) -> 
 
 
 def test_rows_of_the_demo_differ_however_many_are_wanted(tmp_path: Path) -> None:
-    jobs.demo_shards(tmp_path / "shards", rows=2000, row_length=64, vocabulary=0)
+    corpus.demo_shards(tmp_path / "shards", rows=2000, row_length=64, vocabulary=0)
     rows = ShardSet.open(tmp_path / "shards")
     assert rows.rows >= 2000  # more than twice the demo's corpus
     different = np.unique(rows.gather(np.arange(rows.rows)), axis=0)
