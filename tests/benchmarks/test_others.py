@@ -55,12 +55,29 @@ def test_saving(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 
-def test_parity(tmp_path: Path, tiny_vocabulary: Path) -> None:
-    corpus = write_csv(tmp_path / "corpus.csv", demo_texts()[:50])
-    options = (f"--input={corpus}", f"--tokenizer={tiny_vocabulary}", "--fuzz=20")
-    found, _ = run("parity", tmp_path / "out.json", *options)
-    assert (found["documents"]["texts"], found["fuzz"]["texts"]) == (50, 20)
-    assert found["documents"]["different"] == found["fuzz"]["different"] == 0
+@pytest.mark.parametrize("is_right", [True, False])
+def test_parity_sees_whether_all_documents_agree(
+    tmp_path: Path, tiny_vocabulary: Path, is_right: bool
+) -> None:
+    texts = ["今天，hello！", "", "  \n", "龘 zzz 的", "", "[SEP]<eos>"]
+    source, out = write_csv(tmp_path / "a.csv", texts), tmp_path / "out.json"
+    argv = [f"--input={source}", f"--tokenizer={tiny_vocabulary}", "--fuzz=50", f"--json={out}"]
+    code = f"import runpy, sys; sys.argv = ['parity', *{argv!r}];"
+    if not is_right:
+        # "今" is in none of the strings by which encoders are checked beforehand.
+        code += (
+            "from gpt2zh.text.fast_wordpiece import WordPieceEncoder as E; probe = E._probe;"
+            "E._probe = lambda self, page: (probe(self, page), self._table.__setitem__(0x4eca, 9));"
+        )
+    code += "runpy.run_module('benchmarks.parity', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == int(not is_right), done.stderr
+    found = json.loads(out.read_text("utf-8"))
+    assert (found["files"], found["documents"]["texts"], found["fuzz"]["texts"]) == (1, 6, 50)
+    assert (found["documents"]["different"] == 0) is is_right
+    assert f"| documents | 6 | {found['documents']['bytes']} |" in done.stdout
+    if not is_right:
+        assert found["documents"]["first_difference"]["number"] == 0
 
 
 def test_a_missing_corpus_is_an_error(tmp_path: Path) -> None:

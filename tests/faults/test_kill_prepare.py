@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..conftest import ROOT, demo_texts, write_csv
+from tests.conftest import ROOT, demo_texts, write_csv
 
 
 def test_a_killed_preparation_gives_the_same_bytes(tmp_path: Path) -> None:
