@@ -103,9 +103,6 @@ def measure(options: Options) -> dict[str, Any]:
 
 def arm(options: Options) -> dict[str, Any] | None:
     """Measure one setting, on every rank."""
-    from gpt2zh.dist.logs import quiet_libraries
-
-    quiet_libraries()
     from gpt2zh.dist.world import World
     from gpt2zh.text.tokenizer import load_tokenizer
     from gpt2zh.train.engine import close, start_processes

@@ -67,9 +67,6 @@ def measure(options: Options) -> dict[str, Any]:
 
 def arm(options: Options) -> dict[str, Any] | None:
     """Save with every arm in turn, then resume with both; on every rank."""
-    from gpt2zh.dist.logs import quiet_libraries
-
-    quiet_libraries()
     import torch.distributed as dist
 
     from gpt2zh.dist.world import World

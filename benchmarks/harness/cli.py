@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.processes import ArmError, Figures
+from gpt2zh.dist.logs import quiet_libraries
 
 Options = argparse.Namespace
 
@@ -42,6 +43,8 @@ class Benchmark:
         parser.add_argument("--child", help=argparse.SUPPRESS)
         parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
         options = parser.parse_args()
+        if self.arm is not None:
+            quiet_libraries()  # before they are imported; encoders of a whole corpus stay parallel
         if options.child:
             assert self.arm is not None
             if (figures := self.arm(options)) is not None:

@@ -95,12 +95,9 @@ def chosen(options: Options) -> list[str]:
 
 def measure(options: Options) -> dict[str, Any]:
     """Prepare everything, run the rounds, and judge them."""
-    from gpt2zh.dist.logs import quiet_libraries
-
     if find_spec("accelerate") is None:
         raise SystemExit("error: the Trainer needs accelerate: pip install -e '.[bench]'")
     names = chosen(options)
-    quiet_libraries()
     import torch
 
     from benchmarks.throughput import job as jobs
@@ -128,9 +125,6 @@ def measure(options: Options) -> dict[str, Any]:
 
 def arm(options: Options) -> dict[str, Any]:
     """Measure one arm in this process."""
-    from gpt2zh.dist.logs import quiet_libraries
-
-    quiet_libraries()
     from benchmarks.throughput.job import Job
     from benchmarks.throughput.rounds import measure_arm
 

@@ -83,9 +83,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def compare(options: Options) -> dict[str, Any]:
     """Prepare the text, make all runs that are not complete, and return all results."""
-    from gpt2zh.dist.logs import quiet_libraries
-
-    quiet_libraries()
     import torch
 
     from benchmarks.time_to_loss.runs import finished, same_command
@@ -198,9 +195,6 @@ def start(work: Path, name: str, seed: int, *, on_gpu: bool) -> None:
 
 def arm(options: Options) -> dict[str, Any]:
     """Make one run in this process."""
-    from gpt2zh.dist.logs import quiet_libraries
-
-    quiet_libraries()
     from transformers.utils import logging
 
     from benchmarks.time_to_loss.runs import run

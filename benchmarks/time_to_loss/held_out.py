@@ -119,7 +119,6 @@ def score(
     start: int,
     row_length: int,
     rows_at_once: int,
-    device: torch.device,
 ) -> dict[str, float]:
     """Sum the loss of all tokens of some texts.
 
@@ -131,8 +130,7 @@ def score(
     nats = 0.0
     for some in order.split(rows_at_once):
         width = int((labels[some] != IGNORED).sum(1).max()) + 1
-        batch = rows[some, :width].to(device), labels[some, :width].to(device)
-        nats += float(summed_loss(*batch))
+        nats += float(summed_loss(rows[some, :width], labels[some, :width]))
     return {
         "nats": nats,
         "tokens": int((labels != IGNORED).sum()),

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,22 @@ def _scored(
         tokens = int(read_state(path)["progress"]["tokens"])
         scores = {
             kind: score(
-                model,
+                partial(_summed_loss, model, device),
                 texts,
                 tokenizer,
                 start=start,
                 row_length=job.context,
                 rows_at_once=max(1, _SCORED_AT_ONCE // job.context),
-                device=device,
             )
             for kind, texts in held_out.kinds.items()
         }
         point = {"step": step, "tokens": tokens, "seconds": seconds_at(tokens, line)}
         points.append(point | scores)
     return {"parameters": parameters, "points": points}
+
+
+def _summed_loss(
+    model: SummedLoss, device: torch.device, ids: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    loss: torch.Tensor = model(ids.to(device), labels.to(device))
+    return loss

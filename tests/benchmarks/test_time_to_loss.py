@@ -121,7 +121,6 @@ def test_the_score_is_that_of_predicting_token_by_token() -> None:
             start=tokenizer.eos_id,
             row_length=12,
             rows_at_once=at_once,
-            device=torch.device("cpu"),
         )
         assert (found["tokens"], found["characters"]) == (tokens, sum(map(len, texts)))
         assert found["nats"] == pytest.approx(nats, rel=1e-5)
