@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/installed
 help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
 	@echo "make test     run the whole test suite"
-	@echo "make torture  strike tiny runs with N seeded faults (N=300 SEED=1), compare their ends"
+	@echo "make torture  run tiny trainings with N random faults (N=300 SEED=1), compare their ends"
 	@echo "make check    formatting, lint, types and import layers"
 	@echo "make install  only make .venv"
 	@echo "make clean    delete what make demo wrote"
@@ -31,7 +31,7 @@ test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 torture: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=benchmarks $(BIN)/python -m torture \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.faults \
 		--faults $(or $(N),300) --seed $(or $(SEED),1) $(TORTURE_ARGS)
 
 check: $(INSTALLED)

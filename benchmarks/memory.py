@@ -1,147 +1,140 @@
-"""How much memory training takes: the estimate of `gpt2zh estimate` beside real steps.
+"""How much memory training takes: the estimate of gpt2zh and real steps.
 
-    python benchmarks/memory.py --json out.json              # on a GPU; about 10 minutes
-    python benchmarks/memory.py --ranks 4 --json out.json    # on four
-    python benchmarks/memory.py --small                      # tiny models, for a CPU
-    python benchmarks/memory.py --table out.json             # the table once more
+    python -m benchmarks.memory --json out.json              # on a GPU; about 10 minutes
+    python -m benchmarks.memory --ranks 4 --json out.json    # on four
+    python -m benchmarks.memory --small                      # tiny models, for a CPU
+    python -m benchmarks.memory --table out.json             # the table once more
 
 Every setting has a process of its own, which builds the engine of a real run and takes three steps.
-Compared is what torch's allocator has given away: between two steps (`rest`), by a forward pass for
-the backward pass (`kept`), and at the peak of each part of the last step. On a GPU the allocator's
-`max_memory_allocated` tells; on a CPU every tensor is counted (held/meters.py), where context and
-fragmentation do not exist, and what is offloaded is in the same memory as the rest.
+The tables compare what torch's allocator has given out: between two steps (`rest`), by a forward
+pass for the backward pass (`kept`), and at the peak of each part of the last step. On a GPU it is
+the allocator's `max_memory_allocated`; on a CPU every tensor is counted
+(tests/support/held/meters.py), there are no context and no fragmentation, and what is offloaded is
+in the same memory as the rest.
 
-`off` is the estimate's error, of the peak of the whole step; the goal is 5 percent. `context` is
-what CUDA takes beside the allocator, and `unused` what the allocator has reserved beyond the peak,
+`off` is the error of the estimate of the whole step's peak; the goal is 5 percent. `context` is
+what CUDA takes besides the allocator, and `unused` what the allocator has reserved beyond the peak,
 which `cost.memory.RESERVE` has to cover; both are estimated by constants.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import subprocess
 import sys
-import tempfile
-from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks.harness import machine, processes
+from benchmarks.harness.cli import Benchmark, Options, say, table
+from benchmarks.harness.processes import ArmError
+from gpt2zh.config.profiles import profile
+from gpt2zh.config.schema import ModelConfig
+from tests.support.held.cases import Case
 
 GOAL = 0.05
+MEDIUM = ModelConfig(layers=24, heads=16, width=1024)
+TINY = ModelConfig(layers=2, heads=2, width=64, context=32)
 
 
-def main() -> int:
-    """Measure all settings, or one of them in this process, or print the table."""
-    options = parse()
-    if options.table:
-        show(json.loads(options.table.read_text("utf-8")))
-        return 0
-    if options.case is not None:
-        measure(options)
-        return 0
-    found = measured(options)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    show(found)
-    return 0 if found["cases"] else 1
+def cases(*, small: bool) -> Iterator[Case]:
+    """Yield the settings: GPT-2 small and medium on a GPU, or a toy on a CPU."""
+    if small:
+        tiny = {"stage": 1, "reduce_bucket_size": 100_000}
+        yield Case("tiny, stage 1, bf16", TINY, tiny, "bf16", 8, 2)
+        tiny |= {"stage": 2}
+        yield Case("tiny, stage 2, fp32, recompute", TINY, tiny, "fp32", 16, recompute=True)
+        return
+    zero = {stage: profile(stage)["zero_optimization"] for stage in range(4)}
+    small_model = ModelConfig()
+    usual = Case("stage 1, bf16, compiled", small_model, zero[1], "bf16", 32, 2, compiled=True)
+    eager = replace(usual, compiled=False)
+    yield usual
+    yield replace(usual, name="stage 1, bf16, compiled, 128 rows", micro_batch=128)
+    yield replace(eager, name="stage 1, bf16, eager")
+    yield replace(eager, name="stage 1, bf16, eager, 1 row", micro_batch=1)
+    yield replace(eager, name="stage 1, fp16, eager", precision="fp16")
+    yield replace(eager, name="stage 1, fp32, eager", precision="fp32")
+    yield replace(eager, name="stage 1, bf16, eager, recompute", recompute=True, micro_batch=128)
+    yield replace(usual, name="stage 1, bf16, compiled, recompute", recompute=True, micro_batch=128)
+    yield replace(usual, name="stage 1, bf16, compiled, masked", document_mask=True)
+    yield replace(usual, name="stage 1, bf16, compiled, Muon", optimizer="muon")
+    chain = replace(small_model, activation="gelu_new")
+    yield replace(eager, name="stage 1, bf16, eager, gelu_new", model=chain)
+    noisy = replace(small_model, dropout=0.1)
+    yield replace(eager, name="stage 1, bf16, eager, dropout", model=noisy)
+    for stage in (0, 2, 3):
+        yield replace(eager, name=f"stage {stage}, bf16, eager", zero=zero[stage])
+    for stage in (2, 3):
+        away = profile(stage, offload=True)["zero_optimization"]
+        yield replace(eager, name=f"stage {stage}, bf16, eager, offload", zero=away)
+    yield replace(usual, name="medium, stage 1, bf16, compiled", model=MEDIUM, micro_batch=16)
+    yield replace(eager, name="medium, stage 2, bf16, eager", model=MEDIUM, zero=zero[2])
 
 
-def parse() -> argparse.Namespace:
-    """The options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="tiny models, for a CPU")
-    parser.add_argument("--only", default="", help="settings whose name holds this text")
+    parser.add_argument("--only", default="", help="only settings whose name contains this text")
     parser.add_argument("--tokenizer", default="builtin", help="gives the vocabulary")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--table", type=Path, help="print this JSON")
-    parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """What was found for each setting, and why others failed."""
-    from held.cases import cases
-
+def measure(options: Options) -> dict[str, Any]:
+    """Measure each setting; note why others failed."""
     found: dict[str, Any] = {"ranks": options.ranks, "cases": [], "failed": {}}
-    with tempfile.TemporaryDirectory(prefix="memory-") as folder:
-        for number, case in enumerate(cases(small=options.small)):
-            if options.only not in case.name:
-                continue
-            out = Path(folder) / f"{number}.json"
-            several = ("-m", "torch.distributed.run", "--standalone")
-            command = [
-                sys.executable,
-                *((*several, f"--nproc-per-node={options.ranks}") if options.ranks > 1 else ()),
-                *(__file__, *sys.argv[1:], f"--case={number}", f"--json={out}"),
-            ]
-            print(f"{case.name} ...", file=sys.stderr, flush=True)
-            environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode == 0:
-                one = json.loads(out.read_text("utf-8"))
-                found |= one.pop("machine")
-                found["cases"].append(one)
-            else:
-                lines = [line for line in done.stderr.splitlines() if "Error" in line]
-                found["failed"][case.name] = (lines or ["no reason given"])[0]
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    for number, case in enumerate(cases(small=options.small)):
+        if options.only not in case.name:
+            continue
+        say(f"{case.name} ...")
+        module = ["-m", "benchmarks.memory", f"--child={number}", f"--ranks={options.ranks}"]
+        module += [f"--tokenizer={options.tokenizer}", *(["--small"] if options.small else [])]
+        try:
+            one = processes.start(processes.Start(module, threads, ranks=options.ranks))
+        except ArmError as error:
+            found["failed"][case.name] = str(error)
+        else:
+            found["machine"] = one.pop("machine")
+            found["cases"].append(one)
     return found
 
 
-def measure(options: argparse.Namespace) -> None:
-    """One setting, on every rank; rank 0 writes what it found."""
-    from gpt2zh.ranks.logs import quiet_libraries
-
-    quiet_libraries()
-    import torch
-    from held.cases import cases
-    from held.steps import estimated, estimated_between, take
-
+def arm(options: Options) -> dict[str, Any] | None:
+    """Measure one setting, on every rank."""
     from gpt2zh.ranks.world import World
     from gpt2zh.text.tokenizer import load_tokenizer
     from gpt2zh.train.engine import close, start_processes
+    from tests.support.held.steps import estimated, estimated_between, take
 
     world = World.detect()
     device = start_processes(world)
-    case = list(cases(small=options.small))[options.case]
+    case = list(cases(small=options.small))[int(options.child)]
     on_gpu = device.type == "cuda"
-    tokenizer = load_tokenizer(options.tokenizer)
-    found = take(case, tokenizer, world, device)
-    if world.is_main:
-        name = torch.cuda.get_device_name() if on_gpu else platform.processor()
-        report = {
-            "machine": {
-                "device": name or platform.machine(),
-                "on_gpu": on_gpu,
-                "versions": {n: version(n) for n in ("torch", "deepspeed", "transformers")},
-            },
-            "name": case.name,
-            "found": asdict(found),
-            "estimate": {
-                part: asdict(memory) | {"total": memory.total}
-                for part, memory in estimated(case, found, world.size, on_gpu=on_gpu).items()
-            },
-            "kept": estimated_between(case, found, world.size, on_gpu=on_gpu),
-        }
-        options.json.write_text(json.dumps(report) + "\n", "utf-8")
+    found = take(case, load_tokenizer(options.tokenizer), world, device)
     close()
+    if not world.is_main:
+        return None
+    estimate = estimated(case, found, world.size, on_gpu=on_gpu)
+    return {
+        "machine": machine.facts("torch", "deepspeed", "transformers", on_gpu=on_gpu),
+        "name": case.name,
+        "found": asdict(found),
+        "estimate": {
+            part: asdict(memory) | {"total": memory.total} for part, memory in estimate.items()
+        },
+        "kept": estimated_between(case, found, world.size, on_gpu=on_gpu),
+    }
 
 
 def compared(one: dict[str, Any], *, on_gpu: bool) -> dict[str, tuple[int, int]]:
-    """Estimate and measurement of what is allocated, in bytes: what a forward pass leaves behind,
-    all between two steps, and all in each part of a step.
-    """
+    """Return estimate and measurement, in bytes, of `kept`, `rest`, each part and the `peak`."""
     levels = one["found"]["levels"]
     forward = levels["forward"]
     pairs = {"kept": (one["kept"], forward["end"] - forward["begin"])}
     for part, memory in one["estimate"].items():
-        # Offloaded things are in the same memory on a CPU.
+        # On a CPU, offloaded tensors are in the same memory.
         expected = memory["total"] - memory["context"] + (0 if on_gpu else memory["host"])
         real = one["found"]["at_rest"] if part == "rest" else levels[part]["peak"]
         pairs[part] = (expected, real)
@@ -150,29 +143,31 @@ def compared(one: dict[str, Any], *, on_gpu: bool) -> dict[str, tuple[int, int]]
     return pairs
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print the table, in MiB: estimate, measurement."""
-    on_gpu = found.get("on_gpu", False)
-    unit = 2**20
-    print(f"{found.get('device', '')}, {found['ranks']} ranks; MiB: estimate / measured")
-    parts = ("rest", "kept", "forward", "backward", "update", "peak")
-    print(
-        f"{'':44}" + "".join(f"{part:>17}" for part in parts) + f"{'off':>8}{'context':>9} unused"
-    )
-    for one in found["cases"]:
-        pairs = compared(one, on_gpu=on_gpu)
-        cells = [f"{pairs[p][0] / unit:.0f} / {pairs[p][1] / unit:.0f}" for p in parts]
+def markdown(report: dict[str, Any]) -> str:
+    """Return the table, in MiB: estimate / measurement."""
+    if not report["cases"]:
+        return "\n".join(f"{name} failed: {why}" for name, why in report["failed"].items())
+    parts, unit, rows = ("rest", "kept", "forward", "backward", "update", "peak"), 2**20, []
+    for one in report["cases"]:
+        pairs = compared(one, on_gpu=report["machine"]["on_gpu"])
         off = pairs["peak"][0] / pairs["peak"][1] - 1
-        beside = one["found"]["beside"]
-        rest = ""
-        if beside:
+        cells = [f"{pairs[p][0] / unit:.0f} / {pairs[p][1] / unit:.0f}" for p in parts]
+        cells.append(f"{off:+.1%}" + ("" if abs(off) <= GOAL else ", more than 5 %"))
+        if beside := one["found"]["beside"]:
             unused = beside["reserved"] - pairs["peak"][1]
-            rest = f"{beside['context'] / unit:9.0f}{unused / unit:7.0f}"
-        mark = "" if abs(off) <= GOAL else "  more than 5 %"
-        print(f"{one['name']:44}" + "".join(f"{c:>17}" for c in cells) + f"{off:+8.1%}{rest}{mark}")
-    for name, why in found["failed"].items():
-        print(f"{name:44}failed: {why}")
+            cells += [f"{beside['context'] / unit:.0f}", f"{unused / unit:.0f}"]
+        rows.append([one["name"], *cells])
+    rows += [[name, f"failed: {why}"] for name, why in report["failed"].items()]
+    return (
+        f"{machine.heading(report['machine'])}\n{report['ranks']} ranks; MiB: estimate / "
+        f"measured.\n\n{table(['setting', *parts, 'off', 'context', 'unused'], rows)}\n"
+    )
+
+
+def is_failure(report: dict[str, Any]) -> bool:
+    """Return whether nothing was measured."""
+    return not report["cases"]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(Benchmark(__doc__, add_options, measure, markdown, arm, is_failure).main())

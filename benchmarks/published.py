@@ -1,11 +1,18 @@
-"""Speeds of training that others have published, beside what `cost.computing` says of them."""
+"""Speeds of training that others have published, and what `cost.computing` predicts for them.
+
+python -m benchmarks.published
+"""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import statistics
+import sys
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.harness.cli import Benchmark, Options, table
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.cards import Card, card_named
 from gpt2zh.cost.computing import Speed, speed
@@ -13,7 +20,7 @@ from gpt2zh.cost.computing import Speed, speed
 
 @dataclass(frozen=True)
 class Published:
-    """What somebody measured on one card, or on each of several."""
+    """A speed that somebody measured on one card, or on each of several."""
 
     what: str
     card: Card
@@ -23,26 +30,26 @@ class Published:
     """Tokens per second of a card."""
     source: str
     is_compiled: bool = True
-    """By torch.compile, or written as kernels by hand."""
+    """Compiled by torch.compile, or written as kernels by hand."""
     is_half: bool = True
 
 
 def published() -> list[Published]:
-    """Runs of a GPT-2 small or of its like."""
+    """Return runs of a GPT-2 small or of similar models."""
     small, short = (ModelConfig(context=context) for context in (1024, 512))
     medium = dataclasses.replace(short, layers=24, heads=16, width=1024)
     larger = dataclasses.replace(short, layers=24, heads=12, width=1536)
     a100_80 = dataclasses.replace(known("A100"), name="A100 80GB", memory_rate=2039e9)
     foundry = "mosaicml/llm-foundry, scripts/train/benchmarking"
     thomas = "gilesthomas.com/2026/04, llm-from-scratch-32h"
-    eager = {"is_compiled": False}
+    eager: dict[str, Any] = {"is_compiled": False}
 
     def run(what: str, card: str | Card, rate: float, source: str, **more: Any) -> Published:
         found = known(card) if isinstance(card, str) else card
-        usual = {"model": small, "vocabulary": 50304}
+        usual: dict[str, Any] = {"model": small, "vocabulary": 50304}
         return Published(what, found, rate=rate, source=source, **usual | more)
 
-    mpt = {"model": short, "vocabulary": 50368}
+    mpt: dict[str, Any] = {"model": short, "vocabulary": 50368}
     return [
         run("build-nanogpt", "RTX 4090", 130_000, "karpathy/build-nanogpt, issue 6"),
         run("llm.c's PyTorch", "RTX 4090", 110_500, "tylerromero.com, nanogpt-speedrun-worklog"),
@@ -61,19 +68,61 @@ def published() -> list[Published]:
 
 
 def predicted(run: Published) -> Speed:
-    """What the model says of a run."""
+    """Return the speed that is predicted for a run."""
     return speed(
         run.card, run.model, run.vocabulary, is_compiled=run.is_compiled, is_half=run.is_half
     )
 
 
 def shares() -> list[float]:
-    """What was measured of what is predicted, of compiled runs."""
+    """Return the ratios of measured and predicted speed of the compiled runs."""
     return [run.rate / predicted(run).expected for run in published() if run.is_compiled]
 
 
 def known(name: str) -> Card:
-    """A card that the project knows."""
+    """Return a card that the project knows."""
     card = card_named(name)
     assert card is not None, name
     return card
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: there is nothing to choose."""
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Compute the predictions."""
+    runs = [
+        {
+            "what": run.what,
+            "card": run.card.name,
+            "shape": f"{run.model.layers} x {run.model.width}, {run.model.context}",
+            "rate": run.rate,
+            "predicted": predicted(run).expected,
+            "best": predicted(run).best,
+            "is_compiled": run.is_compiled,
+            "source": run.source,
+        }
+        for run in published()
+    ]
+    return {"runs": runs, "median_share": statistics.median(shares())}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Return the table."""
+    columns = ["run", "card", "layers x width, context", "tokens/s", "predicted", "at best"]
+    rows = [
+        [run["what"], run["card"], run["shape"]]
+        + [f"{run[key]:,.0f}" for key in ("rate", "predicted", "best")]
+        + [f"{run['rate'] / run['predicted']:.2f}", run["source"]]
+        for run in report["runs"]
+    ]
+    return (
+        "Published speeds, and what `gpt2zh.cost.computing` predicts for them; nothing is measured "
+        f"here. Median ratio of compiled runs: {report['median_share']:.2f}.\n\n"
+        f"{table([*columns, 'ratio', 'source'], rows)}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(Benchmark(__doc__, add_options, measure, markdown).main())

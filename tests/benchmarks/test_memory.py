@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import torch
-from held.meters import CpuMeter
 from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.model.loss import SummedLoss
+from tests.support.held.meters import CpuMeter
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +67,14 @@ def test_the_meter_forgets_what_is_freed() -> None:
 
 def test_the_small_form_runs_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    command = [sys.executable, "benchmarks/memory.py", "--small", "--only=stage 1", f"--json={out}"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.memory",
+        "--small",
+        "--only=stage 1",
+        f"--json={out}",
+    ]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment
@@ -77,6 +84,6 @@ def test_the_small_form_runs_on_a_cpu(tmp_path: Path) -> None:
     assert [one["name"] for one in found["cases"]] == ["tiny, stage 1, bf16"] and not found[
         "failed"
     ]
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("tiny"))
-    off = float(line.split()[-1].rstrip("%"))
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("| tiny"))
+    off = float(line.split("|")[8].rstrip("% "))
     assert abs(off) < 3, done.stdout

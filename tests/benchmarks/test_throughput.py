@@ -15,16 +15,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from speed import arms, clock, judge, report, trainer, world
-from speed.card import parse_samples
-from speed.job import Job
-from speed.rounds import ArmError, largest_micro_batch, run_rounds
 from transformers import GPT2LMHeadModel
 
+from benchmarks.harness import corpus
+from benchmarks.harness.processes import ArmError
+from benchmarks.throughput import clock, judge, recipes, report, trainer
+from benchmarks.throughput import job as jobs
+from benchmarks.throughput.job import Job
+from benchmarks.throughput.rounds import Rounds, largest_micro_batch
 from gpt2zh.data.shard import ShardSet
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "benchmarks" / "throughput.py"
 JOB = Job(
     shards="",
     weights="",
@@ -42,9 +43,8 @@ JOB = Job(
 
 
 def throughput(*options: str) -> str:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *options], cwd=ROOT, capture_output=True, text=True, timeout=600
-    )
+    command = [sys.executable, "-m", "benchmarks.throughput", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout
 
@@ -76,7 +76,12 @@ def test_all_arms_learn_the_same_and_one_that_leaves_out_rows_is_void(tmp_path: 
         rate = 1000 * found["facts"]["tokens_per_step"] / row["median_ms"]
         assert row["tokens_per_second"] == pytest.approx(rate)
     assert 16 * 63 < found["facts"]["tokens_per_step"] <= 16 * 64
-    assert found["facts"]["versions"].keys() >= {"torch", "transformers", "accelerate", "deepspeed"}
+    assert found["machine"]["versions"].keys() >= {
+        "torch",
+        "transformers",
+        "accelerate",
+        "deepspeed",
+    }
     assert found["matrix_product"]["flops"] > 1e8
     assert printed == throughput(f"--table={out}")
     (void,) = [line for line in printed.splitlines() if line.startswith("| half ")]
@@ -84,8 +89,27 @@ def test_all_arms_learn_the_same_and_one_that_leaves_out_rows_is_void(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 
+@pytest.mark.ranks
+def test_the_arm_overhead_measures_all_ways_of_taking_a_step(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    options = ("--arms", "overhead", "--layers=2", "--overhead-steps=3", "--precision=bf16")
+    printed = throughput(*options, "--stages", "0", "1", f"--json={out}")
+    found = json.loads(out.read_text("utf-8"))["overhead"]
+    assert found["tensors"] == 28
+    cases = [(case["stage"], case["micro_batches"]) for case in found["cases"]]
+    assert cases == [(0, 1), (0, 4), (1, 1), (1, 4)]
+    for case in found["cases"]:
+        assert min(case[f"{way}_ms"] for way in ("torch", "deepspeed", "gpt2zh")) > 0
+        assert {len(times) for times in case["times_ms"].values()} == {3}
+    by_stage = {(c["stage"], c["micro_batches"]): c["gpt2zh_more_ms"] for c in found["cases"]}
+    each = (by_stage[1, 4] - by_stage[1, 1]) / 3
+    (row,) = [line for line in printed.splitlines() if line.startswith("| bf16 | 1 |")]
+    assert f"| {each:+.2f} | {by_stage[1, 1] - each:+.2f} |" in row
+    assert throughput(f"--table={out}") == printed
+
+
 def test_rows_of_the_demo_differ_however_many_are_wanted(tmp_path: Path) -> None:
-    world.demo_shards(tmp_path / "shards", rows=2000, row_length=64, vocabulary=0)
+    corpus.demo_shards(tmp_path / "shards", rows=2000, row_length=64, vocabulary=0)
     rows = ShardSet.open(tmp_path / "shards")
     assert rows.rows >= 2000  # more than twice the demo's corpus
     different = np.unique(rows.gather(np.arange(rows.rows)), axis=0)
@@ -97,8 +121,8 @@ def test_what_the_trainer_gives_back_computes_in_fp32(tmp_path: Path, tiny_shard
     batch = {"global_batch": 4, "micro_batch": 2, "warmup": 0, "steps": 1}
     folders = {"shards": str(tiny_shards), "weights": str(tmp_path)}
     job = dataclasses.replace(JOB, **shape, **batch, **folders, on_gpu=False, compile=False)
-    world.save_weights(job)
-    recipe = job.applied("hf-seed", arms.SEED)
+    jobs.save_weights(job)
+    recipe = job.applied("hf-seed", recipes.SEED)
     timer = clock.StepClock(warmup=0, steps=1)
     model, _ = trainer.train(job, recipe, timer, torch.device("cpu"))
     exact = GPT2LMHeadModel(model.config)
@@ -109,30 +133,30 @@ def test_what_the_trainer_gives_back_computes_in_fp32(tmp_path: Path, tiny_shard
 
 
 def test_every_rung_of_the_ladder_has_one_switch_more() -> None:
-    rungs = [dataclasses.asdict(recipe) for recipe in arms.ladder().values()]
+    rungs = [dataclasses.asdict(recipe) for recipe in recipes.ladder().values()]
     for before, after in itertools.pairwise(rungs):
         assert sum(before[name] != after[name] for name in before) == 1
-    start, end = arms.SEED, list(arms.ladder().values())[-1]
-    assert start == dataclasses.replace(arms.ladder()["seed-loop"], loop="trainer")
-    assert end == dataclasses.replace(arms.recipe_of("gpt2zh-1"), micro_batch="best")
-    assert all(arms.meaning(name) for name in (*arms.recipes(), "bare@16", "bare@best"))
+    start, end = recipes.SEED, list(recipes.ladder().values())[-1]
+    assert start == dataclasses.replace(recipes.ladder()["seed-loop"], loop="trainer")
+    assert end == dataclasses.replace(recipes.recipe_of("gpt2zh-1"), micro_batch="best")
+    assert all(recipes.meaning(name) for name in (*recipes.recipes(), "bare@16", "bare@best"))
 
 
 def test_an_arm_is_named_with_its_micro_batch_or_refused() -> None:
-    assert arms.recipe_of("bare@16").micro_batch == 16
-    assert JOB.applied("bare@16", arms.recipe_of("bare@16")).micro_batch == 16
-    assert JOB.applied("bare", arms.recipe_of("bare")).micro_batch == 20
+    assert recipes.recipe_of("bare@16").micro_batch == 16
+    assert JOB.applied("bare@16", recipes.recipe_of("bare@16")).micro_batch == 16
+    assert JOB.applied("bare", recipes.recipe_of("bare")).micro_batch == 20
     for wrong in ("bear", "bare@", "bare@many"):
         with pytest.raises(SystemExit, match="there are: hf-seed, hf-best"):
-            arms.recipe_of(wrong)
+            recipes.recipe_of(wrong)
 
 
 def test_the_seed_keeps_its_micro_batch_and_a_cpu_its_precision() -> None:
     large = dataclasses.replace(JOB, micro_batch=160)
-    assert large.applied("hf-seed", arms.SEED).micro_batch == 20
-    assert large.applied("hf-best", arms.recipe_of("hf-best")).micro_batch == 160
+    assert large.applied("hf-seed", recipes.SEED).micro_batch == 20
+    assert large.applied("hf-best", recipes.recipe_of("hf-best")).micro_batch == 160
     plain = dataclasses.replace(JOB, precision="fp32", compile=False)
-    bare = plain.applied("bare", arms.recipe_of("bare"))
+    bare = plain.applied("bare", recipes.recipe_of("bare"))
     assert (bare.precision, bare.half_weights, bare.compile) == ("fp32", False, False)
 
 
@@ -222,31 +246,32 @@ def test_the_largest_micro_batch_is_the_first_that_does_not_lack_memory() -> Non
 def test_an_arm_without_a_largest_micro_batch_is_not_measured_with_a_small_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str
 ) -> None:
-    def start(job: Job, name: str, work: Path) -> dict:
+    def start(rounds: Rounds, name: str, job: Job = JOB) -> dict:
         if name == "device":
             return {}
         assert name == "bare@160" or job.steps == 1, "only the probe tries others"
         raise ArmError(f"exit code 1: {why}")
 
-    monkeypatch.setattr("speed.rounds.start", start)
-    found = run_rounds(JOB, ["bare@best"], 1, tmp_path)
-    assert found["arms"] == {"bare@best": [{"error": f"exit code 1: {why}"}]}
+    monkeypatch.setattr(Rounds, "start", start)
+    _, found = Rounds(JOB, tmp_path).run(["bare@best"], 1)
+    assert found == {"bare@best": [{"error": f"exit code 1: {why}"}]}
 
 
 def test_figures_of_the_card_are_medians_of_those_it_tells() -> None:
-    assert parse_samples("1695, 349.1, 71\n1700, 350.3, 73\n1650, 340.0, 75\n") == {
+    assert clock.parse_samples("1695, 349.1, 71\n1700, 350.3, 73\n1650, 340.0, 75\n") == {
         "clock_mhz": 1695.0,
         "watt": 349.1,
         "celsius": 73.0,
     }
-    assert parse_samples("1695, [N/A], 71\n") == {"clock_mhz": 1695.0, "celsius": 71.0}
-    assert parse_samples("") == {}
+    assert clock.parse_samples("1695, [N/A], 71\n") == {"clock_mhz": 1695.0, "celsius": 71.0}
+    assert clock.parse_samples("") == {}
 
 
 @pytest.mark.parametrize("device", ["AMD EPYC", "NVIDIA H200", "NVIDIA GeForce RTX 3090"])
 def test_the_report_predicts_the_card_of_the_goal_and_its_own(device: str) -> None:
     shape = {"layers": 12, "heads": 12, "width": 768, "context": 512}
-    told = report.predicted({"job": shape, "facts": {"vocabulary": 32_000}, "device": device})
+    facts = {"facts": {"vocabulary": 32_000}, "machine": {"device": device}}
+    told = report.predicted({"job": shape} | facts)
     cards = re.findall(r"(\w[\w ]+): [\d,]+ tokens/s \(MFU \d\d%\), at best [\d,]+", told)
     assert cards == (["RTX 3090", "H200"] if "H200" in device else ["RTX 3090"])
     flops = 6 * (12 * 12 * 768**2 + 32_000 * 768) + 12 * 12 * 768 * 512
@@ -255,7 +280,7 @@ def test_the_report_predicts_the_card_of_the_goal_and_its_own(device: str) -> No
         f"RTX 3090: {0.7 * best:,.0f} tokens/s (MFU {0.7 * best * flops / 71e12:.0%}), "
         f"at best {best:,.0f} (MFU {best * flops / 71e12:.0%})"
     ) in told
-    assert report.predicted({"job": shape | {"width": 256}, "facts": {"vocabulary": 32_000}}) == ""
+    assert report.predicted({"job": shape | {"width": 256}} | facts) == ""
 
 
 def test_a_rung_is_compared_with_the_one_before_alone() -> None:
@@ -274,7 +299,7 @@ def test_a_rung_is_compared_with_the_one_before_alone() -> None:
 def test_goals_are_told_for_a_gpu_and_only_of_rows_that_count() -> None:
     row = {"void": None, "tokens_per_second": 60_000.0}
     table = {
-        "on_gpu": True,
+        "machine": {"on_gpu": True},
         "arms": {
             "hf-seed": row | {"tokens_per_second": 20_000.0},
             "hf-best": row | {"tokens_per_second": 55_000.0},
@@ -287,4 +312,4 @@ def test_goals_are_told_for_a_gpu_and_only_of_rows_that_count() -> None:
         "| gpt2zh-1 / hf-seed | >= 2.5 | 3.00 | met |",
         "| gpt2zh-1 / hf-best | >= 1.2 | 1.09 | **not met** |",
     ]
-    assert report._goals(table | {"on_gpu": False}) == ""
+    assert report._goals(table | {"machine": {"on_gpu": False}}) == ""

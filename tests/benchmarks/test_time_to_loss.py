@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import time_to_loss
 import torch
-from quality import arms, curve, report
-from quality.held_out import (
+from transformers import GPT2LMHeadModel
+
+from benchmarks.time_to_loss import __main__ as time_to_loss
+from benchmarks.time_to_loss import curve, recipes, report
+from benchmarks.time_to_loss.held_out import (
     HeldOut,
     all_texts,
     bits_per_character,
@@ -21,8 +24,7 @@ from quality.held_out import (
     score,
     windows,
 )
-from transformers import GPT2LMHeadModel
-
+from benchmarks.time_to_loss.job import Job
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
 from gpt2zh.config.schema import ModelConfig
@@ -40,7 +42,7 @@ TINY = ("--layers=1", "--heads=2", "--width=32", "--context=32", "--rows=4")
 def compare(monkeypatch: pytest.MonkeyPatch, capfd: Any, *options: str) -> str:
     """What the benchmark prints; its arms are real processes."""
     monkeypatch.setattr(sys, "argv", ["time_to_loss.py", *options])
-    assert time_to_loss.main() == 0
+    assert time_to_loss.BENCHMARK.main() == 0
     return str(capfd.readouterr().out)
 
 
@@ -73,7 +75,7 @@ def test_arms_are_trained_and_scored_on_the_same_text_and_not_made_twice(
             assert points[0][kind]["tokens"] == runs["seed"]["points"][0][kind]["tokens"] > 0
     assert 0 < found["tokenizers"]["given"]["lost"] < 0.2
     assert found["tokenizers"]["builtin"]["lost"] == 0
-    assert "| ours-third |" in printed and "toy of a model" in printed
+    assert "| ours-third |" in printed and "toy model" in printed
     assert compare(monkeypatch, capfd, "--table", str(out)) == printed
 
     result = work / "runs" / "seed-1" / "result.json"
@@ -119,7 +121,6 @@ def test_the_score_is_that_of_predicting_token_by_token() -> None:
             start=tokenizer.eos_id,
             row_length=12,
             rows_at_once=at_once,
-            device=torch.device("cpu"),
         )
         assert (found["tokens"], found["characters"]) == (tokens, sum(map(len, texts)))
         assert found["nats"] == pytest.approx(nats, rel=1e-5)
@@ -198,14 +199,13 @@ def test_seconds_are_those_of_training_and_the_first_step_counts_as_the_others()
 
 
 def test_the_seed_has_its_own_recipe_and_ours_differs_in_one_thing_by_arm() -> None:
-    preset = arms.PRESETS["small"]
-    budget = arms.Budget(tokens=76_500 * 160 * 512, rows=160, context=512)
+    preset = recipes.PRESETS["small"]
 
     def options(name: str) -> dict[str, str]:
-        return arms.options_of(arms.ARMS[name], preset, budget)
+        return recipes.options_of(recipes.ARMS[name], preset, steps=76_500)
 
     assert options("seed") == {"config": "zero_nlp-3090.yaml", "optimizer.warmup_steps": "1000"}
-    assert arms.ARMS["seed"].packing == "zero_nlp"
+    assert recipes.ARMS["seed"].packing == "zero_nlp"
     muon, ours = options("ours-muon"), options("ours")
     assert dict(muon.items() - ours.items()) == {"optimizer.kind": "muon", **preset.muon}
     lengths = options("ours-lengths")
@@ -213,12 +213,27 @@ def test_the_seed_has_its_own_recipe_and_ours_differs_in_one_thing_by_arm() -> N
     assert lengths == ours
 
 
-@pytest.mark.parametrize("name", [name for name in arms.ARMS])
-def test_every_arm_has_the_tokens_of_its_part_of_the_budget(name: str) -> None:
-    budget = arms.Budget(tokens=960_000, rows=8, context=32)
-    arm = arms.ARMS[name]
-    rows = 8 * arms.steps_of(arm, budget)
-    assert abs(rows * 32 - 960_000 / arm.parts) <= 8 * 32 / 2  # half a step
+@pytest.mark.parametrize("name", list(recipes.ARMS))
+@pytest.mark.parametrize("preset", list(recipes.PRESETS))
+def test_every_arm_has_the_tokens_of_its_part_of_the_budget(name: str, preset: str) -> None:
+    job = Job(
+        **{"input": (), "tokenizer": "", "preset": preset, "layers": 1, "heads": 1, "width": 1},
+        **{"context": 32, "rows": 8, "tokens": 960_000, "points": 1, "held_out": 0.1},
+        **{"held_out_characters": 1, "on_gpu": False},
+    )
+    arm = recipes.ARMS[name]
+    assert abs(job.steps(arm) * 8 * 32 - 960_000 / arm.parts) <= 8 * 32 / 2  # half a step
+
+
+def test_another_job_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    shape = {"input": (), "tokenizer": "", "preset": "tiny", "layers": 1, "heads": 1, "width": 1}
+    rest = {"context": 32, "rows": 8, "tokens": 9, "points": 1, "held_out": 0.1}
+    job = Job(**shape, **rest, held_out_characters=1, on_gpu=False)
+    job.keep(tmp_path / "job.json")
+    job.keep(tmp_path / "job.json")
+    assert Job.read(tmp_path / "job.json") == job
+    with pytest.raises(SystemExit, match=r"another job \(rows 8 -> 4\); give another --work"):
+        dataclasses.replace(job, rows=4).keep(tmp_path / "job.json")
 
 
 def test_the_verdict_says_plainly_what_was_not_reached() -> None:
@@ -240,8 +255,11 @@ def test_the_verdict_says_plainly_what_was_not_reached() -> None:
 
 def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        **{"device": "some CPU", "on_gpu": False, "cores": 2, "jobs": 1, "commit": None},
-        "versions": {"torch": "2.13"},
+        "machine": {
+            **{"device": "some CPU", "on_gpu": False, "cores": 2, "python": "3.11"},
+            **{"commit": None, "versions": {"torch": "2.13"}},
+        },
+        "jobs": 1,
         "job": {"layers": 4, "width": 128, "context": 128, "rows": 16, "tokens": 300},
         "text": {"megabytes": 1.0, "characters": 1000, "long_share": 0.5},
         "tokenizers": {"given": {"lost": 0.05}, "builtin": {"lost": 0.0}},

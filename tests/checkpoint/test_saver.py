@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from tiny_runs import go
-from torture.faults import Fault
-from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.files import run_folder
+from tests.faults.fault import Fault
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 

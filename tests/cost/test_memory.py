@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from held.cases import Case
-from held.steps import Found, estimated
 from held_ranks import found
 from settings import setting
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.memory import RESERVE, largest_micro_batch, training_memory
+from tests.support.held.cases import Case
+from tests.support.held.steps import Found, estimated
 
 pytestmark = pytest.mark.ranks
 

@@ -30,7 +30,7 @@ GOAL = 0.05
 )
 def test_the_estimate_is_the_peak_of_a_step(name: str, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    command = [sys.executable, "benchmarks/memory.py", f"--only={name}", f"--json={out}"]
+    command = [sys.executable, "-m", "benchmarks.memory", f"--only={name}", f"--json={out}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     one = next(one for one in json.loads(out.read_text("utf-8"))["cases"] if one["name"] == name)
@@ -44,7 +44,7 @@ def test_the_context_is_no_larger_than_reckoned(tmp_path: Path) -> None:
 
     out = tmp_path / "out.json"
     name = "stage 1, bf16, eager, 1 row"
-    command = [sys.executable, "benchmarks/memory.py", f"--only={name}", f"--json={out}"]
+    command = [sys.executable, "-m", "benchmarks.memory", f"--only={name}", f"--json={out}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     (one,) = json.loads(out.read_text("utf-8"))["cases"]

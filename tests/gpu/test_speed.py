@@ -68,7 +68,7 @@ def test_the_logits_of_all_tokens_never_exist(tiny_vocabulary: Path) -> None:
 
 def test_the_benchmark_of_throughput_runs(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    command = [sys.executable, "benchmarks/throughput.py", "--small", "--json", str(out)]
+    command = [sys.executable, "-m", "benchmarks.throughput", "--small", "--json", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(out.read_text("utf-8"))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from tiny_runs import go
-from torture.tiny import arguments
 
 from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
@@ -18,6 +17,7 @@ from gpt2zh.data.chain import extend
 from gpt2zh.data.mixture import Mixture
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.ranks.world import World
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_runs import go
-from torture.compare import differences
-from torture.faults import Fault
-from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
+from tests.faults.compare import differences
+from tests.faults.fault import Fault
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 

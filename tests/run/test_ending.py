@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from tiny_runs import go
-from torture.faults import FaultyWatch
-from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.files import run_folder
 from gpt2zh.run.hooks import RunHooks
 from gpt2zh.train.loop import Votes
+from tests.faults.fault import FaultyWatch
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 

@@ -30,7 +30,7 @@ def test_out_of_memory_says_which_knob_to_turn_and_what_was_estimated(
             *(sys.executable, str(WORKERS / "out_of_memory.py")),
             *(str(tiny_shards), str(tmp_path), json.dumps(phases)),
         ],
-        env=os.environ | {"PYTHONPATH": f"{WORKERS.parent / 'support'}:{ROOT / 'benchmarks'}"},
+        env=os.environ | {"PYTHONPATH": f"{WORKERS.parent / 'support'}:{ROOT}"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from tiny_runs import go
-from torture.compare import differences
-from torture.faults import Fault
-from torture.tiny import arguments
 
 from gpt2zh.config.exit_codes import Exit
+from tests.faults.compare import differences
+from tests.faults.fault import Fault
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 STEPS = 24

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from forked_ranks import run
-from held.cases import Case
-from held.meters import Level
-from held.steps import Found, take
 
 from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 from gpt2zh.train import engine as engines
+from tests.support.held.cases import Case
+from tests.support.held.meters import Level
+from tests.support.held.steps import Found, take
 
 
 def found(cases: Sequence[Case], ranks: int, vocabulary: Path, folder: Path) -> list[Found]:

@@ -1,23 +1,17 @@
-"""Texts on which encoders are compared, by the functions of benchmarks/parity.py."""
+"""Texts on which encoders are compared."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from gpt2zh.text.spans import SpanEncoder
 from gpt2zh.text.tokenizer import TextTokenizer
+from tests.support import parity
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "benchmarks" / "parity.py"
 SHARED = ROOT.parent / "shared" / "data"
-
-_spec = importlib.util.spec_from_file_location("parity", SCRIPT)
-assert _spec and _spec.loader
-parity = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(parity)
 
 
 def check_parity(encoder: SpanEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> None:

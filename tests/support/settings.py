@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from held.cases import Case
-
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.setting import Setting
+from tests.support.held.cases import Case
 
 
 def setting(

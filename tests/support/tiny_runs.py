@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torture.faults import Fault
-from torture.ranks import Ended, start
+from tests.faults.fault import Fault
+from tests.faults.ranks import Ended, start
 
 
 def go(argv: list[str], run: Path, fault: Fault | None = None) -> Ended:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from pretraining import losses, tensors
 from tiny_runs import go
-from torture.faults import Fault
-from torture.ranks import start
-from torture.tiny import arguments
 from verifying import altered, gpt2zh
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.model.shape import matrices_in
+from tests.faults.fault import Fault
+from tests.faults.ranks import start
+from tests.faults.tiny import arguments
 
 pytestmark = pytest.mark.ranks
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from tiny_runs import go
-from torture.faults import Fault
-from torture.tiny import arguments
+
+from tests.faults.fault import Fault
+from tests.faults.tiny import arguments
 
 if __name__ == "__main__":
     shards, folder = Path(sys.argv[1]), Path(sys.argv[2])

@@ -1,0 +1,137 @@
+"""Start every arm in a process of its own, in turn: A B C, A B C.
+
+What one arm changes does not touch another, and what drifts (heat, clocks, neighbours) falls on all
+of them alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+Figures = dict[str, Any]
+Found = TypeVar("Found")
+
+
+class ArmError(Exception):
+    """The process of an arm failed; the text says how."""
+
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether it ran out of memory."""
+        return "out of memory" in str(self).lower()
+
+
+@dataclass(frozen=True)
+class Start:
+    """How to start the process of an arm."""
+
+    arguments: Sequence[str]
+    """Of Python: `-m`, the module and its options."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables to set."""
+    cores: frozenset[int] = frozenset()
+    """Cores to which it is pinned; empty: all."""
+    ranks: int = 1
+    log: Path | None = None
+    """Keep its output in this file."""
+    patience: float | None = 3600.0
+    """Seconds after which it is killed."""
+
+
+def in_turn(
+    names: Iterable[str], rounds: int, measure: Callable[[str, int], Found]
+) -> dict[str, list[Found]]:
+    """Measure all arms once in each round.
+
+    Args:
+        names: Of the arms.
+        rounds: How often.
+        measure: Gets the name and the number of the round, from 0.
+    """
+    found: dict[str, list[Found]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name, figures in found.items():
+            figures.append(measure(name, number))
+    return found
+
+
+def start(arm: Start) -> Figures:
+    """Measure an arm in a new process.
+
+    Raises:
+        ArmError: It wrote no figures.
+    """
+    several = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={arm.ranks}")
+    with tempfile.TemporaryDirectory() as folder:
+        out, log = Path(folder) / "out.json", arm.log or Path(folder) / "log.txt"
+        command = [sys.executable, *(several if arm.ranks > 1 else ()), *arm.arguments]
+        with log.open("w", encoding="utf-8") as file:
+            try:
+                code = subprocess.run(
+                    [*command, f"--out={out}"],
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **arm.environment},
+                    timeout=arm.patience,
+                    preexec_fn=lambda: os.sched_setaffinity(
+                        0, arm.cores or os.sched_getaffinity(0)
+                    ),
+                ).returncode
+            except subprocess.TimeoutExpired:
+                raise ArmError(f"it did not end after {arm.patience} seconds") from None
+        return _figures(code, out, log)
+
+
+def fork(act: Callable[[], Figures], environment: Mapping[str, str]) -> Figures:
+    """Call `act` in a fork of this process, which has imported everything: it starts in no time.
+
+    Raises:
+        ArmError: It failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out, log = Path(folder) / "out.json", Path(folder) / "log.txt"
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child = os.fork()
+        if not child:
+            _become(act, environment, out, log)
+        _, status = os.waitpid(child, 0)
+        return _figures(os.waitstatus_to_exitcode(status), out, log)
+
+
+def _become(
+    act: Callable[[], Figures], environment: Mapping[str, str], out: Path, log: Path
+) -> None:
+    code = 1
+    try:
+        os.environ.update(environment)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
+        out.write_text(json.dumps(act()), "utf-8")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:  # without what the parent registered for its end
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _figures(code: int, out: Path, log: Path) -> Figures:
+    """Return the figures of a process, or raise an error with its last words."""
+    if code == 0 and out.exists():
+        return dict(json.loads(out.read_text("utf-8")))
+    lines = [line.strip() for line in log.read_text("utf-8").splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower() or "out of memory" in line.lower()]
+    raise ArmError(f"exit code {code}: " + " | ".join((telling or lines)[-3:])[:600])

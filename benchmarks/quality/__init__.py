@@ -1,1 +1,0 @@
-"""Parts of benchmarks/time_to_loss.py: recipes, held-out text, runs, curves and tables."""
