@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_tools.clean.letters import count_characters, han_shares
+from data_tools.clean.letters import han_shares
 from data_tools.clean.options import CleanConfig
 from data_tools.clean.repetition import repetition
 from data_tools.clean.rewrite import make_rewrite, rewrite_block
 from data_tools.sources.block import Block
+from gpt2zh.text.kernels.utf8 import count_characters
 
 Check = Callable[[Block, np.ndarray], np.ndarray]
 """From a block and the numbers of some of its documents, (k,), to whether each is dropped, (k,)."""

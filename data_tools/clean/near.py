@@ -21,12 +21,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
 from data_tools.clean.minhash import band_keys, signatures
 from data_tools.sources.block import Block
 from gpt2zh.config.errors import UserError
+from gpt2zh.text.kernels.compiled import compiled
 
 PERMUTATIONS = 128
 FOUND = 0.9
@@ -161,7 +161,7 @@ def _permutations() -> tuple[np.ndarray, np.ndarray]:
     return pair[0], pair[1]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _join_equal(keys: np.ndarray, rows: np.ndarray, order: np.ndarray, parents: np.ndarray) -> None:
     """Join the clusters of documents with equal keys.
 
@@ -180,7 +180,7 @@ def _join_equal(keys: np.ndarray, rows: np.ndarray, order: np.ndarray, parents: 
         parents[max(one, other)] = min(one, other)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _first_of(parents: np.ndarray, document: int) -> int:
     while parents[document] != document:
         parents[document] = parents[parents[document]]  # halves the way for the next time

@@ -13,10 +13,10 @@ missing or a refrain returns; more than 0.5 in at most 0.02 % of each.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from data_tools.clean.utf8 import character_at, is_blank
+from gpt2zh.text.kernels.compiled import compiled, compiled_with_arrays
+from gpt2zh.text.kernels.utf8 import decode, is_blank
 
 RUN = 10
 """Units of a run; Gopher has 5 to 10 words."""
@@ -30,7 +30,7 @@ _LINE = _U(0xD6E8FEB86659FD93)  # tells lines from runs in their one table
 _OUTGOING = _U(pow(int(_BASE), RUN, 2**64))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def repetition(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the larger of the two shares for each document.
 
@@ -56,7 +56,7 @@ def repetition(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.nda
     return shares
 
 
-@numba.njit(cache=True)
+@compiled_with_arrays
 def _share(
     data: np.ndarray,
     at: int,
@@ -72,17 +72,17 @@ def _share(
     in_runs, covered = 0, 0
     in_lines, line, line_begin = 0, _U(0), 0
     while at < end:
-        code, at = character_at(data, at)
-        if code == 0x0A:
+        point, at = decode(data, at, end)
+        if point == 0x0A:
             if characters > line_begin and _seen(keys, owners, mask, line ^ _LINE, owner):
                 in_lines += characters - line_begin
             line, line_begin = _U(0), characters
             continue
-        if is_blank(code):
+        if is_blank(point):
             continue
-        begin, unit = characters, _U(code)
+        begin, unit = characters, _U(point)
         characters += 1
-        if code < 0x80:
+        if point < 0x80:
             while at < end and 0x20 < data[at] < 0x80:
                 unit = (unit + _U(data[at])) * _BASE
                 characters += 1
@@ -100,7 +100,7 @@ def _share(
     return max(in_runs, in_lines) / max(characters, 1)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _seen(
     keys: np.ndarray, owners: np.ndarray, mask: int, key: np.uint64, owner: np.uint32
 ) -> bool:
@@ -117,7 +117,7 @@ def _seen(
     return False
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _table_size(size: int) -> int:
     """Return the power of two that a document of so many bytes fills to a half at most."""
     slots = 64

@@ -17,11 +17,11 @@ import numpy as np
 
 from data_tools import signs
 from data_tools.doctor.sample import FileSample
-from data_tools.prepare.measure import blank_documents, count_characters
 from data_tools.sources.block import Block
 from data_tools.split import document_hashes
 from gpt2zh.text import pieces
 from gpt2zh.text.fidelity import LONGEST, Fate, Loss, RoundTrip
+from gpt2zh.text.kernels.utf8 import blank_documents, count_characters
 from gpt2zh.text.spans import SpanEncoder, make_encoder
 from gpt2zh.text.tokenizer import TextTokenizer
 

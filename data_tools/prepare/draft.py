@@ -22,7 +22,6 @@ import xxhash
 from data_tools.clean.cleaner import Cleaner
 from data_tools.clean.near import Signer
 from data_tools.config import PrepareConfig
-from data_tools.prepare.measure import blank_documents, count_characters
 from data_tools.prepare.place import Place, whole_file, write_whole
 from data_tools.prepare.plan import Piece, Plan, Unit
 from data_tools.sources.block import Block, SetAside
@@ -32,6 +31,7 @@ from data_tools.split import document_hashes, held_out
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import arrow_column
 from gpt2zh.data.manifest import ASIDE, EMPTY, FILTERED, STRUCTURE, Count, Extent
+from gpt2zh.text.kernels.utf8 import blank_documents, count_characters
 from gpt2zh.text.spans import SpanEncoder
 
 TABLE = pa.schema(

@@ -32,7 +32,8 @@ from gpt2zh.data.manifest import (
     UnitEntry,
 )
 from gpt2zh.data.packing import FullPacker, Packer, ZeroNlpPacker
-from gpt2zh.data.shard import TRAIN, VALIDATION, token_dtype, write_shard
+from gpt2zh.data.shard import TRAIN, VALIDATION, write_shard
+from gpt2zh.text.id_type import token_dtype
 
 STAYS, IS_EXACT, IS_NEAR = 0, 1, 2
 """What is decided about a document over the whole input; one byte each in a file of fates."""

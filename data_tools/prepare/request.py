@@ -15,7 +15,7 @@ from data_tools.sources.read import slice_digest
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.manifest import MANIFEST, Manifest, Source, read_manifest
 from gpt2zh.data.packing import SMALLEST_ROW
-from gpt2zh.data.shard import token_dtype
+from gpt2zh.text.id_type import token_dtype
 from gpt2zh.text.tokenizer import TextTokenizer
 
 

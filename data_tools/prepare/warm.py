@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from data_tools.prepare import run  # noqa: F401  the workers' tasks are found in it
-from data_tools.prepare.measure import blank_documents, count_characters, take_documents
+from data_tools.prepare.measure import take_documents
 from data_tools.sources.cut import cut
 from data_tools.sources.find import inspect
 from data_tools.sources.options import InputConfig
 from data_tools.sources.read import SliceReader
+from gpt2zh.text.kernels.utf8 import blank_documents, count_characters
 
 
 def warm_up() -> None:

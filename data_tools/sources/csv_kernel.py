@@ -10,14 +10,13 @@ more than (columns + 2) times. An attempt ends as soon as a record of several li
 than the header. And each line that opens a quote of its own ends at least one field for those who
 come to it within quotes: if it ended none, all its runs of quotes would be even, and from outside
 of quotes such a line opens nothing. So at most (columns + 1) attempts are in the air over any byte.
-
-numba's cache notices changes of this file only: everything that is compiled together stands here.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from gpt2zh.text.kernels.compiled import compiled, compiled_with_arrays
 
 MORE, GOOD, BLANK, BAD_TEXT, RAGGED, BROKEN, UNCLOSED, TOO_LONG = range(8)
 """Verdicts on a record: the buffer ends before it does; fine; an empty line; bytes in the wanted
@@ -38,7 +37,7 @@ _ONES = np.uint64(0x0101010101010101)
 _HIGHS = np.uint64(0x8080808080808080)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _after_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
     """Return the byte after the line end at `at`; -1 if only a byte beyond the buffer can tell."""
     if data[at] == _LF:
@@ -48,7 +47,7 @@ def _after_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
     return at + 1 if is_last else -1
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _eight_bytes(data, at):  # type: ignore[no-untyped-def]
     """Return data[at : at + 8] as one number; LLVM makes a single load of it."""
     word = np.uint64(data[at])
@@ -57,13 +56,13 @@ def _eight_bytes(data, at):  # type: ignore[no-untyped-def]
     return word
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _zeros(word):  # type: ignore[no-untyped-def]
     """Return a number whose lowest byte that is not 0 is the lowest byte of `word` that is 0."""
     return (word - _ONES) & ~word & _HIGHS
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_sign(data, begin, stop, mark):  # type: ignore[no-untyped-def]
     """Return the place of the next `mark`, LF or CR in data[begin:stop]; else `stop`."""
     at, last = np.uint64(begin), np.uint64(stop)
@@ -85,7 +84,7 @@ def find_sign(data, begin, stop, mark):  # type: ignore[no-untyped-def]
     return np.int64(at)
 
 
-@numba.njit(cache=True)
+@compiled
 def _quoted_field(data, at, stop, end):  # type: ignore[no-untyped-def]
     """Go to the closing quote, at most to `stop` and the byte after it.
 
@@ -111,7 +110,7 @@ def _quoted_field(data, at, stop, end):  # type: ignore[no-untyped-def]
     return at, doubled, line_ends, after_first
 
 
-@numba.njit(cache=True)
+@compiled
 def _first_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-def]
     """Return the byte after the line that goes on at `at`; -1 for MORE, -2 for TOO_LONG."""
     stop = min(end, limit)
@@ -123,7 +122,7 @@ def _first_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-def]
     return -2 if at >= limit else end
 
 
-@numba.njit(cache=True)
+@compiled
 def _scan_fields(data, at, end, is_last, width, column, limit):  # type: ignore[no-untyped-def]
     """Go through the fields of a record until it ends or fails; see `scan_record`."""
     stop = min(end, limit)
@@ -174,7 +173,7 @@ def _scan_fields(data, at, end, is_last, width, column, limit):  # type: ignore[
     return verdict, at, lines, after_first, field_begin, field_end, escapes, fields, why
 
 
-@numba.njit(cache=True)
+@compiled
 def scan_record(data, begin, end, is_last, width, column, longest):  # type: ignore[no-untyped-def]
     """Judge the record that begins at `begin`.
 
@@ -219,7 +218,7 @@ def scan_record(data, begin, end, is_last, width, column, longest):  # type: ign
     return verdict, at, lines, field_begin, field_end, escapes, fields, seen, why
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _is_out_of_place(byte, before, second, third):  # type: ignore[no-untyped-def]
     """Tell whether a byte is NUL or cannot follow the three before it in UTF-8; 0 or 1."""
     follows = np.uint8(byte & np.uint8(0xC0) == 0x80)
@@ -232,7 +231,7 @@ def _is_out_of_place(byte, before, second, third):  # type: ignore[no-untyped-de
     return wrong | np.uint8(before == 0xF4) & np.uint8(byte >= 0x90)
 
 
-@numba.njit(cache=True)
+@compiled
 def _count_wrong(data, before, second, third):  # type: ignore[no-untyped-def]
     """Go through four views of the same bytes, each one further; LLVM takes 32 at a time."""
     wrong = np.uint8(0)
@@ -241,7 +240,7 @@ def _count_wrong(data, before, second, third):  # type: ignore[no-untyped-def]
     return wrong
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def is_clean(data):  # type: ignore[no-untyped-def]
     """Tell whether bytes are UTF-8 without NUL; the last character may be cut off."""
     head = np.zeros(6, np.uint8)
@@ -253,7 +252,7 @@ def is_clean(data):  # type: ignore[no-untyped-def]
     return wrong == 0
 
 
-@numba.njit(cache=True)
+@compiled_with_arrays
 def _is_text(data, begin, end):  # type: ignore[no-untyped-def]
     """Tell whether some bytes are UTF-8 without NUL, to the last character."""
     tail = max(begin, end - 3)
@@ -264,7 +263,7 @@ def _is_text(data, begin, end):  # type: ignore[no-untyped-def]
     return is_clean(data[begin:end])
 
 
-@numba.njit(cache=True)
+@compiled
 def _unescape(data, begin, end):  # type: ignore[no-untyped-def]
     """Write each doubled quote once, in place; return the new end."""
     to = at = begin
@@ -281,7 +280,7 @@ def _unescape(data, begin, end):  # type: ignore[no-untyped-def]
     return to
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def read_records(  # type: ignore[no-untyped-def]
     data, begin, end, is_last, width, column, longest, is_text, line, documents, faults
 ):
@@ -339,7 +338,7 @@ def read_records(  # type: ignore[no-untyped-def]
     return begin, line, records, count, faulty, blank, verdict
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_record(  # type: ignore[no-untyped-def]
     data, begin, end, is_last, width, longest, line, target, seen
 ):

@@ -24,7 +24,7 @@ class SpanWork:
         ends: np.ndarray,
         *,
         closing_id: int | None,
-        dtype: type[np.unsignedinteger],
+        dtype: np.dtype,
     ) -> None:
         """Begin; the arguments are those of `SpanEncoder.encode`."""
         begins, ends = _frozen(begins, np.int64), _frozen(ends, np.int64)

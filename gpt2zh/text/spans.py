@@ -14,6 +14,7 @@ import numpy as np
 from gpt2zh.text import pieces
 from gpt2zh.text.fast_bpe import BpeEncoder, is_builtin_bpe
 from gpt2zh.text.fast_wordpiece import WordPieceEncoder, is_bert_wordpiece
+from gpt2zh.text.id_type import token_dtype
 from gpt2zh.text.tokenizer import TextTokenizer
 
 # What the compiled ways have to get right before they are trusted with a tokenizer.
@@ -67,7 +68,7 @@ class PlainEncoder:
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.unknown: Counter[str] = Counter()
         self._tokenizer = tokenizer
-        self._dtype = _id_type(tokenizer)
+        self._dtype = token_dtype(tokenizer.vocab_size)
         token = tokenizer.control.unk_token
         self._unknown_id = None if token is None else tokenizer._backend.token_to_id(token)
 
@@ -103,19 +104,15 @@ def make_encoder(tokenizer: TextTokenizer) -> SpanEncoder:
     backend, plain = tokenizer._backend, PlainEncoder(tokenizer)
     fast: SpanEncoder
     if is_bert_wordpiece(backend):
-        fast = WordPieceEncoder(backend, dtype=_id_type(tokenizer))
+        fast = WordPieceEncoder(backend, dtype=token_dtype(tokenizer.vocab_size))
     elif is_builtin_bpe(backend):
-        fast = BpeEncoder(backend, dtype=_id_type(tokenizer))
+        fast = BpeEncoder(backend, dtype=token_dtype(tokenizer.vocab_size))
     else:
         return plain
     is_equal = _encode_probes(fast) == _encode_probes(plain)
     plain.unknown.clear()
     fast.unknown.clear()
     return fast if is_equal else plain
-
-
-def _id_type(tokenizer: TextTokenizer) -> type[np.unsignedinteger]:
-    return np.uint16 if tokenizer.vocab_size <= 65535 else np.uint32
 
 
 def _encode_probes(encoder: SpanEncoder) -> tuple[list[int], list[int]]:
