@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from data_tools.config import TrainTokenizerConfig
-from data_tools.output import new_folder
+from data_tools.shards.output import new_folder
+from data_tools.shards.split import document_hash
 from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
-from data_tools.split import document_hash
 from gpt2zh.config.errors import UserError
 from gpt2zh.text.training import train_tokenizer
 

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from data_tools.config import VerifyConfig
-from data_tools.inventory import Item, inventory, strangers
-from data_tools.ledger import ledger_faults
 from data_tools.progress import Progress
+from data_tools.shards.inventory import Item, inventory, strangers
+from data_tools.shards.ledger import ledger_faults
 from data_tools.signs import visible
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.data.checksum import check_content

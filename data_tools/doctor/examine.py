@@ -17,8 +17,8 @@ import numpy as np
 
 from data_tools import signs
 from data_tools.doctor.sample import FileSample
+from data_tools.shards.split import document_hashes
 from data_tools.sources.block import Block
-from data_tools.split import document_hashes
 from gpt2zh.text import pieces
 from gpt2zh.text.fidelity import LONGEST, Fate, Loss, RoundTrip
 from gpt2zh.text.kernels.utf8 import blank_documents, count_characters

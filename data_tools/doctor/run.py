@@ -16,7 +16,7 @@ from data_tools.doctor.findings import Facts, findings
 from data_tools.doctor.forecast import documents_of, forecast, shares
 from data_tools.doctor.options import DoctorConfig
 from data_tools.doctor.sample import FileSample, documents, reading_seconds, take_sample
-from data_tools.output import new_folder
+from data_tools.shards.output import new_folder
 from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.text.repair import check_repairable, is_repairable, repair

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data_tools.ledger import by_kind
 from data_tools.report import page_ledger, page_rows, page_tokens
 from data_tools.report.account import Account
 from data_tools.report.figures import count, ratio, share, size
 from data_tools.report.markup import Markup, element
 from data_tools.report.style import STYLE
+from data_tools.shards.ledger import by_kind
 from data_tools.signs import visible
 from gpt2zh.data.manifest import KEPT
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_tools.split import document_hash
+from data_tools.shards.split import document_hash
 from gpt2zh.data.manifest import EXACT, KEPT, NEAR, read_manifest
 from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import ShardSet

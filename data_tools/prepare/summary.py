@@ -1,11 +1,11 @@
-"""What a preparation tells the user at its end."""
+"""What a preparation prints at its end, and when it refuses an empty result."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from data_tools.ledger import by_kind, total
+from data_tools.shards.ledger import by_kind, total
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     ASIDE,
@@ -48,8 +48,14 @@ def check_not_empty(manifest: Manifest) -> None:
     )
 
 
-def warn(manifest: Manifest) -> None:
-    """Say on stderr what works but is probably not wanted."""
+def show(manifest: Manifest, output: Path, *, seconds: float) -> None:
+    """Print the summary of a preparation, and warnings if there are any."""
+    _warn(manifest)
+    print(_summary(manifest, output, seconds=seconds))
+
+
+def _warn(manifest: Manifest) -> None:
+    """Warn on stderr about a result that is valid but probably not wanted."""
     fraction = manifest.split_rule.validation_fraction
     if fraction and not manifest.splits[VALIDATION].rows:
         documents = manifest.splits[TRAIN].documents
@@ -62,7 +68,7 @@ def warn(manifest: Manifest) -> None:
         )
 
 
-def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
+def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
     """Return the account of a preparation, and what to type next."""
     splits = manifest.splits.values()
     tokens = sum(split.tokens for split in splits)
@@ -76,7 +82,7 @@ def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
         f"characters  {characters}",
         f"tokens      {tokens}, {tokens / max(characters, 1):.3f} per character "
         f"({manifest.tokenizer.name}, {manifest.tokenizer.vocab_size} ids)",
-        *(split_line(name, split, manifest) for name, split in manifest.splits.items()),
+        *(_split_line(name, split, manifest) for name, split in manifest.splits.items()),
         *([f"set aside   see {output / SET_ASIDE}"] if is_set_aside else []),
         f"time        {seconds:.1f} s, {read / 1e6 / max(seconds, 1e-9):.1f} MB/s",
         f"output      {output}, {written / 1e6:.1f} MB",
@@ -88,7 +94,7 @@ def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def split_line(name: str, split: Split, manifest: Manifest) -> str:
+def _split_line(name: str, split: Split, manifest: Manifest) -> str:
     """Return the account of the rows of a split."""
     text = (
         f"{name:<12}{split.rows} rows of {manifest.row_length} from {split.documents} documents, "
