@@ -1,4 +1,4 @@
-"""`train-tokenizer`: from files of text to a tokenizer folder."""
+"""`train-tokenizer`: train a tokenizer on text files and write its folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(config: TrainTokenizerConfig) -> None:
             print(f"{pattern}: {len(sample)} documents, {characters} characters", file=sys.stderr)
             texts += sample
         if not texts:
-            raise UserError("the inputs hold no text; give files with texts to learn from")
+            raise UserError("the inputs hold no text; give files with text to train on")
         tokenizer = train_tokenizer(
             texts,
             vocab_size=config.vocab_size,
@@ -53,7 +53,7 @@ def run(config: TrainTokenizerConfig) -> None:
 def take_sample(documents: Iterable[str], limit: int) -> list[str]:
     """Return the documents with the smallest hashes, at most `limit` characters of them.
 
-    The sample depends on the texts alone, and no more than it is ever held in memory.
+    The sample depends on the texts alone, and only the sample is held in memory.
     """
     chosen: list[tuple[int, str]] = []
     size = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from data_tools.clean.near import Signer, leaks, near_copies
+from data_tools.clean.near import Signer, find_leaks, find_near_copies
 from data_tools.prepare.duplicates import repeated
 from data_tools.prepare.formats import (
     IS_EXACT,
@@ -89,13 +89,13 @@ def _near(
         return np.concatenate([unit.keys(band) for unit in compared])
 
     if config.near_duplicates == "drop":
-        return near_copies(keys, len(decisions), bands, dropped)
+        return find_near_copies(keys, len(decisions), bands, dropped)
     validation = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
-    leaking = leaks(keys, len(decisions), bands, dropped, validation)
+    leaking = find_leaks(keys, len(decisions), bands, dropped, validation)
     if old:  # old held-out documents stay held out, so new training documents near them go
         is_new = np.arange(len(decisions)) >= old
         others = dropped | (validation & is_new) | (~validation & ~is_new)
-        leaking |= leaks(keys, len(decisions), bands, others, ~validation)
+        leaking |= find_leaks(keys, len(decisions), bands, others, ~validation)
     return leaking
 
 

@@ -24,7 +24,7 @@ def check_not_empty(manifest: Manifest) -> None:
     """Refuse a result without a single row to train on.
 
     Raises:
-        UserError: The sources hold no text, all of it was left out, or the packing dropped it.
+        UserError: The sources hold no text, or all of it was dropped.
     """
     if manifest.splits[TRAIN].rows:
         return
@@ -38,13 +38,13 @@ def check_not_empty(manifest: Manifest) -> None:
         )
     if manifest.splits[TRAIN].documents:
         raise UserError(
-            f"--packing {manifest.packing} dropped all of the {documents} documents, since none "
+            f"--packing {manifest.packing} dropped all {documents} documents, because none "
             f"fills a row of {manifest.row_length} tokens; use --packing full or a smaller "
             "--row-length"
         )
     raise UserError(
-        f"all of the {documents} documents fell into the validation split; lower "
-        f"--validation-fraction (now {manifest.split_rule.validation_fraction}) or give more text"
+        f"all {documents} documents fell into the validation split; lower --validation-fraction "
+        f"(now {manifest.split_rule.validation_fraction}) or give more text"
     )
 
 
@@ -61,15 +61,15 @@ def _warn(manifest: Manifest) -> None:
         documents = manifest.splits[TRAIN].documents
         better = min(0.5, max(2 * fraction, 5 / max(documents, 1)))
         print(
-            f"warning: the validation split is empty, no row came of {documents} documents at a "
-            f"fraction of {fraction}; for a validation loss prepare again with "
+            f"warning: the validation split is empty: {documents} documents gave no row at a "
+            f"fraction of {fraction}; to get a validation loss, prepare again with "
             f"--validation-fraction {better:.2g} --overwrite",
             file=sys.stderr,
         )
 
 
 def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
-    """Return the account of a preparation, and what to type next."""
+    """Return the summary of a preparation, and the next command."""
     splits = manifest.splits.values()
     tokens = sum(split.tokens for split in splits)
     characters = sum(split.characters for split in splits)
@@ -95,7 +95,7 @@ def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
 
 
 def _split_line(name: str, split: Split, manifest: Manifest) -> str:
-    """Return the account of the rows of a split."""
+    """Return the line about the rows of a split."""
     text = (
         f"{name:<12}{split.rows} rows of {manifest.row_length} from {split.documents} documents, "
         f"{split.padding} tokens of padding"
@@ -110,7 +110,7 @@ def _split_line(name: str, split: Split, manifest: Manifest) -> str:
 
 
 def _left_out(manifest: Manifest) -> str:
-    """Count the documents that were not kept, by fate; empty and set aside are always named."""
+    """Count the dropped documents by fate; empty and set aside are always listed."""
     fates = total(manifest.sources)
     text = ""
     for name, count in by_kind(fates).items():

@@ -95,7 +95,7 @@ def test_bad_options_are_all_named_at_once(refused, write_csv) -> None:
         *("--input", write_csv("in/a.csv"), "--row-length", 3),
         *("--validation-fraction", 1.5, "--shard-rows", 0),
     )
-    assert "--row-length 3 is too short; give at least 8" in message
+    assert "--row-length 3 is too short; use at least 8" in message
     assert "--validation-fraction 1.5" in message and "--shard-rows 0" in message
 
 
@@ -193,7 +193,7 @@ def test_new_folder_replaces_no_shards_and_names_no_option_for_it(tmp_path: Path
     old = tmp_path / "out"
     old.mkdir()
     (old / "manifest.json").write_text("old")
-    with pytest.raises(UserError, match="name another folder or remove it$"):
+    with pytest.raises(UserError, match=r"name another folder or remove it$"):
         interrupted(old)
     assert (old / "manifest.json").read_text() == "old"
 
@@ -214,7 +214,9 @@ def test_folder_that_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
 def test_restart_of_one_part(refused, write_csv) -> None:
     options = ("--part", 1, "--parts", 2, "--restart")
-    assert "would discard the other parts" in refused("--input", write_csv("in/a.csv"), *options)
+    assert "would also discard the other parts" in refused(
+        "--input", write_csv("in/a.csv"), *options
+    )
 
 
 def test_file_without_rows_is_no_fault(command: Command, tmp_path: Path, write_csv) -> None:

@@ -19,15 +19,18 @@ def test_the_defaults_are_without_fault_and_need_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"min_characters": -1}, "--min-characters -1 is no count; give 0"),
-        ({"max_characters": -5}, "--max-characters -5 is no count; give 0"),
+        ({"min_characters": -1}, "--min-characters -1 is not a valid count; use 0"),
+        ({"max_characters": -5}, "--max-characters -5 is not a valid count; use 0"),
         (
             {"min_characters": 10, "max_characters": 9},
             "--max-characters 9 is below --min-characters 10",
         ),
-        ({"max_repetition": 1.5}, "--max-repetition 1.5 is no share; give a number from 0 to 1"),
-        ({"max_repetition": float("nan")}, "--max-repetition nan is no share"),
-        ({"min_han": -0.1}, "--min-han -0.1 is no share; give a number from 0 to 1"),
+        (
+            {"max_repetition": 1.5},
+            "--max-repetition 1.5 is not a valid share; use a number from 0 to 1",
+        ),
+        ({"max_repetition": float("nan")}, "--max-repetition nan is not a valid share"),
+        ({"min_han": -0.1}, "--min-han -0.1 is not a valid share; use a number from 0 to 1"),
         ({"near_threshold": 0.49}, "--near-threshold 0.49 is out of range"),
         ({"near_threshold": 80}, "--near-threshold 80 is out of range; give a similarity from 0.5"),
         (
