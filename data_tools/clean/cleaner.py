@@ -40,7 +40,7 @@ class Cleaner:
         self._checks = [(self.rules.index(rule), check) for rule, check in _checks(config)]
 
     def __call__(self, block: Block) -> tuple[Block, np.ndarray]:
-        """Return the block with changed texts, and the rule that drops each document, (n,) uint8."""
+        """Return the block with changed texts, and the rule that drops each one, (n,) uint8."""
         if self._rewrite is not None:
             block = rewrite_block(block, self._rewrite)
         dropped_by = np.zeros(len(block), np.uint8)

@@ -82,7 +82,7 @@ def _source_faults(source: Source) -> list[str]:
     if (sums.documents, sums.bytes) != (source.records, source.read):
         faults.append(
             f"{source.path}: {source.records} records and {source.read} bytes were read, but "
-            f"{sums.documents} records and {sums.bytes} bytes are accounted for"
+            f"{sums.documents} records and {sums.bytes} bytes accounted for"
         )
     whole = source.compression == "" and source.encoding in ("utf-8", "utf-8-sig")
     if whole and source.format != "parquet" and source.read != source.bytes:

@@ -107,7 +107,7 @@ def test_zero_nlp_packing_without_cls_and_sep(refused, write_csv) -> None:
 def test_zero_nlp_packing_that_drops_everything(refused, write_csv, bert_tokenizer: Path) -> None:
     options = ("--packing", "zero_nlp", "--tokenizer", bert_tokenizer)
     message = refused("--input", write_csv("in/a.csv"), *options, "--validation-fraction", 0)
-    assert "--packing zero_nlp dropped all of the 5 documents" in message
+    assert "--packing zero_nlp dropped all 5 documents" in message
 
 
 def test_full_disk_is_foreseen(refused, write_csv, monkeypatch: pytest.MonkeyPatch) -> None:
