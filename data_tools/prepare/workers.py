@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
@@ -129,6 +130,9 @@ class Workers:
 def _begin_process(counter: Any) -> None:
     global _counter
     _counter = counter
+    # Ctrl-C reaches every process. Only the main one has something to say about it, and what a
+    # worker leaves half written is as harmless as after kill -9.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_main, daemon=True).start()
 
 

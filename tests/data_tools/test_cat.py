@@ -107,7 +107,7 @@ def test_a_row_that_is_not_there_is_refused(
     assert command("cat", shards, "--row", row) == 2
     told = capsys.readouterr().err
     assert f"--row {row} is not a row of the train split, which has {rows}" in told
-    assert f"give a number from 0 to {rows - 1}" in told
+    assert f"use a number from 0 to {rows - 1}" in told
 
 
 def test_an_empty_split_says_where_rows_are(

@@ -14,8 +14,6 @@ import pytest
 
 from data_tools.prepare import resume
 from data_tools.prepare import run as prepare_run
-from data_tools.shards.output import new_folder
-from gpt2zh.config.errors import UserError
 
 from .conftest import Command
 
@@ -174,42 +172,6 @@ def test_an_unfinished_plan_that_cannot_be_read_is_refused_until_restart(
 def test_unknown_tokenizer(refused, write_csv) -> None:
     message = refused("--input", write_csv("in/a.csv"), "--tokenizer", "nowhere")
     assert "no tokenizer 'nowhere'" in message
-
-
-def interrupted(target: Path) -> None:
-    """Fill a new folder and be stopped before it is complete."""
-    with new_folder(target) as building:
-        (building / "manifest.json").write_text("new")
-        raise KeyboardInterrupt
-
-
-def test_interruption_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(tmp_path / "out")
-    assert os.listdir(tmp_path) == []
-
-
-def test_new_folder_replaces_no_shards_and_names_no_option_for_it(tmp_path: Path) -> None:
-    old = tmp_path / "out"
-    old.mkdir()
-    (old / "manifest.json").write_text("old")
-    with pytest.raises(UserError, match=r"name another folder or remove it$"):
-        interrupted(old)
-    assert (old / "manifest.json").read_text() == "old"
-
-
-def overtaken(target: Path) -> None:
-    """Fill a new folder while somebody else puts one in its place."""
-    with new_folder(target):
-        target.mkdir()
-        (target / "thesis.txt").write_text("mine")
-
-
-def test_folder_that_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="already exists"):
-        overtaken(tmp_path / "out")
-    assert os.listdir(tmp_path) == ["out"]
-    assert (tmp_path / "out/thesis.txt").read_text() == "mine"
 
 
 def test_restart_of_one_part(refused, write_csv) -> None:

@@ -142,7 +142,7 @@ def test_what_nobody_wrote_is_named_but_no_fault(shards: Path, command: Command,
     assert "notes\\u001b.txt, train-00099-000.arrow, tokenizer/old.json" in told.err
     shards.with_name("out.partial").mkdir()
     assert command("verify", shards) == 0
-    assert "--append was interrupted: give that command again" in capsys.readouterr().err
+    assert "--append was interrupted: run that command again" in capsys.readouterr().err
 
 
 def test_what_is_no_folder_of_shards_is_refused(command: Command, tmp_path: Path, capsys) -> None:
