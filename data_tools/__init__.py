@@ -1,1 +1,1 @@
-"""Prepare text for training: CSV files to packed shards, run as `python -m data_tools`."""
+"""Prepare text for training: `python -m data_tools` converts text files to packed shards."""

@@ -1,12 +1,18 @@
-"""`python -m data_tools <verb>`: everything that makes data, none of which needs torch."""
+"""`python -m data_tools <verb>`: all commands that make data; none of them needs torch."""
 
 from __future__ import annotations
 
 import sys
 
-from data_tools.config import FinishConfig, PrepareConfig, TrainTokenizerConfig, VerifyConfig
+from data_tools.config import (
+    CatConfig,
+    FinishConfig,
+    PrepareConfig,
+    TrainTokenizerConfig,
+    VerifyConfig,
+)
 from data_tools.doctor.options import DoctorConfig
-from data_tools.report.options import CatConfig, ReportConfig
+from data_tools.report.options import ReportConfig
 from gpt2zh.config.cli import Verb, run_verbs
 
 VERBS = (
@@ -14,20 +20,20 @@ VERBS = (
         name="prepare",
         config=PrepareConfig,
         run="data_tools.prepare.run:run",
-        summary="turn files of text into packed shards of token ids",
+        summary="convert text files to packed shards of token ids",
     ),
     Verb(
         name="finish",
         config=FinishConfig,
         run="data_tools.prepare.run:finish",
-        summary="join the parts that prepare --part I --parts N made",
+        summary="join the parts that `prepare --part I --parts N` made",
         positional="shards",
     ),
     Verb(
         name="doctor",
         config=DoctorConfig,
         run="data_tools.doctor.run:run",
-        summary="look at a sample before hours are spent; repair a BERT vocabulary",
+        summary="examine a sample before a long preparation; repair a BERT vocabulary",
     ),
     Verb(
         name="report",
@@ -40,7 +46,7 @@ VERBS = (
         name="cat",
         config=CatConfig,
         run="data_tools.cat:run",
-        summary="show a row as text, with file and line of each document",
+        summary="show a row as text, with the file and line of each document",
         positional="shards",
     ),
     Verb(

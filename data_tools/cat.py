@@ -1,4 +1,4 @@
-"""`cat`: one row as text, and the file and line of each document in it."""
+"""`cat`: print one row as text, with the file and line of each document in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_tools.report.options import CatConfig
+from data_tools.config import CatConfig
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.documents import Part, Place, find_row, parts_of
 from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, read_manifest
@@ -20,7 +20,7 @@ def run(config: CatConfig) -> None:
     """Print a row.
 
     Raises:
-        UserError: There is no such row, or the folder is damaged.
+        UserError: The row does not exist, or the folder is damaged.
     """
     manifest = read_manifest(config.shards)
     place = _find_row(manifest, config)
@@ -28,8 +28,8 @@ def run(config: CatConfig) -> None:
     shard = Shard(config.shards / place.shard.file)
     if not place.row < shard.rows or shard.row_length != manifest.row_length:
         raise UserError(
-            f"shard {shard.path} holds {shard.rows} rows of {shard.row_length} tokens, not "
-            "what the manifest says; copy the right one or prepare the shards again"
+            f"shard {shard.path} holds {shard.rows} rows of {shard.row_length} tokens, which is "
+            "not what the manifest says; copy the right shard or prepare the shards again"
         )
     ids = shard.tokens[place.row]
     tokenizer = load_tokenizer(config.shards / TOKENIZER_DIR)
@@ -51,15 +51,17 @@ def _find_row(manifest: Manifest, config: CatConfig) -> Place:
     rows = manifest.splits[split].rows
     if not 0 <= row < rows:
         other = next(name for name in manifest.splits if name != split)
-        cure = f"give a number from 0 to {rows - 1}" if rows else f"give --split {other}"
-        raise UserError(f"--row {row} is no row of the {split} split, which has {rows}; {cure}")
+        cure = f"use a number from 0 to {rows - 1}" if rows else f"use --split {other}"
+        raise UserError(
+            f"--row {row} is not a row of the {split} split, which has {rows} rows; {cure}"
+        )
     return find_row(manifest, split, row, row_length=manifest.row_length)
 
 
 def _show(
     part: Part, ids: np.ndarray, tokenizer: TextTokenizer, config: CatConfig
 ) -> Iterator[str]:
-    """Yield the lines about one document: its place, how much of it is here, and the text."""
+    """Yield the lines about one document: its place, which part of it is here, and the text."""
     here = ids[part.begin : part.end]
     last = part.first + len(here)
     yield f"{_span(part.begin, part.end)}{visible(part.path)} line {part.line}"

@@ -1,4 +1,4 @@
-"""`train-tokenizer`: from files of text to a tokenizer folder."""
+"""`train-tokenizer`: train a tokenizer on text files and write its folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from data_tools.config import TrainTokenizerConfig
-from data_tools.output import new_folder
+from data_tools.shards.output import new_folder
+from data_tools.shards.split import document_hash
 from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
-from data_tools.split import document_hash
 from gpt2zh.config.errors import UserError
 from gpt2zh.text.training import train_tokenizer
 
@@ -34,7 +34,7 @@ def run(config: TrainTokenizerConfig) -> None:
             print(f"{pattern}: {len(sample)} documents, {characters} characters", file=sys.stderr)
             texts += sample
         if not texts:
-            raise UserError("the inputs hold no text; give files with texts to learn from")
+            raise UserError("the inputs hold no text; give files with text to train on")
         tokenizer = train_tokenizer(
             texts,
             vocab_size=config.vocab_size,
@@ -53,7 +53,7 @@ def run(config: TrainTokenizerConfig) -> None:
 def take_sample(documents: Iterable[str], limit: int) -> list[str]:
     """Return the documents with the smallest hashes, at most `limit` characters of them.
 
-    The sample depends on the texts alone, and no more than it is ever held in memory.
+    The sample depends on the texts alone, and only the sample is held in memory.
     """
     chosen: list[tuple[int, str]] = []
     size = 0

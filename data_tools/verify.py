@@ -1,4 +1,4 @@
-"""`verify`: is a folder of shards still what was written?"""
+"""`verify`: check that a folder of shards is still what was written."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from data_tools.config import VerifyConfig
-from data_tools.inventory import Item, inventory, strangers
-from data_tools.ledger import ledger_faults
+from data_tools.shards.inventory import Item, find_strangers, list_files
+from data_tools.shards.ledger import ledger_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.data.manifest import Manifest, read_manifest
 from gpt2zh.files.checksum import check_content
@@ -23,14 +23,14 @@ _READERS = 4  # files that are read at once, at most
 
 
 def run(config: VerifyConfig) -> None:
-    """Check everything that the manifest knows, and report all faults at once.
+    """Check every file in the manifest, and report all faults at once.
 
     Raises:
-        UserError: Something is missing or is not what was written.
+        UserError: A file is missing or changed.
     """
     folder = config.shards
     manifest = read_manifest(folder)  # compares the fingerprint
-    items = inventory(manifest)
+    items = list_files(manifest)
     faults: list[str] = []
     faults += (
         f"the ledger in {folder / 'manifest.json'} does not sum up: {fault}; restore it or "
@@ -43,8 +43,8 @@ def run(config: VerifyConfig) -> None:
     size = sum(item.entry.bytes for item in items)
     shards = sum(item.kind == "shard" for item in items)
     print(
-        f"{folder}: {shards} shards and {len(items) - shards} files beside them, "
-        f"{size_text(size)}, all as they were written\n"
+        f"{folder}: {shards} shards and {len(items) - shards} other files, "
+        f"{size_text(size)}, all unchanged\n"
         f"fingerprint {manifest.fingerprint}"
     )
 
@@ -69,16 +69,17 @@ def _content_faults(folder: Path, items: Sequence[Item]) -> list[str]:
 
 
 def _warn_of_strangers(folder: Path, manifest: Manifest) -> None:
-    names = [visible(name) for name in strangers(folder, manifest)]
+    names = [visible(name) for name in find_strangers(folder, manifest)]
     if not names:
         return
     some = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     partial = folder.with_name(f"{folder.name}.partial")
     cure = (
-        f"{partial} shows that an --append was interrupted: give that command again"
+        f"{partial} shows that an --append was interrupted: run that command again"
         if partial.exists()
-        else "remove what you did not put there; nothing reads it"
+        else "remove what you did not put there; gpt2zh does not read it"
     )
     print(
-        f"warning: {folder} holds what the manifest does not know: {some}; {cure}", file=sys.stderr
+        f"warning: {folder} holds files that are not in the manifest: {some}; {cure}",
+        file=sys.stderr,
     )

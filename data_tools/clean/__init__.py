@@ -1,1 +1,1 @@
-"""What may happen to a document before it is encoded: changed, filtered, or found to be a copy."""
+"""Change documents, filter them, and find copies, before they are encoded."""

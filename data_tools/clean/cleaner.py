@@ -1,7 +1,7 @@
-"""One block of documents at a time: texts are changed first, then judged by one rule after another.
+"""Clean one block of documents at a time: change the texts, then apply one rule after another.
 
-A document keeps the number of the first rule that drops it; later rules do not see it. What needs
-the whole input, copies of other documents, is decided in `data_tools.clean.near`.
+A document keeps the number of the first rule that drops it; later rules do not see it. Copies of
+other documents need the whole input; `data_tools.prepare.decide` finds them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_tools.clean.letters import count_characters, han_shares
+from data_tools.clean.letters import han_shares
 from data_tools.clean.options import CleanConfig
 from data_tools.clean.repetition import repetition
 from data_tools.clean.rewrite import make_rewrite, rewrite_block
 from data_tools.sources.block import Block
+from gpt2zh.text.kernels.utf8 import count_characters
 
 Check = Callable[[Block, np.ndarray], np.ndarray]
-"""From a block and the numbers of some of its documents, (k,), to whether each is dropped, (k,)."""
+"""Takes a block and the numbers of some documents, (k,); tells which to drop, (k,) bool."""
 
 
 class Cleaner:
@@ -31,15 +32,15 @@ class Cleaner:
         "little Chinese",
         "other language",
     )
-    """Names of the rules by their number; 0 is no rule: the document stays."""
+    """Names of the rules by number; 0 means that the document stays."""
 
     def __init__(self, config: CleanConfig) -> None:
-        """Load what the options need; `clean_faults` has found them right."""
+        """Load what the options need; `clean_faults` must have accepted them."""
         self._rewrite = make_rewrite(config)
         self._checks = [(self.rules.index(rule), check) for rule, check in _checks(config)]
 
     def __call__(self, block: Block) -> tuple[Block, np.ndarray]:
-        """Return the same documents, changed where asked, and (n,) uint8, the rule of each."""
+        """Return the block with changed texts, and the rule that drops each one, (n,) uint8."""
         if self._rewrite is not None:
             block = rewrite_block(block, self._rewrite)
         dropped_by = np.zeros(len(block), np.uint8)

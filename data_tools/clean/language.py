@@ -1,4 +1,4 @@
-"""Which language a document is in, by py3langid: a small model that comes with the package.
+"""Detect the language of documents by py3langid: a small model that comes with the package.
 
 With zh it drops none of 6,000 poems, 6,000 sung verses, 1,500 classical chapters, 4,000 pieces of
 50 characters of these, 1,500 technical articles and 4,000 paragraphs of them, and 0.05 % of 4,000
@@ -16,25 +16,25 @@ import numpy as np
 from data_tools.sources.block import Block
 
 CHARACTERS = 1000
-"""How much of a document is judged."""
+"""Only so many characters of a document are examined."""
 
 CHINESE = frozenset({"zh", "wuu", "yue"})
-"""What the code zh stands for: as ISO 639-3 says, Wu and Cantonese are members of it. The detector
-finds them in every tenth poem, which no reader would."""
+"""Codes that zh includes: by ISO 639-3, Wu and Cantonese belong to it. The detector takes every
+tenth poem for one of them, although no reader would."""
 
 _SURE = 0.02  # without one known feature each of 140 languages has 0.007, Serbian 0.014
 
 
 class LanguageFilter:
-    """Finds the documents that are in none of some languages."""
+    """Finds the documents that are in other languages than the wanted ones."""
 
     def __init__(self, languages: str) -> None:
-        """Take codes with commas between them, as the option has them."""
+        """Take codes separated by commas, as in the option."""
         wanted = parse_languages(languages)
         self._wanted = frozenset(wanted) | (CHINESE if "zh" in wanted else frozenset())
 
     def __call__(self, block: Block, rows: np.ndarray) -> np.ndarray:
-        """Tell of each of these documents, (k,), whether it is in another language, (k,)."""
+        """Tell which of these documents, (k,), are in another language, (k,) bool."""
         classify = _detector().classify
         found = (classify(_beginning(block, row))[0] for row in rows.tolist())
         return np.fromiter((code not in self._wanted for code in found), bool, len(rows))

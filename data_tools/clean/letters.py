@@ -1,13 +1,13 @@
-"""How long documents are, and how Chinese. Shapes: `n` documents, `s` bytes."""
+"""How Chinese documents are. Shapes: `n` documents, `s` bytes."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 
-from data_tools.clean.utf8 import character_at
+from gpt2zh.text.kernels.compiled import compiled_with_arrays
+from gpt2zh.text.kernels.utf8 import decode
 
 _OTHER, _LETTER, _HAN = 0, 1, 2
 
@@ -23,18 +23,6 @@ _HAN_RANGES = (
 )
 
 
-@numba.njit(cache=True, nogil=True)
-def count_characters(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return the number of characters (code points) of each document, (n,) int64."""
-    counts = np.zeros(len(begins), np.int64)
-    for document in range(len(begins)):
-        count = 0
-        for at in range(begins[document], ends[document]):
-            count += (data[at] & 0xC0) != 0x80
-        counts[document] = count
-    return counts
-
-
 def han_shares(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the share of Han characters among the letters of each document, (n,) float64.
 
@@ -43,7 +31,7 @@ def han_shares(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.nda
     return _han_shares(data, begins, ends, _kinds())
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def _han_shares(
     data: np.ndarray, begins: np.ndarray, ends: np.ndarray, kinds: np.ndarray
 ) -> np.ndarray:
@@ -52,8 +40,8 @@ def _han_shares(
         letters, han = 0, 0
         at = begins[document]
         while at < ends[document]:
-            code, at = character_at(data, at)
-            kind = kinds[code]
+            point, at = decode(data, at, ends[document])
+            kind = kinds[point]
             letters += kind != _OTHER
             han += kind == _HAN
         shares[document] = han / letters if letters else 0.0

@@ -1,17 +1,18 @@
-"""MinHash signatures of documents, compiled: equal to datasketch's, about fifty times as fast.
+"""Compiled MinHash signatures of documents: equal to those of datasketch, about 50 times as fast.
 
-A document is the set of its shingles: all runs of `SHINGLE` characters, white space left out; one
-that is shorter is one shingle. A shingle is hashed with XXH32 of its UTF-32-LE, then permuted as
-datasketch's scheme "affine32" does. Nothing here depends on a library's version or on the machine.
+A document is the set of its shingles: all runs of `SHINGLE` characters, without white space. A
+shorter document is one shingle. A shingle is hashed with XXH32 of its UTF-32-LE, then permuted as
+datasketch's scheme "affine32" does. The result depends neither on the version of a library nor on
+the machine.
 Shapes: `n` documents, `s` bytes, `p` permutations.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from data_tools.clean.utf8 import character_at, is_blank
+from gpt2zh.text.kernels.compiled import compiled, compiled_with_arrays
+from gpt2zh.text.kernels.utf8 import decode, is_blank
 
 SHINGLE = 5
 """Characters of a shingle."""
@@ -21,7 +22,7 @@ _PRIME_1, _PRIME_2, _PRIME_3 = _U(2654435761), _U(2246822519), _U(3266489917)
 _PRIME_4, _PRIME_5 = _U(668265263), _U(374761393)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def signatures(
     data: np.ndarray,
     begins: np.ndarray,
@@ -39,8 +40,8 @@ def signatures(
         summands: (p,) uint32.
 
     Returns:
-        (n, p) uint32, and (n,) int64, the number of shingles, repeated ones included; where that
-        is 0 the values mean nothing.
+        (n, p) uint32, and (n,) int64, the number of shingles with repeated ones; where it is 0, the
+        hashes mean nothing.
     """
     smallest = np.full((len(begins), len(factors)), _U(0xFFFFFFFF), np.uint32)
     shingles = np.zeros(len(begins), np.int64)
@@ -49,14 +50,14 @@ def signatures(
         row = smallest[document]
         at, filled = begins[document], 0
         while at < ends[document]:
-            code, at = character_at(data, at)
-            if is_blank(code):
+            point, at = decode(data, at, ends[document])
+            if is_blank(point):
                 continue
             if filled == SHINGLE:
                 for place in range(SHINGLE - 1):
                     window[place] = window[place + 1]
                 filled -= 1
-            window[filled] = code
+            window[filled] = point
             filled += 1
             if filled == SHINGLE:
                 _take(row, _premixed(_xxh32(window, SHINGLE)), factors, summands)
@@ -67,7 +68,7 @@ def signatures(
     return smallest, shingles
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def band_keys(smallest: np.ndarray, shingles: np.ndarray, bands: int, rows: int) -> np.ndarray:
     """Hash each run of `rows` values of a signature into one key.
 
@@ -78,7 +79,7 @@ def band_keys(smallest: np.ndarray, shingles: np.ndarray, bands: int, rows: int)
         rows: Values behind each key.
 
     Returns:
-        (n, bands) uint64: 0 where a document has no shingle, and nowhere else.
+        (n, bands) uint64: 0 where a document has no shingle, and only there.
     """
     keys = np.zeros((len(smallest), bands), np.uint64)
     for document in range(len(smallest)):
@@ -95,23 +96,23 @@ def band_keys(smallest: np.ndarray, shingles: np.ndarray, bands: int, rows: int)
     return keys
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _take(row: np.ndarray, value: np.uint32, factors: np.ndarray, summands: np.ndarray) -> None:
     for place in range(len(row)):
         row[place] = min(row[place], _U(_U(factors[place] * value) + summands[place]))
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _rotate(value: np.uint32, bits: int) -> np.uint32:
     return _U(value << _U(bits)) | _U(value >> _U(32 - bits))
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _round(lane: np.uint32, word: np.uint32) -> np.uint32:
     return _U(_rotate(_U(lane + _U(word * _PRIME_2)), 13) * _PRIME_1)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _xxh32(words: np.ndarray, count: int) -> np.uint32:
     """Hash the first 1 to 7 of `words`, with seed 0."""
     done = 0
@@ -132,7 +133,7 @@ def _xxh32(words: np.ndarray, count: int) -> np.uint32:
     return _U(value ^ value >> _U(16))
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _premixed(value: np.uint32) -> np.uint32:
     """Mix a hash as datasketch does before it permutes: MurmurHash3's last steps."""
     value = _U(_U(value ^ value >> _U(16)) * _U(0x85EBCA6B))

@@ -1,6 +1,6 @@
-"""Documents that are nearly equal: MinHash signatures, cut into bands (locality-sensitive hashing).
+"""Find nearly equal documents: MinHash signatures, cut into bands (locality-sensitive hashing).
 
-Two documents are near when one band of their signatures agrees, as in FineWeb and datatrove. With
+Two documents are near if one band of their signatures is equal, as in FineWeb and datatrove. With
 Jaccard similarity s of their shingles and b bands of r values this happens with probability
 1 - (1 - s^r)^b, an S-shaped curve; `band_shape` puts its steep part below the threshold:
 
@@ -12,8 +12,8 @@ Jaccard similarity s of their shingles and b bands of r values this happens with
 | 0.9 | 9 x 14 | 0.00 | 0.01 | 0.06 | 0.15 | 0.33 | 0.62 | 0.90 | 1.00 |
 
 (FineWeb: 14 x 8, 0.77 at 0.75.) One changed character of a text of 300 leaves a similarity of
-0.97, of a quatrain of 24 characters with its marks 0.6: short texts must agree nearly letter by
-letter. Shapes: `n` documents of one block, `documents` of the whole input.
+0.97, of a quatrain of 24 characters with punctuation 0.6: short texts must be equal in nearly
+every character. Shapes: `n` documents of one block, `documents` of the whole input.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
 from data_tools.clean.minhash import band_keys, signatures
 from data_tools.sources.block import Block
 from gpt2zh.config.errors import UserError
+from gpt2zh.text.kernels.compiled import compiled
 
 PERMUTATIONS = 128
 FOUND = 0.9
-"""Share of the pairs at the threshold that has to be found."""
+"""Share of the pairs at the threshold that must be found."""
 
 _SEED = 1
 _DIGEST = "b14750dd0abf30bb"  # of the permutations that datasketch 2.0.0 draws
 
 Bands = Callable[[int], np.ndarray]
-"""From the number of a band to its keys, (documents,) uint64; 0 is no key."""
+"""Takes the number of a band; returns its keys, (documents,) uint64, where 0 means no key."""
 
 
-def found_share(similarity: float, bands: int, rows: int) -> float:
+def share_found(similarity: float, bands: int, rows: int) -> float:
     """Return the probability that two documents of this similarity share a key."""
     return float(1 - (1 - similarity**rows) ** bands)
 
 
 def band_shape(threshold: float) -> tuple[int, int]:
-    """Return bands, and values per band: the steepest curve that finds `FOUND` at the threshold."""
+    """Return (bands, values per band) of the steepest curve that finds `FOUND` at the threshold."""
     for rows in range(PERMUTATIONS, 0, -1):
         bands = PERMUTATIONS // rows
-        if found_share(threshold, bands, rows) >= FOUND:
+        if share_found(threshold, bands, rows) >= FOUND:
             return bands, rows
     raise AssertionError(f"no bands for a threshold of {threshold}")
 
@@ -56,31 +56,31 @@ def band_shape(threshold: float) -> tuple[int, int]:
 class Signer:
     """Makes the keys by which near documents are found.
 
-    They depend on text and threshold alone: not on the machine, the process or library versions.
+    They depend only on text and threshold: not on the machine, the process or library versions.
     """
 
     bands: int
     """Keys per document, 8 bytes each."""
 
     def __init__(self, threshold: float) -> None:
-        """Take the similarity from which documents are near, 0.5 to 1.
+        """Prepare for the smallest similarity of near documents, 0.5 to 1.
 
         Raises:
-            UserError: The installed datasketch does not draw the permutations that it used to.
+            UserError: The installed datasketch draws other permutations than version 2.0.0.
         """
         self.bands, self._rows = band_shape(threshold)
         self._factors, self._summands = _permutations()
 
     def __call__(self, block: Block, chosen: np.ndarray) -> np.ndarray:
-        """Return the keys of the documents that are chosen.
+        """Return the keys of the chosen documents.
 
         Args:
             block: n documents.
             chosen: (n,) bool.
 
         Returns:
-            (n, bands) uint64, one key per band; 0 for documents that are not chosen, or hold
-            nothing but white space.
+            (n, bands) uint64, one key per band; 0 for documents that are not chosen or hold only
+            white space.
         """
         rows = np.flatnonzero(chosen)
         smallest, shingles = signatures(
@@ -91,17 +91,17 @@ class Signer:
         return keys
 
 
-def near_copies(bands: Bands, documents: int, count: int, dropped: np.ndarray) -> np.ndarray:
-    """Find the documents that are nearly an earlier one.
+def find_near_copies(bands: Bands, documents: int, count: int, dropped: np.ndarray) -> np.ndarray:
+    """Find the documents that nearly equal an earlier one.
 
-    Documents that share a key are in one cluster, and so are those that a chain of others joins.
-    The first of a cluster stays. About 40 bytes per document are in memory, for any `count`.
+    Documents that share a key, directly or through a chain of others, are one cluster. The first
+    of a cluster stays. It takes about 40 bytes of memory per document, for any `count`.
 
     Args:
-        bands: Gives the keys of one band.
+        bands: Returns the keys of one band.
         documents: Documents of the whole input, in its order.
         count: Number of bands.
-        dropped: (documents,) bool, documents that take no part.
+        dropped: (documents,) bool, documents that are ignored.
 
     Returns:
         (documents,) bool: in a cluster, and not the first of it.
@@ -116,16 +116,16 @@ def near_copies(bands: Bands, documents: int, count: int, dropped: np.ndarray) -
     return parents != np.arange(documents)  # only the first of a cluster is its own parent
 
 
-def leaks(
+def find_leaks(
     bands: Bands, documents: int, count: int, dropped: np.ndarray, is_validation: np.ndarray
 ) -> np.ndarray:
-    """Find the held-out documents that share a key with a document of training.
+    """Find the held-out documents that share a key with a training document.
 
     Args:
-        bands: Gives the keys of one band.
+        bands: Returns the keys of one band.
         documents: Documents of the whole input, in its order.
         count: Number of bands.
-        dropped: (documents,) bool, documents that take no part.
+        dropped: (documents,) bool, documents that are ignored.
         is_validation: (documents,) bool, which are held out.
 
     Returns:
@@ -137,7 +137,7 @@ def leaks(
     for band in range(count):
         keys = bands(band)
         held_keys, training_keys = keys[held_out], keys[training]
-        wanted = np.unique(held_keys[held_keys != 0])  # few, so that only they are sorted
+        wanted = np.unique(held_keys[held_keys != 0])  # only these few are sorted
         if len(wanted):
             places = np.minimum(np.searchsorted(wanted, training_keys), len(wanted) - 1)
             met = np.zeros(len(wanted), bool)
@@ -154,14 +154,14 @@ def _permutations() -> tuple[np.ndarray, np.ndarray]:
     pair = np.ascontiguousarray(sketch.permutations, dtype="<u4")
     if hashlib.sha256(pair.tobytes()).hexdigest()[:16] != _DIGEST:
         raise UserError(
-            f"datasketch {datasketch.__version__} draws other permutations than 2.0.0, so that "
-            "documents could not be compared with those prepared before; "
+            f"datasketch {datasketch.__version__} draws other permutations than 2.0.0, so its "
+            "keys cannot be compared with those of earlier preparations; run "
             "pip install datasketch==2.0.0"
         )
     return pair[0], pair[1]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _join_equal(keys: np.ndarray, rows: np.ndarray, order: np.ndarray, parents: np.ndarray) -> None:
     """Join the clusters of documents with equal keys.
 
@@ -180,9 +180,9 @@ def _join_equal(keys: np.ndarray, rows: np.ndarray, order: np.ndarray, parents: 
         parents[max(one, other)] = min(one, other)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _first_of(parents: np.ndarray, document: int) -> int:
     while parents[document] != document:
-        parents[document] = parents[parents[document]]  # halves the way for the next time
+        parents[document] = parents[parents[document]]  # halves the path for the next search
         document = parents[document]
     return document

@@ -1,4 +1,4 @@
-"""What may be done to documents before they are encoded: the options, and whether they can work.
+"""Options for changing and filtering documents, and checks of them.
 
 Nothing heavy is imported here, so that a command line answers at once.
 """
@@ -6,82 +6,85 @@ Nothing heavy is imported here, so that a command line answers at once.
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
+import importlib.util
 import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from data_tools.clean.packages import is_installed, missing_fault, version
-
 LOOSEST_NEAR = 0.5
-"""Smallest threshold of near duplicates; below it, all texts that share a passage would be near."""
+"""Smallest threshold of near duplicates; below it, texts with one common passage would be near."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanConfig:
-    """What happens to documents between reading and encoding; by default only copies go."""
+    """What happens to documents between reading and encoding; by default only copies go away."""
 
     normalise: Literal["none", "nfc", "nfkc"] = "none"
-    """Unicode form to bring texts into: nfc joins accents with their letters; nfkc also folds
-    compatible characters, among them Chinese full-width marks into ASCII. Depends on the Unicode
-    version of Python, which the manifest names."""
+    """Unicode normal form of the texts: nfc joins accents with their letters; nfkc also replaces
+    compatible characters, such as Chinese full-width punctuation by ASCII. The result depends on
+    the Unicode version of Python, which the manifest records."""
     simplify: bool = False
-    """Turn traditional characters into simplified ones (OpenCC, t2s); distinctions that classical
-    texts make are lost."""
+    """Convert traditional characters to simplified ones (OpenCC, t2s); distinctions in classical
+    texts are lost."""
     min_characters: int = 0
     """Drop documents with fewer characters; 0 drops none."""
     max_characters: int = 0
     """Drop documents with more characters; 0 drops none."""
     max_repetition: float = 1.0
-    """Drop documents of which a larger share repeats an earlier part of the same document, be it
-    whole lines or runs of ten characters; 1 drops none. 0.3 is a good value for web pages and
-    spares nearly all poems; songs with a long refrain need 0.5."""
+    """Drop documents in which a larger share repeats an earlier part of the same document: whole
+    lines or runs of ten characters; 1 drops none. 0.3 is a good value for web pages and keeps
+    nearly all poems; songs with a long refrain need 0.5."""
     min_han: float = 0.0
     """Drop documents with a smaller share of Han characters among their letters; 0 drops none.
     0.7 drops other languages, Japanese included; articles full of code or English names need
     0.2."""
     language: str = ""
-    """Keep only documents that a detector (py3langid, first 1000 characters) takes for one of
-    these, such as zh or zh,en; empty keeps all. zh includes wuu and yue, which it calls many poems
-    and classical texts. Lists of links, code and texts of a few words are often misjudged: for
-    those take min_han instead."""
+    """Keep only documents in one of these languages, such as zh or zh,en; empty keeps all. The
+    detector (py3langid) reads the first 1000 characters. zh includes wuu and yue, which it finds
+    in many poems and classical texts. It often misjudges lists of links, code and very short
+    texts: use min_han for those."""
     exact_duplicates: Literal["drop", "keep"] = "drop"
-    """What becomes of a document that equals an earlier one."""
+    """What to do with a document that equals an earlier one."""
     near_duplicates: Literal["keep", "drop", "validation"] = "keep"
-    """What becomes of a document that nearly equals an earlier one: keep, drop, or validation,
-    which drops only held-out documents that nearly equal one of training."""
+    """What to do with a document that nearly equals an earlier one: keep, drop, or validation,
+    which drops only held-out documents that nearly equal a training document."""
     near_threshold: float = 0.8
-    """Similarity from which two documents are nearly equal, 0.5 to 1: shared runs of five
-    characters over all of both (Jaccard). 9 of 10 pairs at it are found, fewer below it."""
+    """Smallest similarity of nearly equal documents, 0.5 to 1: shared runs of five characters
+    divided by all runs of both (Jaccard). 9 of 10 pairs at the threshold are found, fewer below
+    it."""
 
 
 def clean_faults(config: CleanConfig) -> list[str]:
-    """Return what cannot work, with value, rule and cure, one sentence each."""
+    """Return the faults of the options, one sentence each."""
     faults = _range_faults(config)
     faults += [
-        missing_fault(flag, package)
+        f"{flag} needs the package {package}, which is not installed; run pip install -e '.[clean]'"
         for flag, package in _needed_packages(config)
-        if not is_installed(package)
+        if not _is_installed(package)
     ]
     if config.exact_duplicates == "keep" and config.near_duplicates == "drop":
         faults.append(
-            "--exact-duplicates keep contradicts --near-duplicates drop, since a copy is also "
-            "nearly equal; drop both, or give --near-duplicates keep or validation"
+            "--exact-duplicates keep contradicts --near-duplicates drop, because a copy is "
+            "also nearly equal; drop both, or use --near-duplicates keep or validation"
         )
-    if config.language and is_installed("py3langid"):
+    if config.language and _is_installed("py3langid"):
         faults += _language_faults(config.language)
     return faults
 
 
 def describe(config: CleanConfig) -> dict[str, str]:
-    """Return the versions of all that the outcome depends on beside this project, by name."""
-    versions = {package: version(package) for _, package in _needed_packages(config)}
+    """Return the versions of the libraries that the result depends on, by name."""
+    versions = {
+        package: importlib.metadata.version(package) for _, package in _needed_packages(config)
+    }
     if config.normalise != "none" or config.min_han > 0:
         versions["unicode"] = unicodedata.unidata_version
     return versions
 
 
 def _needed_packages(config: CleanConfig) -> list[tuple[str, str]]:
-    """Return (flag, package) of what the options ask for."""
+    """Return (flag, package) for each optional package that the options need."""
     needed = []
     if config.simplify:
         needed.append(("--simplify", "opencc"))
@@ -99,11 +102,13 @@ def _range_faults(config: CleanConfig) -> list[str]:
         ("--max-characters", config.max_characters),
     ):
         if count < 0:
-            faults.append(f"{flag} {count} is no count; give 0 for no limit, or more")
+            faults.append(
+                f"{flag} {count} is not a valid count; use 0 for no limit or a positive number"
+            )
     if 0 < config.max_characters < config.min_characters:
         faults.append(
             f"--max-characters {config.max_characters} is below --min-characters "
-            f"{config.min_characters}, which would drop every document; exchange them, or give 0 "
+            f"{config.min_characters}, which would drop every document; exchange them, or use 0 "
             "for no limit"
         )
     for flag, share, sample in (
@@ -112,14 +117,19 @@ def _range_faults(config: CleanConfig) -> list[str]:
     ):
         if not 0 <= share <= 1:
             faults.append(
-                f"{flag} {share} is no share; give a number from 0 to 1, such as {sample}"
+                f"{flag} {share} is not a valid share; use a number from 0 to 1, such as {sample}"
             )
     if not LOOSEST_NEAR <= config.near_threshold <= 1:
         faults.append(
-            f"--near-threshold {config.near_threshold} is out of range; give a similarity from "
+            f"--near-threshold {config.near_threshold} is out of range; use a similarity from "
             f"{LOOSEST_NEAR} to 1, such as 0.8"
         )
     return faults
+
+
+def _is_installed(package: str) -> bool:
+    """Tell whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None
 
 
 def _language_faults(text: str) -> list[str]:
@@ -130,6 +140,6 @@ def _language_faults(text: str) -> list[str]:
     for code in parse_languages(text):
         if code not in known:
             near = difflib.get_close_matches(code, known, 1)
-            cure = f"did you mean {near[0]}?" if near else "give ISO 639 codes such as zh or zh,en"
-            faults.append(f"--language names '{code}', which the detector does not know; {cure}")
-    return faults if parse_languages(text) else [f"--language '{text}' names no language; give zh"]
+            cure = f"did you mean {near[0]}?" if near else "use ISO 639 codes such as zh or zh,en"
+            faults.append(f"--language has '{code}', which the detector does not know; {cure}")
+    return faults if parse_languages(text) else [f"--language '{text}' names no language; use zh"]

@@ -1,10 +1,10 @@
-"""How much of a document repeats the document itself.
+"""Measure how much of a document repeats an earlier part of it.
 
-After the repetition rules of Gopher (Rae et al. 2021, https://arxiv.org/abs/2112.11446, table A1),
-of which two shares remain: the characters of lines that stood there before, and the characters in
-runs of `RUN` units that stood there before. Gopher's unit is a word between spaces; here it is one
-character, or a run of ASCII without a blank, so that a link, a name or a ruler counts once. Both
-shares count only the second and later occurrences, every character once, white space never.
+This follows the repetition rules of Gopher (Rae et al. 2021, https://arxiv.org/abs/2112.11446,
+table A1), reduced to two shares: the characters of lines that occurred before, and the characters
+in runs of `RUN` units that occurred before. Gopher's unit is a word between spaces; here it is one
+character, or a run of ASCII without white space, so that a link, a name or a ruler counts once.
+Both shares count only the second and later occurrences, each character once, and no white space.
 
 On real texts more than 0.3 repeats in 0.07 % of technical articles, 0.09 % of classical chapters
 (nearly all lists of offices and ranks), 0.003 % of poems and 0.05 % of sung verse, where text is
@@ -13,24 +13,24 @@ missing or a refrain returns; more than 0.5 in at most 0.02 % of each.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from data_tools.clean.utf8 import character_at, is_blank
+from gpt2zh.text.kernels.compiled import compiled, compiled_with_arrays
+from gpt2zh.text.kernels.utf8 import decode, is_blank
 
 RUN = 10
 """Units of a run; Gopher has 5 to 10 words."""
 
 LIMIT = 1 << 20
-"""Bytes from the beginning of a document that are judged, which bounds the memory."""
+"""Only so many bytes of a document are examined, which bounds the memory."""
 
 _U = np.uint64
 _BASE = _U(0x9E3779B97F4A7C15)
-_LINE = _U(0xD6E8FEB86659FD93)  # tells lines from runs in their one table
+_LINE = _U(0xD6E8FEB86659FD93)  # separates lines from runs in the common table
 _OUTGOING = _U(pow(int(_BASE), RUN, 2**64))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def repetition(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the larger of the two shares for each document.
 
@@ -46,7 +46,7 @@ def repetition(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.nda
     for document in range(len(begins)):
         longest = max(longest, min(ends[document] - begins[document], LIMIT))
     keys = np.zeros(_table_size(longest), np.uint64)
-    owners = np.zeros(len(keys), np.uint32)  # a slot of another document counts as free
+    owners = np.zeros(len(keys), np.uint32)  # slots of other documents count as free
     shares = np.zeros(len(begins), np.float64)
     for document in range(len(begins)):
         begin = begins[document]
@@ -56,7 +56,7 @@ def repetition(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.nda
     return shares
 
 
-@numba.njit(cache=True)
+@compiled_with_arrays
 def _share(
     data: np.ndarray,
     at: int,
@@ -72,17 +72,17 @@ def _share(
     in_runs, covered = 0, 0
     in_lines, line, line_begin = 0, _U(0), 0
     while at < end:
-        code, at = character_at(data, at)
-        if code == 0x0A:
+        point, at = decode(data, at, end)
+        if point == 0x0A:
             if characters > line_begin and _seen(keys, owners, mask, line ^ _LINE, owner):
                 in_lines += characters - line_begin
             line, line_begin = _U(0), characters
             continue
-        if is_blank(code):
+        if is_blank(point):
             continue
-        begin, unit = characters, _U(code)
+        begin, unit = characters, _U(point)
         characters += 1
-        if code < 0x80:
+        if point < 0x80:
             while at < end and 0x20 < data[at] < 0x80:
                 unit = (unit + _U(data[at])) * _BASE
                 characters += 1
@@ -100,7 +100,7 @@ def _share(
     return max(in_runs, in_lines) / max(characters, 1)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _seen(
     keys: np.ndarray, owners: np.ndarray, mask: int, key: np.uint64, owner: np.uint32
 ) -> bool:
@@ -117,9 +117,9 @@ def _seen(
     return False
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _table_size(size: int) -> int:
-    """Return the power of two that a document of so many bytes fills to a half at most."""
+    """Return a power of two of which a document of `size` bytes fills at most half."""
     slots = 64
     while slots < 2 * size:
         slots *= 2

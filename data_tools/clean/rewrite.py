@@ -1,4 +1,4 @@
-"""Changing texts: Unicode forms and traditional characters."""
+"""Change texts: Unicode normal forms, and traditional characters to simplified ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 
 
 def make_rewrite(config: CleanConfig) -> Rewrite | None:
-    """Return what changes a text as the options ask; None when they ask for nothing."""
+    """Return the function that changes a text as the options say; None if they change nothing."""
     form = _FORMS.get(config.normalise)
     simplify = _simplifier() if config.simplify else None
 
@@ -28,7 +28,7 @@ def make_rewrite(config: CleanConfig) -> Rewrite | None:
 
 
 def rewrite_block(block: Block, rewrite: Rewrite) -> Block:
-    """Return the block with changed texts: the same documents, lines and sizes."""
+    """Return the block with changed texts; lines and sizes stay those of the input."""
     old = block.texts()
     new = [text if text.isascii() else rewrite(text) for text in old]  # ASCII is in every form
     if new == old:

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from data_tools.doctor.sample import FileSample
-from data_tools.prepare.measure import blank_documents, count_characters
+from data_tools.shards.split import document_hashes
 from data_tools.sources.block import Block
-from data_tools.split import document_hashes
 from gpt2zh.pages.characters import in_context, visible
 from gpt2zh.text.fidelity import LONGEST, Outcome, RoundTrip, RoundTripLoss
+from gpt2zh.text.kernels.utf8 import blank_documents, count_characters
 from gpt2zh.text.spans import SpanEncoder, make_encoder
 from gpt2zh.text.tokenizer import TextTokenizer, cut_text
 

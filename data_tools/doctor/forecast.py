@@ -10,7 +10,7 @@ import numpy as np
 
 from data_tools.doctor.examine import Examination, FileGroup
 from gpt2zh.config.schema import TrainConfig
-from gpt2zh.data.shard import token_dtype
+from gpt2zh.text.id_type import token_dtype
 
 _TABLE_BYTES = 16  # per document in the table of documents: line, lengths, hash
 

@@ -16,7 +16,7 @@ from data_tools.doctor.findings import Facts, draw_conclusions
 from data_tools.doctor.forecast import compute_shares, documents_of, make_forecast
 from data_tools.doctor.options import DoctorConfig
 from data_tools.doctor.sample import FileSample, measure_reading, read_documents, take_sample
-from data_tools.output import new_folder
+from data_tools.shards.output import new_folder
 from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.pages.numbers import percent

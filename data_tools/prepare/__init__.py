@@ -1,5 +1,5 @@
-"""`prepare`: files of any kind to packed shards, in parallel, resumable, with a ledger.
+"""`prepare`: convert text files to packed shards, in parallel, resumable, with a ledger.
 
-plan -> drafts (one per unit of input, in any order, on any machine) -> duplicates are found over
-all of them -> shards and manifest.
+The stages: plan -> draft (each unit of input, in any order, on any machine) -> decide (find
+duplicates over all drafts) -> pack (shards of each unit) -> assemble (manifest, final name).
 """

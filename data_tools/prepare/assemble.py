@@ -1,24 +1,30 @@
-"""Finished units to a folder of shards: manifest, ledger, and all of it under its final name."""
+"""Join finished units to a folder of shards with a manifest, and give it its final name."""
 
 from __future__ import annotations
 
 import glob
-import json
 import os
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from data_tools.config import PrepareConfig
-from data_tools.ledger import check_ledger
-from data_tools.prepare.draft import most_common
-from data_tools.prepare.pack import all_splits, describe_file, read_draft
-from data_tools.prepare.place import Place
-from data_tools.prepare.plan import Plan
-from data_tools.split import HASH_NAME
+from data_tools.prepare.formats import (
+    DraftRecord,
+    UnitRecord,
+    describe_file,
+    most_common,
+    read_draft,
+    read_unit,
+)
+from data_tools.prepare.partial_folder import PartialFolder
+from data_tools.prepare.plan import PreparePlan
+from data_tools.shards.ledger import check_ledger
+from data_tools.shards.output import is_taken
+from data_tools.shards.split import HASH_NAME
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     MANIFEST,
@@ -28,28 +34,26 @@ from gpt2zh.data.manifest import (
     Extent,
     Manifest,
     Source,
+    Split,
     SplitRule,
     build_split,
     build_unit,
     write_manifest,
 )
+from gpt2zh.data.shard import TRAIN, VALIDATION
 
 _UNKNOWN_KEPT = 100
 
 
-def assemble(
-    config: PrepareConfig,
-    plan: Plan,
-    place: Place,
-    base: Manifest | None,
-) -> Manifest:
-    """Join the finished units into a manifest, behind those of `base`.
+def assemble(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> Manifest:
+    """Return the manifest of the finished units, after those of `base`.
 
     Raises:
         UserError: The ledger does not sum up.
     """
-    drafts = [read_draft(place, unit.number) for unit in plan.units]
-    finished = [json.loads(place.unit(unit.number).read_text("utf-8")) for unit in plan.units]
+    config = plan.config
+    drafts = [read_draft(folder, unit.number) for unit in plan.units]
+    finished = [read_unit(folder, unit.number) for unit in plan.units]
     parts = [
         {name: build_split(split) for name, split in unit["splits"].items()} for unit in finished
     ]
@@ -61,7 +65,7 @@ def assemble(
         row_length=config.row_length,
         packing=config.packing,
         split_rule=SplitRule(hash=HASH_NAME, validation_fraction=config.validation_fraction),
-        splits=all_splits([*([base.splits] if base else []), *parts]),
+        splits=_join_splits([*([base.splits] if base else []), *parts]),
         sources=(*(base.sources if base else ()), *_sources(plan, drafts, finished)),
         units=(*(base.units if base else ()), *(build_unit(unit["unit"]) for unit in finished)),
         options=plan.options,
@@ -71,77 +75,91 @@ def assemble(
     return manifest
 
 
-def seal(manifest: Manifest, plan: Plan, place: Place, base: Manifest | None) -> None:
-    """Write what was still missing, the manifest last."""
-    _join_set_aside(plan, place, base)
-    tokenizer = sorted((place.output if base else place.path).glob(f"{TOKENIZER_DIR}/*.json"))
-    extras = [describe_file(place.path / SET_ASIDE)]
+def seal(
+    manifest: Manifest, plan: PreparePlan, folder: PartialFolder, base: Manifest | None
+) -> None:
+    """Write the files that are still missing, the manifest last."""
+    _join_set_aside(plan, folder, base)
+    tokenizer = sorted((folder.output if base else folder.path).glob(f"{TOKENIZER_DIR}/*.json"))
+    extras = [describe_file(folder.path / SET_ASIDE)]
     extras += [
         replace(describe_file(path), file=f"{TOKENIZER_DIR}/{path.name}") for path in tokenizer
     ]
-    place.appending.unlink(missing_ok=True)
+    folder.appending.unlink(missing_ok=True)
     if base:
-        place.appending.touch()
-    write_manifest(place.path, replace(manifest, extras=tuple(extras)))
+        folder.appending.touch()
+    write_manifest(folder.path, replace(manifest, extras=tuple(extras)))
 
 
-def put_in_place(place: Place) -> None:
-    """Give a complete preparation its name; killed and begun again, it goes on.
+def put_in_place(folder: PartialFolder) -> None:
+    """Give a complete preparation its name; if it is killed, call it again.
 
     Raises:
-        UserError: Something else got that name meanwhile.
+        UserError: Something else has got that name meanwhile.
     """
-    if place.appending.exists():
-        return _put_into_output(place)
-    output = place.output
-    shutil.rmtree(place.work, ignore_errors=True)
-    place.sweep()
-    if output.exists() and any(output.iterdir()):
-        if not place.replacing.exists():
+    if folder.appending.exists():
+        return _put_into_output(folder)
+    output = folder.output
+    shutil.rmtree(folder.work, ignore_errors=True)
+    folder.sweep()
+    if is_taken(output):
+        if not folder.replacing.exists():
             raise UserError(
-                f"output {output} appeared while {place.path} was made; move one of them to "
-                "another name"
+                f"output {output} appeared while {folder.path} was made; rename one of them"
             )
         output.replace(tempfile.mkdtemp(prefix=_aside(output), dir=output.parent))
-    place.replacing.unlink(missing_ok=True)
-    place.release_name()
-    place.path.replace(output)
+    folder.replacing.unlink(missing_ok=True)
+    folder.release_name()
+    folder.path.replace(output)
     for aside in output.parent.glob(f"{glob.escape(_aside(output))}*"):
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def _aside(output: Path) -> str:
-    """Return how the name of an output begins that is being replaced."""
+    """Return how the temporary name of a replaced output begins."""
     return f".{output.name}.replaced-by-prepare."
 
 
-def _put_into_output(place: Place) -> None:
-    """Move what was appended to the shards that were there."""
-    for path in sorted(place.path.iterdir()):
+def _put_into_output(folder: PartialFolder) -> None:
+    """Move appended shards to the existing ones."""
+    for path in sorted(folder.path.iterdir()):
         if path.suffix in (".arrow", ".parquet", ".u64"):
-            path.replace(place.output / path.name)
-    if (place.path / SET_ASIDE).exists():
-        (place.path / SET_ASIDE).replace(place.output / SET_ASIDE)
-    place.plan.unlink(missing_ok=True)
-    place.manifest.replace(place.output / MANIFEST)  # from now on the new shards count
-    place.discard()
+            path.replace(folder.output / path.name)
+    if (folder.path / SET_ASIDE).exists():
+        (folder.path / SET_ASIDE).replace(folder.output / SET_ASIDE)
+    folder.plan.unlink(missing_ok=True)
+    folder.manifest.replace(folder.output / MANIFEST)  # from now on the new shards count
+    folder.discard()
 
 
-def _sources(plan: Plan, drafts: list[dict], finished: list[dict]) -> list[Source]:
-    """Add up what the units say about each source."""
+def _join_splits(parts: Sequence[dict[str, Split]]) -> dict[str, Split]:
+    """Add up the splits of units; shards keep their order."""
+    return {name: _sum_splits([part[name] for part in parts]) for name in (TRAIN, VALIDATION)}
+
+
+def _sum_splits(parts: Sequence[Split]) -> Split:
+    counts = [field.name for field in fields(Split) if field.name != "shards"]
+    sums = {name: sum(getattr(part, name) for part in parts) for name in counts}
+    return Split(**sums, shards=tuple(shard for part in parts for shard in part.shards))
+
+
+def _sources(
+    plan: PreparePlan, drafts: Sequence[DraftRecord], finished: Sequence[UnitRecord]
+) -> list[Source]:
+    """Add up the counts of the units for each source."""
     accounts: dict[int, dict[str, Any]] = {}
     for draft, unit in zip(drafts, finished, strict=True):
-        for piece in draft["pieces"]:
-            account = accounts.setdefault(piece["source"], _empty_account())
-            account["records"] += piece["records"]
-            account["read"] += piece["read"]
-            account["extents"].append(Extent(**piece["extent"]))
-            _add_fates(account["fates"], piece["fates"])
-        for source, said in unit["sources"].items():
+        for part in draft["slices"]:
+            account = accounts.setdefault(part["source"], _empty_account())
+            account["records"] += part["records"]
+            account["read"] += part["read"]
+            account["extents"].append(Extent(**part["extent"]))
+            _add_fates(account["fates"], part["fates"])
+        for source, kept in unit["sources"].items():
             account = accounts[int(source)]
-            account["characters"] += said["characters"]
-            account["tokens"] += said["tokens"]
-            _add_fates(account["fates"], said["fates"])
+            account["characters"] += kept["characters"]
+            account["tokens"] += kept["tokens"]
+            _add_fates(account["fates"], kept["fates"])
     sources = []
     for number, file in enumerate(plan.sources, plan.first_source):
         account = accounts.get(number, _empty_account())
@@ -170,11 +188,11 @@ def _add_fates(fates: dict[str, Count], more: dict[str, dict[str, int]]) -> None
             fates[fate] = fates.get(fate, Count()) + Count(**count)
 
 
-def _join_set_aside(plan: Plan, place: Place, base: Manifest | None) -> None:
-    """Write one list of what was set aside, behind the one that is there."""
-    with (place.path / SET_ASIDE).open("wb") as out:
-        parts = [place.draft(unit.number, "set_aside") for unit in plan.units]
-        for path in ([place.output / SET_ASIDE] if base else []) + parts:
+def _join_set_aside(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> None:
+    """Write one list of everything that was set aside, after that of `base`."""
+    with (folder.path / SET_ASIDE).open("wb") as out:
+        parts = [folder.draft(unit.number, "set_aside") for unit in plan.units]
+        for path in ([folder.output / SET_ASIDE] if base else []) + parts:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, out)
         out.flush()

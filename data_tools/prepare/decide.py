@@ -1,12 +1,11 @@
-"""What becomes of each document over the whole input: which ones are copies of others.
+"""Decide which documents of the whole input are copies of others.
 
-All drafts are there; their hashes and keys are gone through in the order of the input, those of
-the shards that are appended to first. The answer is one byte per document in a file per unit.
+All drafts are complete. Their hashes and keys are compared in the order of the input, after those
+of the shards that are appended to. The result is one byte for each document.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,33 +13,36 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from data_tools.clean.near import Signer, leaks, near_copies
-from data_tools.config import PrepareConfig
+from data_tools.clean.near import Signer, find_leaks, find_near_copies
 from data_tools.prepare.duplicates import repeated
-from data_tools.prepare.pack import IS_EXACT, IS_NEAR, STAYS
-from data_tools.prepare.place import Place, whole_file, write_whole
-from data_tools.prepare.plan import Plan
+from data_tools.prepare.formats import (
+    IS_EXACT,
+    IS_NEAR,
+    STAYS,
+    has_decisions,
+    write_decisions,
+)
+from data_tools.prepare.partial_folder import PartialFolder
+from data_tools.prepare.plan import PreparePlan
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import numpy_column
 from gpt2zh.data.manifest import Manifest
 
 
 @dataclass(frozen=True)
-class Known:
-    """The documents of one unit, as far as they are compared."""
+class ComparedUnit:
+    """What is compared of the documents of one unit."""
 
-    unit: int
+    number: int
     table: Path
     bands: Path
     documents: int
     is_old: bool
-    """It is in the shards already and cannot change any more."""
+    """It is already in the shards and cannot change any more."""
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column of the table, (documents,).
-
-        Not by `pq.read_table`, which imports pandas.
-        """
+        """Return a column of the table, (documents,)."""
+        # Not by `pq.read_table`, which imports pandas.
         return numpy_column(pq.ParquetFile(self.table).read(columns=[name])[name])
 
     def keys(self, band: int) -> np.ndarray:
@@ -50,74 +52,75 @@ class Known:
         return np.memmap(self.bands, np.uint64, "r").reshape(self.documents, -1)[:, band]
 
 
-def decide(config: PrepareConfig, plan: Plan, place: Place, base: Manifest | None) -> None:
-    """Write the fates of the documents of all units, unless they are written already.
+def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> None:
+    """Write the decisions about the documents of all units, unless they are complete already.
 
     Raises:
-        UserError: Near duplicates shall be found among shards that have no keys of theirs.
+        UserError: Near duplicates are wanted, but the shards to append to hold no keys.
     """
-    said = json.loads(place.decided.read_text("utf-8")) if place.decided.exists() else {}
-    if said.get("plan") == plan.identity:
+    if has_decisions(plan, folder):
         return
-    known = [*_old(place.output, base, config), *_new(plan, place)]
-    documents = sum(some.documents for some in known)
-    fates = np.full(documents, STAYS, np.uint8)
+    config = plan.config
+    compared = [*_old(plan, folder.output, base), *_new(plan, folder)]
+    documents = sum(unit.documents for unit in compared)
+    decisions = np.full(documents, STAYS, np.uint8)
     # Old documents come first, so none of them repeats a new one; among themselves they differ.
-    old = sum(some.documents for some in known if some.is_old)
+    old = sum(unit.documents for unit in compared if unit.is_old)
     if config.exact_duplicates == "drop":
-        copies = repeated(lambda: (some.column("hash") for some in known), documents)
-        fates[old:][copies[old:]] = IS_EXACT
+        copies = repeated(lambda: (unit.column("hash") for unit in compared), documents)
+        decisions[old:][copies[old:]] = IS_EXACT
     if config.near_duplicates != "keep":
-        near = _near(config, known, fates, old)
-        fates[old:][near[old:]] = IS_NEAR
-    with whole_file(place.fates, is_durable=True) as file:
-        file.write(fates.tobytes())
-    begins = np.cumsum([0, *(some.documents for some in known)]).tolist()
-    units = {some.unit: begin for some, begin in zip(known, begins, strict=False)}
-    write_whole(place.decided, json.dumps({"plan": plan.identity, "begins": units}))
+        near = _near(plan, compared, decisions, old)
+        decisions[old:][near[old:]] = IS_NEAR
+    begins = np.cumsum([0, *(unit.documents for unit in compared)]).tolist()
+    by_unit = {unit.number: begin for unit, begin in zip(compared, begins, strict=False)}
+    write_decisions(plan, folder, decisions, by_unit)
 
 
-def _near(config: PrepareConfig, known: Sequence[Known], fates: np.ndarray, old: int) -> np.ndarray:
-    """Tell which documents are near duplicates to be dropped, (documents,) bool."""
+def _near(
+    plan: PreparePlan, compared: Sequence[ComparedUnit], decisions: np.ndarray, old: int
+) -> np.ndarray:
+    """Tell which documents are near duplicates to drop, (documents,) bool."""
+    config = plan.config
     bands = Signer(config.near_threshold).bands
-    dropped = fates != STAYS
+    dropped = decisions != STAYS
 
     def keys(band: int) -> np.ndarray:
-        return np.concatenate([some.keys(band) for some in known])
+        return np.concatenate([unit.keys(band) for unit in compared])
 
     if config.near_duplicates == "drop":
-        return near_copies(keys, len(fates), bands, dropped)
-    validation = np.concatenate([some.column("validation") for some in known]).astype(bool)
-    leaking = leaks(keys, len(fates), bands, dropped, validation)
-    if old:  # what was held out before stays held out: then the new training document goes
-        is_new = np.arange(len(fates)) >= old
+        return find_near_copies(keys, len(decisions), bands, dropped)
+    validation = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
+    leaking = find_leaks(keys, len(decisions), bands, dropped, validation)
+    if old:  # old held-out documents stay held out, so new training documents near them go
+        is_new = np.arange(len(decisions)) >= old
         others = dropped | (validation & is_new) | (~validation & ~is_new)
-        leaking |= leaks(keys, len(fates), bands, others, ~validation)
+        leaking |= find_leaks(keys, len(decisions), bands, others, ~validation)
     return leaking
 
 
-def _new(plan: Plan, place: Place) -> Iterator[Known]:
+def _new(plan: PreparePlan, folder: PartialFolder) -> Iterator[ComparedUnit]:
     for unit in plan.units:
-        table = place.draft(unit.number, "documents")
-        yield Known(
-            unit=unit.number,
+        table = folder.draft(unit.number, "documents")
+        yield ComparedUnit(
+            number=unit.number,
             table=table,
-            bands=place.draft(unit.number, "bands"),
+            bands=folder.draft(unit.number, "bands"),
             documents=pq.ParquetFile(table).metadata.num_rows,
             is_old=False,
         )
 
 
-def _old(output: Path, base: Manifest | None, config: PrepareConfig) -> Iterator[Known]:
+def _old(plan: PreparePlan, output: Path, base: Manifest | None) -> Iterator[ComparedUnit]:
     for unit in base.units if base else ():
         table = output / unit.documents.file
-        if config.near_duplicates != "keep" and unit.bands is None:
+        if plan.config.near_duplicates != "keep" and unit.bands is None:
             raise UserError(
                 f"{output} holds no keys of near duplicates; append with --near-duplicates keep, "
-                "or prepare everything again"
+                "or prepare everything again with --overwrite"
             )
-        yield Known(
-            unit=unit.number,
+        yield ComparedUnit(
+            number=unit.number,
             table=table,
             bands=output / unit.bands.file if unit.bands else table,
             documents=pq.ParquetFile(table).metadata.num_rows,

@@ -1,4 +1,4 @@
-"""Which documents repeat an earlier one, decided over the whole input in one order."""
+"""Find the documents that repeat an earlier one, over the whole input in its order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _AT_ONCE = 1 << 22  # hashes sorted at once; with their places and copies of bot
 def repeated(hashes: Callable[[], Iterable[np.ndarray]], documents: int) -> np.ndarray:
     """Tell which documents have the hash of an earlier one, (documents,) bool.
 
-    Memory is bounded: the hashes are gone through once for each range of them that fits. Of 16
+    Memory is bounded: there is one pass over the hashes for each range of them that fits. Of 16
     million different documents (15 GB) two share a 64-bit hash with a probability of 7e-6.
 
     Args:
-        hashes: Gives the hashes of all documents in order, in arrays of uint64, at each call.
+        hashes: Returns the hashes of all documents in order, in arrays of uint64, at each call.
         documents: How many there are.
     """
     copies = np.zeros(documents, bool)

@@ -1,8 +1,8 @@
-"""What a preparation will do: its sources cut into units, worked out before any text is encoded.
+"""What a preparation will do: the sources, cut into units before any text is encoded.
 
-A unit is the atom of everything: workers take units, parts are sets of units, a killed
-preparation goes on with the units that are missing, and what is appended comes in units of its
-own. Units follow from the input and the options alone, never from who prepares them.
+A unit is the smallest piece of work: workers take units, parts are sets of units, a killed
+preparation continues with the units that are missing, and appended files become new units. Units
+follow from the input and the options alone, never from who prepares them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from typing import Any
 
 from data_tools.clean.options import describe
 from data_tools.config import PrepareConfig
+from data_tools.shards.output import write_whole
+from data_tools.shards.split import HASH_NAME
 from data_tools.sources.cut import Slice, cut
 from data_tools.sources.find import SourceFile
-from data_tools.split import HASH_NAME
+from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import Manifest, TokenizerInfo
 from gpt2zh.text.tokenizer import TextTokenizer
 
+_FORMAT = 2  # of the plan's file
 _NOT_DEFINING = (  # options that change neither rows nor ledger
     "input",
     "output",
@@ -32,17 +35,17 @@ _NOT_DEFINING = (  # options that change neither rows nor ledger
     "append",
     "overwrite",
     "restart",
-    "tokenizer",  # its hash defines the rows
+    "tokenizer",  # its hash counts instead
 )
 
 
 @dataclass(frozen=True)
-class Piece:
+class SourceSlice:
     """A slice of one source."""
 
     source: int
-    """Number of the source in the manifest: the plan's first comes behind those of its base."""
-    part: Slice
+    """Number of the source in the manifest; the sources of a base come first."""
+    slice: Slice
 
 
 @dataclass(frozen=True)
@@ -50,32 +53,27 @@ class Unit:
     """Slices that are prepared together."""
 
     number: int
-    pieces: tuple[Piece, ...]
+    slices: tuple[SourceSlice, ...]
 
     @property
     def bytes(self) -> int:
         """Size of its input."""
-        return sum(piece.part.end - piece.part.begin for piece in self.pieces)
+        return sum(one.slice.end - one.slice.begin for one in self.slices)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The whole work."""
+class PreparePlan:
+    """The whole work of one preparation."""
 
     tokenizer: TokenizerInfo
     options: dict[str, Any]
-    """All that decides about the rows, besides the input."""
+    """Everything besides the input that defines the rows, as the manifest records it."""
     sources: tuple[SourceFile, ...]
     units: tuple[Unit, ...]
     base: str = ""
     """Fingerprint of the shards to which this is appended."""
     first_source: int = 0
-    """Sources that these shards have already."""
-
-    @property
-    def bytes(self) -> int:
-        """Size of the input."""
-        return sum(unit.bytes for unit in self.units)
+    """Number of sources that these shards already have."""
 
     def unit(self, number: int) -> Unit:
         """Return a unit by its number."""
@@ -87,10 +85,17 @@ class Plan:
 
     @cached_property
     def identity(self) -> str:
-        """Hash of all that decides about the result; times of files do not."""
+        """Hash of everything that defines the result; the times of files do not."""
         table = asdict(replace(self, sources=tuple(replace(s, mtime_ns=0) for s in self.sources)))
         text = json.dumps(table, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    @cached_property
+    def config(self) -> PrepareConfig:
+        """The options for the stages; those that do not define the rows have their defaults."""
+        names = {field.name for field in fields(PrepareConfig)} - set(_NOT_DEFINING)
+        chosen = {name: self.options[name] for name in names}
+        return PrepareConfig(input=(), output=Path(), tokenizer=self.tokenizer.name, **chosen)
 
 
 def make_plan(
@@ -98,36 +103,36 @@ def make_plan(
     tokenizer: TextTokenizer,
     sources: Sequence[SourceFile],
     base: Manifest | None = None,
-) -> Plan:
+) -> PreparePlan:
     """Cut the sources into units.
 
     Args:
         config: What the user asked for.
-        tokenizer: The one that will be used.
+        tokenizer: The tokenizer that will be used.
         sources: Files, inspected.
-        base: What is there already, when this is appended to it; numbers go on behind its last.
+        base: The shards to append to, if any; units and sources are numbered after theirs.
     """
     units: list[Unit] = []
     first = base.units[-1].number + 1 if base and base.units else 0
     first_source = len(base.sources) if base else 0
-    pieces: list[Piece] = []
+    slices: list[SourceSlice] = []
     size = 0
 
     def close() -> None:
-        nonlocal pieces, size
-        if pieces:
-            units.append(Unit(first + len(units), tuple(pieces)))
-        pieces, size = [], 0
+        nonlocal slices, size
+        if slices:
+            units.append(Unit(first + len(units), tuple(slices)))
+        slices, size = [], 0
 
     for number, source in enumerate(sources, first_source):
         for part in cut(source, config, config.unit_bytes):
             weight = part.end - part.begin
             if size + weight > 1.5 * config.unit_bytes:
                 close()
-            pieces.append(Piece(number, part))
+            slices.append(SourceSlice(number, part))
             size += weight
     close()
-    return Plan(
+    return PreparePlan(
         tokenizer=describe_tokenizer(tokenizer),
         options=defining_options(config, tokenizer),
         sources=tuple(sources),
@@ -138,7 +143,7 @@ def make_plan(
 
 
 def defining_options(config: PrepareConfig, tokenizer: TextTokenizer) -> dict[str, Any]:
-    """Return every option that decides about the rows, and the versions of libraries that do."""
+    """Return every option that defines the rows, and the versions of libraries that do."""
     chosen = {name: value for name, value in asdict(config).items() if name not in _NOT_DEFINING}
     table = {
         **chosen,
@@ -146,7 +151,7 @@ def defining_options(config: PrepareConfig, tokenizer: TextTokenizer) -> dict[st
         "hash": HASH_NAME,
         "versions": describe(config),
     }
-    return json.loads(json.dumps(table))  # as it will be read again
+    return json.loads(json.dumps(table))  # as JSON gives it back
 
 
 def describe_tokenizer(tokenizer: TextTokenizer) -> TokenizerInfo:
@@ -163,41 +168,45 @@ def describe_tokenizer(tokenizer: TextTokenizer) -> TokenizerInfo:
     )
 
 
-def config_of(plan: Plan, output: Path) -> PrepareConfig:
-    """Return the config that leads to a plan, as far as it decides about the rows."""
-    names = {field.name for field in fields(PrepareConfig)} - set(_NOT_DEFINING)
-    chosen = {name: plan.options[name] for name in names}
-    return PrepareConfig(input=(), output=output, tokenizer=plan.tokenizer.name, **chosen)
+def write_plan(path: Path, plan: PreparePlan) -> None:
+    """Write the file of a plan."""
+    table = {"format": _FORMAT, **asdict(plan)}
+    write_whole(path, json.dumps(table, indent=1, default=str) + "\n")
 
 
-def plan_text(plan: Plan) -> str:
-    """Return the text of the plan's file."""
-    return json.dumps(asdict(plan), indent=1, default=str) + "\n"
+def read_plan(path: Path) -> PreparePlan:
+    """Read the file of a plan.
 
-
-def read_plan(path: Path) -> Plan:
-    """Read a plan."""
-    table = json.loads(path.read_text("utf-8", "surrogateescape"))
-    sources = (SourceFile(**s | {"path": Path(s["path"])}) for s in table["sources"])
-    units = (
-        Unit(
-            unit["number"],
-            tuple(Piece(p["source"], Slice(**p["part"])) for p in unit["pieces"]),
+    Raises:
+        UserError: It is damaged, or another version of gpt2zh wrote it.
+    """
+    try:
+        table = json.loads(path.read_text("utf-8", "surrogateescape"))
+        if table.pop("format", 1) != _FORMAT:
+            raise UserError(
+                f"{path} was written by another version of gpt2zh, which this one cannot continue; "
+                "run the same command with --restart to start again, or finish it with the version "
+                "that began it"
+            )
+        units = (
+            Unit(
+                unit["number"],
+                tuple(SourceSlice(s["source"], Slice(**s["slice"])) for s in unit["slices"]),
+            )
+            for unit in table.pop("units")
         )
-        for unit in table["units"]
-    )
-    return Plan(
-        tokenizer=TokenizerInfo(**table["tokenizer"]),
-        options=table["options"],
-        sources=tuple(sources),
-        units=tuple(units),
-        base=table["base"],
-        first_source=table["first_source"],
-    )
+        sources = (SourceFile(**s | {"path": Path(s["path"])}) for s in table.pop("sources"))
+        tokenizer = TokenizerInfo(**table.pop("tokenizer"))
+        return PreparePlan(tokenizer=tokenizer, sources=tuple(sources), units=tuple(units), **table)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {error}); run the same command with "
+            "--restart to start again"
+        ) from error
 
 
-def differences(before: Plan, now: Plan) -> list[str]:
-    """Say what distinguishes two plans, one line each."""
+def differences(before: PreparePlan, now: PreparePlan) -> list[str]:
+    """Return what distinguishes two plans, one line each."""
     lines = option_differences(before.options, now.options)
     old = {source.path.as_posix(): source for source in before.sources}
     new = {source.path.as_posix(): source for source in now.sources}
@@ -211,14 +220,14 @@ def differences(before: Plan, now: Plan) -> list[str]:
             if getattr(a, name) != getattr(b, name)
         ]
     if before.base != now.base:
-        lines.append("the shards to append to are other ones")
+        lines.append("the shards to append to have changed")
     if not lines and before.units != now.units:
-        lines.append("the input is cut at other places, so the content of a file changed")
+        lines.append("the input would be cut at other places, so the content of a file changed")
     return sorted(lines)
 
 
 def option_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Say which defining options differ, one line each."""
+    """Return which defining options differ, one line each."""
     return [
         f"--{name.replace('_', '-')} was {before.get(name)}, is now {now.get(name)}"
         for name in sorted(before.keys() | now.keys())

@@ -1,4 +1,4 @@
-"""What was asked for, held against what is there, before anything is written."""
+"""Validate a request against the existing files, before anything is written."""
 
 from __future__ import annotations
 
@@ -9,107 +9,90 @@ from pathlib import Path
 from data_tools.clean.options import clean_faults
 from data_tools.config import PrepareConfig
 from data_tools.prepare.plan import defining_options, option_differences
+from data_tools.shards.output import check_folder, check_output, holds_shards
 from data_tools.sources.cut import Slice
 from data_tools.sources.find import SourceFile
 from data_tools.sources.read import slice_digest
 from gpt2zh.config.errors import UserError, raise_all
-from gpt2zh.data.manifest import MANIFEST, Manifest, Source, read_manifest
+from gpt2zh.data.manifest import Manifest, Source, read_manifest
 from gpt2zh.data.packing import SMALLEST_ROW
-from gpt2zh.data.shard import token_dtype
+from gpt2zh.text.id_type import token_dtype
 from gpt2zh.text.tokenizer import TextTokenizer
 
 
 def check_options(config: PrepareConfig) -> None:
-    """Check what needs no file.
+    """Check the options by themselves.
 
     Raises:
-        UserError: Options are out of their range; all of them are named.
+        UserError: Options are out of range; the message lists all of them.
     """
     faults = []
     if config.row_length < SMALLEST_ROW:
         faults.append(
-            f"--row-length {config.row_length} is too short; give at least {SMALLEST_ROW} tokens "
+            f"--row-length {config.row_length} is too short; use at least {SMALLEST_ROW} tokens "
             "(512 is usual)"
         )
     if not 0 <= config.validation_fraction < 1:
         faults.append(
-            f"--validation-fraction {config.validation_fraction} is no share; give a number from 0 "
-            "to below 1, such as 0.005"
+            f"--validation-fraction {config.validation_fraction} is not a valid share; use a "
+            "number from 0 to below 1, such as 0.005"
         )
     if config.shard_rows < 1:
-        faults.append(f"--shard-rows {config.shard_rows} is too few; give at least 1 row")
+        faults.append(f"--shard-rows {config.shard_rows} is too small; use at least 1")
     if config.unit_bytes < 1:
-        faults.append(f"--unit-bytes {config.unit_bytes} is too few; 32000000 is usual")
+        faults.append(
+            f"--unit-bytes {config.unit_bytes} is too small; use at least 1, usually 32000000"
+        )
     if config.workers < 0:
-        faults.append(f"--workers {config.workers} is no number of processes; 0 takes all cores")
+        faults.append(
+            f"--workers {config.workers} is not a valid number of processes; use 0 for all cores"
+        )
     if (config.part or config.parts != 1) and not 1 <= config.part <= config.parts:
         faults.append(
-            f"--part {config.part} --parts {config.parts} do not go together; give a part from 1 "
-            "to the number of parts"
+            f"--part {config.part} --parts {config.parts} do not go together; use a part from 1 to "
+            "the number of parts"
         )
     if config.restart and config.part:
         faults.append(
-            "--restart with --part would discard the other parts too; remove OUTPUT.partial once, "
+            "--restart with --part would also discard the other parts; remove OUTPUT.partial once, "
             "then prepare the parts without --restart"
         )
     if config.append and config.overwrite:
-        faults.append("--append and --overwrite exclude each other; leave one out")
+        faults.append("--append and --overwrite exclude each other; remove one of them")
     if not config.input:
-        faults.append("--input names nothing; give a quoted glob such as 'corpus/**/*.csv'")
+        faults.append("--input names no files; give a quoted glob such as 'corpus/**/*.csv'")
     raise_all(faults + clean_faults(config), "the options")
 
 
 def find_base(config: PrepareConfig) -> Manifest | None:
-    """Look at what stands where the output shall be, and return what is appended to.
+    """Check the output, and return the manifest of the shards to append to.
 
     Raises:
-        UserError: The output is no folder of shards.
+        UserError: The output cannot be written, or holds no shards to append to.
     """
-    output = config.output
-    if output.is_mount():
-        raise UserError(f"output {output} is a mount point; name a folder in it")
-    if output.exists() and not output.is_dir():
-        raise UserError(f"output {output} is a file; name a folder that does not exist yet")
     if config.append:
-        if not (output / MANIFEST).is_file():
-            raise UserError(f"--append adds to shards, but {output} holds none; leave it out")
-        return read_manifest(output)
-    taken = output.exists() and any(output.iterdir())
-    if config.overwrite and taken and not (output / MANIFEST).is_file():
-        raise UserError(
-            f"output {output} is no folder of shards (no {MANIFEST}), so --overwrite does not "
-            "touch it; name another folder"
-        )
+        check_folder(config.output)
+        if not holds_shards(config.output):
+            raise UserError(f"--append adds to shards, but {config.output} has none; leave it out")
+        return read_manifest(config.output)
+    if not holds_shards(config.output):  # else `is_complete` looks first whether they are the same
+        check_output(config.output, overwrite=config.overwrite)
     return None
 
 
 def is_complete(
     config: PrepareConfig, sources: Sequence[SourceFile], tokenizer: TextTokenizer
 ) -> bool:
-    """Tell whether just this is prepared already.
-
-    Raises:
-        UserError: The output is taken by something else.
-    """
-    output = config.output
-    if config.append or not output.exists() or not any(output.iterdir()):
+    """Tell whether the output already holds the shards of this very request."""
+    if config.append or not holds_shards(config.output):
         return False
-    if (output / MANIFEST).is_file():
-        manifest = read_manifest(output)
-        same_options = manifest.options == defining_options(config, tokenizer)
-        if same_options and not _changes(manifest, sources):
-            print(f"{output} is complete: the same files with the same options; nothing to do")
-            return True
-    if config.overwrite:
-        return False
-    raise UserError(
-        f"output {output} exists already; name another folder, remove it, or, where it holds "
-        "shards, replace it with --overwrite or add new files with --append"
-    )
+    manifest = read_manifest(config.output)
+    same_options = manifest.options == defining_options(config, tokenizer)
+    return same_options and not _changes(manifest, sources)
 
 
 def _changes(manifest: Manifest, sources: Sequence[SourceFile]) -> list[str]:
-    """Say what distinguishes the sources of a manifest from these."""
+    """Return what distinguishes the sources of a manifest from these, one line each."""
     known = {source.path: source for source in manifest.sources}
     given = {source.path.as_posix(): source for source in sources}
     lines = [f"{path} is missing" for path in known.keys() - given.keys()]
@@ -119,7 +102,7 @@ def _changes(manifest: Manifest, sources: Sequence[SourceFile]) -> list[str]:
 
 
 def _differs(known: Source, source: SourceFile) -> bool:
-    """Compare a file with what was read of it, to the last byte."""
+    """Tell whether a file differs from what was read of it, in any byte."""
     return known.bytes != source.bytes or any(
         slice_digest(source, Slice(extent.begin, extent.end, extent.line)) != extent.digest
         for extent in known.extents
@@ -127,15 +110,15 @@ def _differs(known: Source, source: SourceFile) -> bool:
 
 
 def new_sources(base: Manifest, sources: Sequence[SourceFile]) -> list[SourceFile]:
-    """Return the sources that the shards do not hold yet.
+    """Return the sources that are not in the shards yet.
 
     Raises:
-        UserError: One that they hold is not what it was.
+        UserError: One that is in the shards has changed.
     """
     known = {source.path: source for source in base.sources}
     changed = [
-        f"{source.path} is in the shards already, but its content changed since; prepare "
-        "everything again with --overwrite"
+        f"{source.path} is already in the shards, but its content has changed; prepare everything "
+        "again with --overwrite"
         for source in sources
         if source.path.as_posix() in known and _differs(known[source.path.as_posix()], source)
     ]
@@ -148,16 +131,18 @@ def new_sources(base: Manifest, sources: Sequence[SourceFile]) -> list[SourceFil
 
 
 def _is_copy(source: SourceFile, known: Sequence[Source]) -> bool:
-    """Tell whether a file is one that the shards hold, by another name."""
+    """Tell whether the shards hold the same file under another name."""
     same = (old for old in known if not _differs(old, source) and source.bytes)
     for old in same:
-        print(f"{source.path} is the same as {old.path}, which the shards hold; it is left out")
+        print(
+            f"{source.path} is the same as {old.path}, which is in the shards already; skipping it"
+        )
         return True
     return False
 
 
 def check_same_options(base: Manifest, config: PrepareConfig, tokenizer: TextTokenizer) -> None:
-    """Compare the options with those of the shards that are appended to.
+    """Compare the options with those of the shards to append to.
 
     Raises:
         UserError: They differ.
@@ -167,15 +152,15 @@ def check_same_options(base: Manifest, config: PrepareConfig, tokenizer: TextTok
         raise UserError(
             f"--append needs the options that {config.output} was made with, but "
             + "; ".join(lines)
-            + "; give them as they were, or prepare everything again with --overwrite"
+            + "; use the same options, or prepare everything again with --overwrite"
         )
 
 
 def check_space(output: Path, sources: Sequence[SourceFile], tokenizer: TextTokenizer) -> None:
-    """Compare the free space with an estimate of the output: one token for 3 bytes of text.
+    """Compare the free space with an estimate of the output: one token per 3 bytes of text.
 
     Raises:
-        UserError: It will not fit.
+        UserError: The output will not fit.
     """
     size = sum(source.bytes * (3 if source.compression else 1) for source in sources)
     needed = size * token_dtype(tokenizer.vocab_size).itemsize // 3
@@ -183,6 +168,6 @@ def check_space(output: Path, sources: Sequence[SourceFile], tokenizer: TextToke
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise UserError(
-            f"output {output} needs about {needed / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB "
-            "free; free some space or choose an output folder on another disk"
+            f"output {output} needs about {needed / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} "
+            "GB free; free some space or choose an output folder on another disk"
         )

@@ -1,7 +1,7 @@
-"""Imported by the server process from which workers are forked: all that each would do anew.
+"""Warm up the server process from which workers are forked: it imports this module.
 
-Compiled code is read from its cache at the first call, which takes most of a second; made here,
-those calls are made once, while the work is still planned.
+Compiled code is read from its cache at the first call, which takes most of a second. Done here, it
+is done once for all workers, while the work is still being planned.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data_tools.prepare import run  # noqa: F401  the workers' tasks are found in it
-from data_tools.prepare.measure import blank_documents, count_characters, take_documents
+from data_tools.prepare import draft  # noqa: F401  the workers need it
+from data_tools.prepare.pack import take_documents
 from data_tools.sources.cut import cut
 from data_tools.sources.find import inspect
 from data_tools.sources.options import InputConfig
 from data_tools.sources.read import SliceReader
+from gpt2zh.text.kernels.utf8 import blank_documents, count_characters
 
 
 def warm_up() -> None:
-    """Call what every worker calls."""
+    """Call the compiled functions that every worker calls."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.csv"
         path.write_text("content\nx\n")

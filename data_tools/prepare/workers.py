@@ -1,14 +1,17 @@
-"""Several processes at one list of units; who does which one makes no difference."""
+"""Run a phase over units in several processes; which process does which unit does not matter."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import forkserver
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,32 +19,41 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.pages.console import Progress
 
 Advance = Callable[[int], None]
-"""Is told of bytes of input as they are done."""
-Task = Callable[[Any, int, Advance], None]
-"""Does one unit with the tools that a `Begin` made."""
-Begin = Callable[..., Any]
-"""Makes what a process needs for its units, once; as `Task`, a function of a module."""
+"""Gets the bytes of input that are done since its last call."""
 
-_tools: dict[Begin, Any] = {}
+
+@dataclass(frozen=True)
+class Phase:
+    """What happens to every unit; both functions are importable, so that workers find them."""
+
+    label: str
+    """For the line of progress."""
+    begin: Callable[[Path], Any]
+    """Takes the output folder; makes what a process needs for its units, once."""
+    task: Callable[[Any, int, Advance], None]
+    """Does the unit of a number with what `begin` made."""
+
+
+_tools: dict[Phase, Any] = {}
 _counter: Any = None
 
 
 class Workers:
-    """A number of processes, or this one alone; use it as a context.
+    """A number of processes, or this one alone; use it as a context manager.
 
-    A server process imports what the workers need while the work is still planned, and they are
-    forked from it: a second less for each of them, and no fork of a process that has threads.
+    A server process imports what the workers need while the work is still being planned, and they
+    are forked from it: each starts a second faster, and no process with threads is forked.
     """
 
     def __init__(self, count: int) -> None:
-        """Begin to get ready.
+        """Start to get ready.
 
         Args:
-            count: Processes; 0 takes one for each core that may be used.
+            count: Processes; 0 uses one for each available core.
         """
         self._count = count or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
-        # There is a process for each core, so their libraries shall not start threads.
+        # There is a process for each core, so their libraries must not start threads.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         if self._count > 1:
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -49,43 +61,35 @@ class Workers:
             forkserver.ensure_running()
 
     def __enter__(self) -> Workers:
-        """Return itself; processes begin with the first work."""
+        """Return itself; processes start with the first phase."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        """Wait for the units in work, and leave out those that wait."""
+        """Wait for the units that are being done, and cancel the others."""
         if self._pool:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(
-        self,
-        task: Task,
-        begin: Begin,
-        arguments: tuple[Any, ...],
-        numbers: Sequence[int],
-        *,
-        progress: Progress,
-        done: int,
+        self, phase: Phase, output: Path, numbers: Sequence[int], *, progress: Progress, done: int
     ) -> None:
-        """Run a task for every unit.
+        """Run a phase for some units.
 
         Args:
-            task: What to do.
-            begin: Makes the tools for it.
-            arguments: Given to `begin`.
+            phase: What to do.
+            output: Given to `phase.begin`.
             numbers: The units.
-            progress: Told of bytes done.
-            done: Bytes done before.
+            progress: Shows the bytes that are done.
+            done: Bytes that were done before.
 
         Raises:
-            UserError: What a task raised; a process that was killed.
+            UserError: A task raised it, or a process was killed.
         """
         if self._count > 1 and len(numbers) > 1:
-            self._run_there(task, begin, arguments, numbers, progress, done)
+            self._run_in_pool(phase, output, numbers, progress, done)
         elif numbers:
-            tools = begin(*arguments)
+            tools = phase.begin(output)
 
             def advance(count: int) -> None:
                 nonlocal done
@@ -93,16 +97,10 @@ class Workers:
                 progress.show(done)
 
             for number in numbers:
-                task(tools, number, advance)
+                phase.task(tools, number, advance)
 
-    def _run_there(
-        self,
-        task: Task,
-        begin: Begin,
-        arguments: tuple[Any, ...],
-        numbers: Sequence[int],
-        progress: Progress,
-        done: int,
+    def _run_in_pool(
+        self, phase: Phase, output: Path, numbers: Sequence[int], progress: Progress, done: int
     ) -> None:
         if self._pool is None:
             context = multiprocessing.get_context("forkserver")
@@ -115,7 +113,7 @@ class Workers:
             )
         self._bytes.value = 0
         try:
-            pending = {self._pool.submit(_do, task, begin, arguments, number) for number in numbers}
+            pending = {self._pool.submit(_do, phase, output, number) for number in numbers}
             while pending:
                 finished, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
                 progress.show(done + self._bytes.value)
@@ -123,31 +121,34 @@ class Workers:
                     future.result()
         except BrokenProcessPool as error:
             raise UserError(
-                "a worker process was killed, perhaps for want of memory; what is complete is "
-                f"kept: give the same command again, with fewer --workers (now {self._count}) if "
-                "it happens again"
+                "a worker process was killed, perhaps because memory ran out; what is complete is "
+                f"kept. Run the same command again, with fewer --workers (now {self._count}) if it "
+                "happens again"
             ) from error
 
 
 def _begin_process(counter: Any) -> None:
     global _counter
     _counter = counter
-    threading.Thread(target=_end_with_user, daemon=True).start()
+    # Ctrl-C reaches every process. Only the main one has something to say about it, and what a
+    # worker leaves half written is as harmless as after kill -9.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_main, daemon=True).start()
 
 
-def _end_with_user() -> None:
-    """End this process when the user's was killed; it and the server would wait for each other."""
-    user = multiprocessing.parent_process()
-    assert user is not None
-    user.join()
+def _end_with_main() -> None:
+    """End this process when the main one was killed; else it and the server wait for ever."""
+    main = multiprocessing.parent_process()
+    assert main is not None
+    main.join()
     os._exit(1)
 
 
-def _do(task: Task, begin: Begin, arguments: tuple[Any, ...], number: int) -> None:
-    if begin not in _tools:
+def _do(phase: Phase, output: Path, number: int) -> None:
+    if phase not in _tools:
         _tools.clear()  # of the phase before
-        _tools[begin] = begin(*arguments)
-    task(_tools[begin], number, _advance)
+        _tools[phase] = phase.begin(output)
+    phase.task(_tools[phase], number, _advance)
 
 
 def _advance(count: int) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_tools.config import PrepareConfig
-from data_tools.inventory import inventory
-from data_tools.ledger import ledger_faults
 from data_tools.report.groups import Group, each, grouped, root_of, together
 from data_tools.report.lengths import Lengths, joined, read_lengths
+from data_tools.shards.inventory import list_files
+from data_tools.shards.ledger import ledger_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.data.manifest import MANIFEST, Manifest, Source, read_manifest
 from gpt2zh.files.checksum import check_size
@@ -115,7 +115,7 @@ def _checked(folder: Path) -> Manifest:
         "has a bug: restore the file or prepare the shards again"
         for fault in ledger_faults(manifest)
     ]
-    for item in inventory(manifest):
+    for item in list_files(manifest):
         attempt(partial(check_size, folder, item.entry, kind=item.kind), faults)
     raise_all(faults, str(folder))
     return manifest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from data_tools.ledger import total
+from data_tools.shards.ledger import total
 from gpt2zh.data.manifest import Count, Source
 
 MOST = 20

@@ -6,9 +6,9 @@ shards alone, so the same folder gives the same bytes.
 
 from __future__ import annotations
 
-from data_tools.ledger import by_kind
 from data_tools.report import page_ledger, page_rows, page_tokens
 from data_tools.report.account import Account
+from data_tools.shards.ledger import by_kind
 from gpt2zh.data.manifest import KEPT
 from gpt2zh.pages.html import render
 from gpt2zh.pages.numbers import count, ratio, share, size

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from data_tools.ledger import by_kind
 from data_tools.report.account import Account, kind_of
 from data_tools.report.groups import Group
 from data_tools.report.terminal import fate_rows
+from data_tools.shards.ledger import by_kind
 from gpt2zh.data.manifest import (
     ASIDE,
     EMPTY,

@@ -11,17 +11,17 @@ more than (columns + 2) times:
   If it ended none, all its runs of quotes would be even, and then it would open no quote when read
   from outside quotes. So at most (columns + 1) attempts pass over any byte.
 
-The scanner is compiled by numba, not written in C, so users need no compiler. numba's cache notices
-changes of this file only, so all functions that are compiled together stay in this file, although
-it is long. Whether the fields are valid text is checked later, by `faults.set_bad_aside`.
+The scanner is compiled by numba, not written in C, so users need no compiler. Whether the fields
+are valid text is checked later, by `faults.set_bad_aside`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from gpt2zh.text.kernels.compiled import compiled
 
 MORE, GOOD, BLANK, RAGGED, BROKEN, UNCLOSED, TOO_LONG = range(7)
 """Verdicts on a record: it goes on beyond the buffer; no fault; an empty line; one line
@@ -66,7 +66,7 @@ class Rules(NamedTuple):
     """Most bytes of a record."""
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _skip_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
     """Return the byte after the line end at `at`; -1 if that depends on bytes not read yet."""
     if data[at] == _LF:
@@ -76,7 +76,7 @@ def _skip_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
     return at + 1 if is_last else -1
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _eight_bytes(data, at):  # type: ignore[no-untyped-def]
     """Return data[at : at + 8] as one number; LLVM compiles this to a single load."""
     word = np.uint64(data[at])
@@ -85,13 +85,13 @@ def _eight_bytes(data, at):  # type: ignore[no-untyped-def]
     return word
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _mark_zeros(word):  # type: ignore[no-untyped-def]
     """Return a number whose lowest byte that is not 0 is the lowest byte of `word` that is 0."""
     return (word - _ONES) & ~word & _HIGHS
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_mark(data, begin, stop, mark):  # type: ignore[no-untyped-def]
     """Return the position of the next `mark`, LF or CR in data[begin:stop]; else `stop`."""
     at, last = np.uint64(begin), np.uint64(stop)
@@ -113,7 +113,7 @@ def find_mark(data, begin, stop, mark):  # type: ignore[no-untyped-def]
     return np.int64(at)
 
 
-@numba.njit(cache=True)
+@compiled
 def _scan_quoted(data, at, stop, end):  # type: ignore[no-untyped-def]
     """Find the closing quote, searching up to `stop` and one byte more.
 
@@ -140,7 +140,7 @@ def _scan_quoted(data, at, stop, end):  # type: ignore[no-untyped-def]
     return at, doubled, line_ends, after_first
 
 
-@numba.njit(cache=True)
+@compiled
 def _find_next_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-def]
     """Return the byte after the line that contains `at`; -1 for MORE, -2 for TOO_LONG."""
     stop = min(end, limit)
@@ -152,7 +152,7 @@ def _find_next_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-d
     return -2 if at >= limit else end
 
 
-@numba.njit(cache=True)
+@compiled
 def _scan_fields(span, rules, limit):  # type: ignore[no-untyped-def]
     """Scan the fields of the record at `span.begin` until it ends or fails; see `scan_record`."""
     data, at, end, is_last = span
@@ -205,7 +205,7 @@ def _scan_fields(span, rules, limit):  # type: ignore[no-untyped-def]
     return verdict, at, lines, after_first, field_begin, field_end, escapes, fields, why
 
 
-@numba.njit(cache=True)
+@compiled
 def scan_record(span, rules):  # type: ignore[no-untyped-def]
     """Judge the record that begins at `span.begin`.
 
@@ -247,7 +247,7 @@ def scan_record(span, rules):  # type: ignore[no-untyped-def]
     return verdict, at, lines, field_begin, field_end, escapes, fields, seen, why
 
 
-@numba.njit(cache=True)
+@compiled
 def _unescape(data, begin, end):  # type: ignore[no-untyped-def]
     """Replace each doubled quote by one quote, in place; return the new end."""
     to = at = begin
@@ -264,7 +264,7 @@ def _unescape(data, begin, end):  # type: ignore[no-untyped-def]
     return to
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def read_records(span, rules, line, documents, faults):  # type: ignore[no-untyped-def]
     """Read records until the buffer or the room for results is used up, or a line is too long.
 
@@ -314,7 +314,7 @@ def read_records(span, rules, line, documents, faults):  # type: ignore[no-untyp
     return begin, line, records, count, faulty, blank, verdict
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_record(span, rules, line, target, seen):  # type: ignore[no-untyped-def]
     """Find the first record at or after `target` that no earlier verdict depends on.
 

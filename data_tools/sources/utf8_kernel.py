@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from gpt2zh.text.kernels.compiled import compiled, compiled_with_arrays
 
-@numba.njit(cache=True, inline="always")
+
+@compiled
 def _is_out_of_place(byte, before, second, third):  # type: ignore[no-untyped-def]
     """Return 1 if a byte is NUL or cannot follow the three bytes before it in UTF-8, else 0."""
     follows = np.uint8(byte & np.uint8(0xC0) == 0x80)
@@ -19,7 +20,7 @@ def _is_out_of_place(byte, before, second, third):  # type: ignore[no-untyped-de
     return wrong | np.uint8(before == 0xF4) & np.uint8(byte >= 0x90)
 
 
-@numba.njit(cache=True)
+@compiled
 def _has_wrong(data, before, second, third):  # type: ignore[no-untyped-def]
     """Return 1 if any byte is out of place, else 0.
 
@@ -32,7 +33,7 @@ def _has_wrong(data, before, second, third):  # type: ignore[no-untyped-def]
     return wrong
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def is_clean(data):  # type: ignore[no-untyped-def]
     """Return whether all bytes are valid UTF-8 without NUL; the last character may be cut off."""
     head = np.zeros(6, np.uint8)
@@ -44,7 +45,7 @@ def is_clean(data):  # type: ignore[no-untyped-def]
     return wrong == 0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_with_arrays
 def find_invalid(data, begins, ends):  # type: ignore[no-untyped-def]
     """Return the numbers of the spans that are not valid UTF-8 or have a NUL.
 

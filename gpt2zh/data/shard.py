@@ -36,22 +36,6 @@ _LENGTH_KEY = b"gpt2zh.row_length"
 _TOKENIZER_KEY = b"gpt2zh.tokenizer"
 
 
-def token_dtype(vocab_size: int) -> np.dtype:
-    """Return the smallest type that holds every id.
-
-    Raises:
-        UserError: No type does.
-    """
-    if vocab_size <= 65535:
-        return np.dtype(np.uint16)
-    if vocab_size <= 2**32:
-        return np.dtype(np.uint32)
-    raise UserError(
-        f"the tokenizer has {vocab_size} ids, but a token is stored in 32 bits (at most {2**32}); "
-        "use a tokenizer with a smaller vocabulary"
-    )
-
-
 def write_shard(
     path: Path, rows: np.ndarray, *, tokenizer_hash: str, mask: np.ndarray | None = None
 ) -> ShardEntry:

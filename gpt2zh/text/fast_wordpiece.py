@@ -56,7 +56,7 @@ class WordPieceEncoder:
 
     kind = "wordpiece"
 
-    def __init__(self, backend: Tokenizer, *, dtype: type[np.unsignedinteger]) -> None:
+    def __init__(self, backend: Tokenizer, *, dtype: np.dtype) -> None:
         """Build the tables; pages of code points are filled later.
 
         Args:

@@ -24,7 +24,7 @@ class SpanWork:
         ends: np.ndarray,
         *,
         closing_id: int | None,
-        dtype: type[np.unsignedinteger],
+        dtype: np.dtype,
     ) -> None:
         """Begin before the first document; for the arguments see `SpanEncoder.encode`."""
         begins, ends = _freeze(begins, np.int64), _freeze(ends, np.int64)

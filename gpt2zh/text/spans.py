@@ -16,6 +16,7 @@ import numpy as np
 
 from gpt2zh.text.fast_bpe import BpeEncoder, is_builtin_bpe
 from gpt2zh.text.fast_wordpiece import WordPieceEncoder, is_bert_wordpiece
+from gpt2zh.text.id_type import token_dtype
 from gpt2zh.text.tokenizer import TextTokenizer, cut_text
 
 # A compiled encoder must get these right before it is used for a tokenizer.
@@ -68,7 +69,7 @@ class PlainEncoder:
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.unknown: Counter[str] = Counter()
         self._tokenizer = tokenizer
-        self._dtype = _choose_dtype(tokenizer)
+        self._dtype = token_dtype(tokenizer.vocab_size)
         self._unknown_id = tokenizer.unk_id
 
     def encode(
@@ -103,19 +104,15 @@ def make_encoder(tokenizer: TextTokenizer) -> SpanEncoder:
     backend, plain = tokenizer._backend, PlainEncoder(tokenizer)
     fast: SpanEncoder
     if is_bert_wordpiece(backend):
-        fast = WordPieceEncoder(backend, dtype=_choose_dtype(tokenizer))
+        fast = WordPieceEncoder(backend, dtype=token_dtype(tokenizer.vocab_size))
     elif is_builtin_bpe(backend):
-        fast = BpeEncoder(backend, dtype=_choose_dtype(tokenizer))
+        fast = BpeEncoder(backend, dtype=token_dtype(tokenizer.vocab_size))
     else:
         return plain
     is_equal = _encode_probes(fast) == _encode_probes(plain)
     plain.unknown.clear()
     fast.unknown.clear()
     return fast if is_equal else plain
-
-
-def _choose_dtype(tokenizer: TextTokenizer) -> type[np.unsignedinteger]:
-    return np.uint16 if tokenizer.vocab_size <= 65535 else np.uint32
 
 
 def _encode_probes(encoder: SpanEncoder) -> tuple[list[int], list[int]]:

@@ -29,7 +29,7 @@ from gpt2zh.data.manifest import (
     write_manifest,
 )
 from gpt2zh.data.packing import unpack
-from gpt2zh.data.shard import Shard, ShardSet, token_dtype, write_shard
+from gpt2zh.data.shard import Shard, ShardSet, write_shard
 
 LENGTH = 16
 HASH = "a" * 64
@@ -286,18 +286,6 @@ def test_file_of_another_kind_is_no_shard(tmp_path: Path) -> None:
         writer.write_table(table)
     with pytest.raises(UserError, match="cannot be opened"):
         Shard(path)
-
-
-@pytest.mark.parametrize(
-    ("vocab_size", "dtype"), [(65_535, np.uint16), (65_536, np.uint32), (2**32, np.uint32)]
-)
-def test_smallest_type_is_chosen(vocab_size: int, dtype: type) -> None:
-    assert token_dtype(vocab_size) == dtype
-
-
-def test_vocabulary_beyond_32_bits_is_refused() -> None:
-    with pytest.raises(UserError, match=r"4294967297 ids.*32 bits"):
-        token_dtype(2**32 + 1)
 
 
 def test_manifest_comes_back_equal(tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ def test_a_row_that_is_not_there_is_refused(
     rows = read_manifest(shards).splits["train"].rows
     assert command("cat", shards, "--row", row) == 2
     told = capsys.readouterr().err
-    assert f"--row {row} is no row of the train split, which has {rows}" in told
-    assert f"give a number from 0 to {rows - 1}" in told
+    assert f"--row {row} is not a row of the train split, which has {rows}" in told
+    assert f"use a number from 0 to {rows - 1}" in told
 
 
 def test_an_empty_split_says_where_rows_are(
@@ -117,7 +117,7 @@ def test_an_empty_split_says_where_rows_are(
     options = ("--row-length", 16, "--validation-fraction", 0, "--workers", 1)
     assert command("prepare", "--input", path, "--output", tmp_path / "out", *options) == 0
     assert command("cat", tmp_path / "out", "--row", 0, "--split", "validation") == 2
-    assert "which has 0; give --split train" in capsys.readouterr().err
+    assert "which has 0 rows; use --split train" in capsys.readouterr().err
 
 
 def test_a_damaged_table_is_refused(copy: Path, command: Command, capsys) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models
 
-from data_tools.split import document_hash, held_out
+from data_tools.shards.split import document_hash, held_out
 from gpt2zh.data.manifest import ASIDE, EMPTY, KEPT, read_manifest
 from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import ShardSet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import namedtuple
@@ -11,10 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_tools.output import new_folder
+from data_tools.prepare import resume
 from data_tools.prepare import run as prepare_run
-from data_tools.prepare import settle
-from gpt2zh.config.errors import UserError
 
 from .conftest import Command
 
@@ -45,7 +44,7 @@ def test_no_file_matches(refused, tmp_path: Path) -> None:
 def test_no_content_column_in_the_last_of_many_files(
     refused, write_csv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle, "make_plan", None)  # it is found before the work begins
+    monkeypatch.setattr(resume, "make_plan", None)  # it is found before the work begins
     write_csv("in/a.csv")
     last = write_csv("in/b.csv", header=("id", "text"))
     message = refused("--input", tmp_path / "in")
@@ -67,14 +66,14 @@ def test_every_row_broken(refused, write_csv) -> None:
 def test_existing_output_without_overwrite(refused, write_csv, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").write_text("mine")
-    assert "exists already" in refused("--input", write_csv("in/a.csv"))
+    assert "already exists" in refused("--input", write_csv("in/a.csv"))
 
 
 def test_overwrite_of_a_folder_that_holds_no_shards(refused, write_csv, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").write_text("mine")
     message = refused("--input", write_csv("in/a.csv"), "--overwrite")
-    assert "is no folder of shards" in message
+    assert "is not a folder of shards" in message
     assert (tmp_path / "out/thesis.txt").read_text() == "mine"
 
 
@@ -94,7 +93,7 @@ def test_bad_options_are_all_named_at_once(refused, write_csv) -> None:
         *("--input", write_csv("in/a.csv"), "--row-length", 3),
         *("--validation-fraction", 1.5, "--shard-rows", 0),
     )
-    assert "--row-length 3 is too short; give at least 8" in message
+    assert "--row-length 3 is too short; use at least 8" in message
     assert "--validation-fraction 1.5" in message and "--shard-rows 0" in message
 
 
@@ -106,7 +105,7 @@ def test_zero_nlp_packing_without_cls_and_sep(refused, write_csv) -> None:
 def test_zero_nlp_packing_that_drops_everything(refused, write_csv, bert_tokenizer: Path) -> None:
     options = ("--packing", "zero_nlp", "--tokenizer", bert_tokenizer)
     message = refused("--input", write_csv("in/a.csv"), *options, "--validation-fraction", 0)
-    assert "--packing zero_nlp dropped all of the 5 documents" in message
+    assert "--packing zero_nlp dropped all 5 documents" in message
 
 
 def test_full_disk_is_foreseen(refused, write_csv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +134,7 @@ def test_output_that_appears_meanwhile_is_not_replaced(
         out.mkdir()
         (out / "thesis.txt").write_text("mine")
 
-    monkeypatch.setattr(prepare_run.outcome, "check_not_empty", appear)
+    monkeypatch.setattr(prepare_run.summary, "check_not_empty", appear)
     assert command("prepare", "--input", write_csv("in/a.csv"), "--output", out) == 2
     assert "appeared while" in capsys.readouterr().err
     assert (out / "thesis.txt").read_text() == "mine"
@@ -144,45 +143,42 @@ def test_output_that_appears_meanwhile_is_not_replaced(
     assert (out / "manifest.json").is_file()
 
 
+def test_shards_of_something_else_are_replaced_only_with_overwrite(
+    refused, command: Command, write_csv, tmp_path: Path
+) -> None:
+    first, other = write_csv("in/a.csv"), write_csv("in/b.csv", ["别的"])
+    assert command("prepare", "--input", first, "--output", tmp_path / "out") == 0
+    message = refused("--input", other)
+    assert "already exists" in message and "--overwrite" in message and "--append" in message
+    line = ("prepare", "--input", other, "--output", tmp_path / "out", "--overwrite")
+    assert command(*line, "--validation-fraction", 0) == 0
+
+
+@pytest.mark.parametrize("change", [{"format": 1}, {"format": None}, {"units": None}])
+def test_an_unfinished_plan_that_cannot_be_read_is_refused_until_restart(
+    refused, command: Command, write_csv, tmp_path: Path, change: dict
+) -> None:
+    path, out = write_csv("in/a.csv"), tmp_path / "out"
+    assert command("prepare", "--input", path, "--output", out, "--part", 1, "--parts", 2) == 0
+    plan = tmp_path / "out.partial/work/plan.json"
+    table = json.loads(plan.read_text()) | change
+    plan.write_text(json.dumps({name: value for name, value in table.items() if value}))
+    message = refused("--input", path)
+    assert str(plan) in message and "--restart to start again" in message
+    assert ("another version" in message) == ("format" in change)
+    assert command("prepare", "--input", path, "--output", out, "--restart") == 0
+
+
 def test_unknown_tokenizer(refused, write_csv) -> None:
     message = refused("--input", write_csv("in/a.csv"), "--tokenizer", "nowhere")
     assert "no tokenizer 'nowhere'" in message
 
 
-def interrupted(target: Path) -> None:
-    """Fill a new folder and be stopped before it is complete."""
-    with new_folder(target, overwrite=True) as building:
-        (building / "manifest.json").write_text("new")
-        raise KeyboardInterrupt
-
-
-def test_interruption_keeps_the_old_folder_and_no_new_one(tmp_path: Path) -> None:
-    old = tmp_path / "out"
-    old.mkdir()
-    (old / "manifest.json").write_text("old")
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(old)
-    assert (old / "manifest.json").read_text() == "old"
-    assert os.listdir(tmp_path) == ["out"]
-
-
-def overtaken(target: Path) -> None:
-    """Fill a new folder while somebody else puts one in its place."""
-    with new_folder(target):
-        target.mkdir()
-        (target / "thesis.txt").write_text("mine")
-
-
-def test_folder_that_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="exists already"):
-        overtaken(tmp_path / "out")
-    assert os.listdir(tmp_path) == ["out"]
-    assert (tmp_path / "out/thesis.txt").read_text() == "mine"
-
-
 def test_restart_of_one_part(refused, write_csv) -> None:
     options = ("--part", 1, "--parts", 2, "--restart")
-    assert "would discard the other parts" in refused("--input", write_csv("in/a.csv"), *options)
+    assert "would also discard the other parts" in refused(
+        "--input", write_csv("in/a.csv"), *options
+    )
 
 
 def test_file_without_rows_is_no_fault(command: Command, tmp_path: Path, write_csv) -> None:

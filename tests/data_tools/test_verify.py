@@ -53,7 +53,7 @@ def test_what_was_written_passes(shards: Path, command: Command, capsys) -> None
     manifest = read_manifest(shards)
     count = sum(len(split.shards) for split in manifest.splits.values())
     beside = 2 * len(manifest.units) + 3  # what was set aside, and the tokenizer's two files
-    assert f"{count} shards and {beside} files beside them" in told.out
+    assert f"{count} shards and {beside} other files" in told.out
     assert f"fingerprint {manifest.fingerprint}" in told.out and not told.err
 
 
@@ -138,11 +138,11 @@ def test_what_nobody_wrote_is_named_but_no_fault(shards: Path, command: Command,
     (shards / "train-00099-000.arrow").write_text("x")
     assert command("verify", shards) == 0
     told = capsys.readouterr()
-    assert "warning: " in told.err and "all as they were written" in told.out
+    assert "warning: " in told.err and "all unchanged" in told.out
     assert "notes\\u001b.txt, train-00099-000.arrow, tokenizer/old.json" in told.err
     shards.with_name("out.partial").mkdir()
     assert command("verify", shards) == 0
-    assert "--append was interrupted: give that command again" in capsys.readouterr().err
+    assert "--append was interrupted: run that command again" in capsys.readouterr().err
 
 
 def test_what_is_no_folder_of_shards_is_refused(command: Command, tmp_path: Path, capsys) -> None:

@@ -14,7 +14,7 @@ import xxhash
 
 from data_tools.clean import near
 from data_tools.clean.minhash import SHINGLE, signatures
-from data_tools.clean.near import Signer, band_shape, found_share, leaks, near_copies
+from data_tools.clean.near import Signer, band_shape, find_leaks, find_near_copies, share_found
 from gpt2zh.config.errors import UserError
 
 from .conftest import make_block
@@ -36,13 +36,13 @@ def find(keys: list[list[int]], dropped: tuple[int, ...] = ()) -> list[int]:
     """Return which documents are near copies, given the keys of each."""
     table = np.array(keys, np.uint64)
     out = np.isin(np.arange(len(table)), dropped)
-    return np.flatnonzero(near_copies(columns(table), *table.shape, out)).tolist()
+    return np.flatnonzero(find_near_copies(columns(table), *table.shape, out)).tolist()
 
 
-def find_leaks(keys: list[list[int]], held_out: list[int], dropped: tuple[int, ...] = ()) -> list:
+def leaks_of(keys: list[list[int]], held_out: list[int], dropped: tuple[int, ...] = ()) -> list:
     table = np.array(keys, np.uint64)
     numbers = np.arange(len(table))
-    found = leaks(
+    found = find_leaks(
         columns(table), *table.shape, np.isin(numbers, dropped), np.isin(numbers, held_out)
     )
     return np.flatnonzero(found).tolist()
@@ -142,7 +142,7 @@ def test_white_space_makes_no_difference_and_short_texts_must_be_equal() -> None
 )
 def test_bands_follow_from_the_threshold(threshold: float, shape: tuple[int, int]) -> None:
     assert band_shape(threshold) == shape
-    assert found_share(threshold, *shape) >= near.FOUND
+    assert share_found(threshold, *shape) >= near.FOUND
     assert Signer(threshold).bands == shape[0]
 
 
@@ -157,9 +157,9 @@ def test_pairs_are_found_as_often_as_the_curve_says(wanted: float) -> None:
         texts += [signs[:length], signs[:shared] + signs[length:]]
     assert similarity(*texts[:2]) == pytest.approx(wanted, abs=0.005)
     keys = sign(texts)
-    copies = near_copies(columns(keys), *keys.shape, np.zeros(len(texts), bool))
+    copies = find_near_copies(columns(keys), *keys.shape, np.zeros(len(texts), bool))
     assert not copies[::2].any()  # the first of each pair stays
-    expected = found_share(wanted, *band_shape(0.8))
+    expected = share_found(wanted, *band_shape(0.8))
     deviation = np.sqrt(expected * (1 - expected) / pairs)
     assert abs(copies[1::2].mean() - expected) <= 3 * deviation + 0.01
 
@@ -168,7 +168,7 @@ def test_texts_that_share_little_are_not_near() -> None:
     generator = np.random.default_rng(3)
     texts = ["".join(map(chr, generator.integers(0x4E00, 0x4E40, 60))) for _ in range(2000)]
     keys = sign(texts, 0.5)
-    assert not near_copies(columns(keys), *keys.shape, np.zeros(2000, bool)).any()
+    assert not find_near_copies(columns(keys), *keys.shape, np.zeros(2000, bool)).any()
 
 
 def test_the_first_of_a_cluster_stays() -> None:
@@ -184,7 +184,10 @@ def test_no_key_and_dropped_documents_join_nothing() -> None:
     assert find([[1, 5], [1, 6], [2, 6], [3, 7]], dropped=(1,)) == []
     assert find([[1], [1], [1]], dropped=(0,)) == [2]
     assert find([[1], [1]], dropped=(0, 1)) == []
-    assert near_copies(columns(np.zeros((0, 3), np.uint64)), 0, 3, np.zeros(0, bool)).tolist() == []
+    assert (
+        find_near_copies(columns(np.zeros((0, 3), np.uint64)), 0, 3, np.zeros(0, bool)).tolist()
+        == []
+    )
 
 
 def test_clusters_are_those_of_a_plain_search_and_one_band_is_held_at_a_time() -> None:
@@ -197,7 +200,7 @@ def test_clusters_are_those_of_a_plain_search_and_one_band_is_held_at_a_time() -
         return keys[:, band].copy()
 
     dropped = generator.random(500) < 0.2
-    found = near_copies(bands, 500, 3, dropped)
+    found = find_near_copies(bands, 500, 3, dropped)
     assert asked == [0, 1, 2]
     cluster = list(range(500))
     for _ in range(500):
@@ -218,18 +221,18 @@ def test_clusters_are_those_of_a_plain_search_and_one_band_is_held_at_a_time() -
 
 def test_held_out_documents_that_share_a_key_with_training_leak() -> None:
     keys = [[1, 10], [2, 10], [3, 11], [3, 12], [4, 12]]
-    assert find_leaks(keys, held_out=[1, 3]) == [1, 3]
-    assert find_leaks(keys, held_out=[0, 1]) == []  # near to each other only
-    assert find_leaks(keys, held_out=[]) == []
-    assert find_leaks(keys, held_out=[0, 1, 2, 3, 4]) == []
+    assert leaks_of(keys, held_out=[1, 3]) == [1, 3]
+    assert leaks_of(keys, held_out=[0, 1]) == []  # near to each other only
+    assert leaks_of(keys, held_out=[]) == []
+    assert leaks_of(keys, held_out=[0, 1, 2, 3, 4]) == []
 
 
 def test_a_leak_is_no_chain_and_dropped_documents_leak_nothing() -> None:
     keys = [[1, 10], [1, 11], [2, 11]]
-    assert find_leaks(keys, held_out=[0, 1]) == [1]
-    assert find_leaks(keys, held_out=[0, 1], dropped=(2,)) == []
-    assert find_leaks(keys, held_out=[0, 1], dropped=(1,)) == []
-    assert find_leaks([[0], [0]], held_out=[0]) == []
+    assert leaks_of(keys, held_out=[0, 1]) == [1]
+    assert leaks_of(keys, held_out=[0, 1], dropped=(2,)) == []
+    assert leaks_of(keys, held_out=[0, 1], dropped=(1,)) == []
+    assert leaks_of([[0], [0]], held_out=[0]) == []
 
 
 def test_an_edited_article_is_near_and_an_edited_quatrain_is_not() -> None:
@@ -237,6 +240,6 @@ def test_an_edited_article_is_near_and_an_edited_quatrain_is_not() -> None:
     texts = [article, article.replace(article[150], "字"), POEM, POEM.replace("疑", "宜")]
     keys = sign(texts)
     assert similarity(*texts[:2]) > 0.96 and similarity(*texts[2:]) == pytest.approx(0.6)
-    assert near_copies(columns(keys), 4, 16, np.zeros(4, bool)).tolist()[:2] == [False, True]
+    assert find_near_copies(columns(keys), 4, 16, np.zeros(4, bool)).tolist()[:2] == [False, True]
     strict = sign(texts, 0.95)
-    assert not near_copies(columns(strict), *strict.shape, np.zeros(4, bool))[3]
+    assert not find_near_copies(columns(strict), *strict.shape, np.zeros(4, bool))[3]

@@ -19,24 +19,27 @@ def test_the_defaults_are_without_fault_and_need_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"min_characters": -1}, "--min-characters -1 is no count; give 0"),
-        ({"max_characters": -5}, "--max-characters -5 is no count; give 0"),
+        ({"min_characters": -1}, "--min-characters -1 is not a valid count; use 0"),
+        ({"max_characters": -5}, "--max-characters -5 is not a valid count; use 0"),
         (
             {"min_characters": 10, "max_characters": 9},
             "--max-characters 9 is below --min-characters 10",
         ),
-        ({"max_repetition": 1.5}, "--max-repetition 1.5 is no share; give a number from 0 to 1"),
-        ({"max_repetition": float("nan")}, "--max-repetition nan is no share"),
-        ({"min_han": -0.1}, "--min-han -0.1 is no share; give a number from 0 to 1"),
+        (
+            {"max_repetition": 1.5},
+            "--max-repetition 1.5 is not a valid share; use a number from 0 to 1",
+        ),
+        ({"max_repetition": float("nan")}, "--max-repetition nan is not a valid share"),
+        ({"min_han": -0.1}, "--min-han -0.1 is not a valid share; use a number from 0 to 1"),
         ({"near_threshold": 0.49}, "--near-threshold 0.49 is out of range"),
-        ({"near_threshold": 80}, "--near-threshold 80 is out of range; give a similarity from 0.5"),
+        ({"near_threshold": 80}, "--near-threshold 80 is out of range; use a similarity from 0.5"),
         (
             {"exact_duplicates": "keep", "near_duplicates": "drop"},
             "--exact-duplicates keep contradicts --near-duplicates drop",
         ),
-        ({"language": "zh,zho"}, "--language names 'zho', which the detector does not know"),
-        ({"language": "chinese"}, "give ISO 639 codes such as zh"),
-        ({"language": " , "}, "--language ' , ' names no language; give zh"),
+        ({"language": "zh,zho"}, "--language has 'zho', which the detector does not know"),
+        ({"language": "chinese"}, "use ISO 639 codes such as zh"),
+        ({"language": " , "}, "--language ' , ' names no language; use zh"),
     ],
 )
 def test_what_cannot_work_is_told_with_value_rule_and_cure(options: dict, told: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_tools.split import document_hash
+from data_tools.shards.split import document_hash
 from gpt2zh.data.manifest import EXACT, KEPT, NEAR, read_manifest
 from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import ShardSet
@@ -128,7 +128,7 @@ def test_a_changed_old_file_is_refused(write_csv, command, shards: Path, capsys)
     write_csv("in/b.csv", NEW)
     assert append(command, shards) == 2
     told = capsys.readouterr().err
-    assert "its content changed" in told and "--overwrite" in told
+    assert "its content has changed" in told and "--overwrite" in told
     assert files_of(shards) == before
 
 
@@ -141,7 +141,7 @@ def test_other_options_are_refused(write_csv, command, shards: Path, capsys) -> 
 def test_appending_to_nothing_is_refused(write_csv, command, tmp_path: Path, capsys) -> None:
     write_csv("in/b.csv", NEW)
     assert append(command, tmp_path / "out") == 2
-    assert "holds none" in capsys.readouterr().err
+    assert "has none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["drop", "validation"])

@@ -165,7 +165,7 @@ def test_one_interrupt_is_answered_by_one_line_each(corpus: Path, tmp_path: Path
     os.killpg(process.pid, signal.SIGINT)
     told = process.communicate()[1].decode()
     assert process.returncode == 130
-    assert "goes on where it stopped" in told and "interrupted" in told
+    assert "continue where it stopped" in told and "interrupted" in told
     assert "Exception ignored" not in told and "ParquetWriter" not in told
 
 

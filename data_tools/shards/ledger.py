@@ -1,4 +1,4 @@
-"""The account of every byte, and the proof that it sums up."""
+"""Account for every byte and document of the input, and check that the sums agree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ORDER = (KEPT, EXACT, NEAR, FILTERED, EMPTY, ASIDE, STRUCTURE)
 
 
 def total(sources: Sequence[Source]) -> dict[str, Count]:
-    """Return how much of all sources met each fate, in the order of `by_kind`."""
+    """Return the total count of each fate over all sources, in the order of `by_kind`."""
     sums: dict[str, Count] = {}
     for source in sources:
         for fate, count in source.fates.items():
@@ -32,12 +32,12 @@ def total(sources: Sequence[Source]) -> dict[str, Count]:
 
 
 def kind(fate: str) -> str:
-    """Return the fate without its rule or reason: one of those that the manifest names."""
+    """Return a fate without its rule or reason."""
     return next((whole for whole in (FILTERED, ASIDE) if fate.startswith(whole)), fate)
 
 
 def by_kind(fates: dict[str, Count]) -> dict[str, Count]:
-    """Return how much met each kind of fate; every kind is there."""
+    """Return the count of each kind of fate, also where it is 0."""
     sums = dict.fromkeys(_ORDER, Count())
     for fate, count in fates.items():
         sums[kind(fate)] += count
@@ -45,22 +45,22 @@ def by_kind(fates: dict[str, Count]) -> dict[str, Count]:
 
 
 def check_ledger(manifest: Manifest) -> None:
-    """Compare the fates with what the readers counted, and the rows with the tokens.
+    """Check the fates against the counts of the readers, and the rows against the tokens.
 
     Raises:
-        UserError: Something is unaccounted for.
+        UserError: Sums do not agree.
     """
     faults = ledger_faults(manifest)
     if faults:
         raise UserError(
             "the ledger does not sum up to 100 %: "
             + "; ".join(faults)
-            + "; this is a fault of gpt2zh, please report it; nothing was put in place"
+            + "; this is a bug of gpt2zh, please report it; no shards were written"
         )
 
 
 def ledger_faults(manifest: Manifest) -> list[str]:
-    """Return what is unaccounted for, one sentence each."""
+    """Return the sums that do not agree, one sentence each."""
     faults = [fault for source in manifest.sources for fault in _source_faults(source)]
     for name, split in manifest.splits.items():
         faults += _split_faults(name, split, manifest)

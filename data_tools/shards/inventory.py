@@ -1,4 +1,4 @@
-"""Which files make up a folder of shards."""
+"""List the files of a folder of shards."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from gpt2zh.data.manifest import MANIFEST, FileEntry, Manifest, ShardEntry
 
 @dataclass(frozen=True)
 class Item:
-    """A file of which the manifest knows the content."""
+    """A file whose content is recorded in the manifest."""
 
     kind: str
-    """In words, for messages."""
+    """What it is, for messages."""
     entry: FileEntry | ShardEntry
 
 
-def inventory(manifest: Manifest) -> list[Item]:
-    """Return every file of which the manifest knows the content."""
+def list_files(manifest: Manifest) -> list[Item]:
+    """Return every file whose content is recorded in the manifest."""
     return [
         *(Item("shard", shard) for split in manifest.splits.values() for shard in split.shards),
         *(Item("table of documents", unit.documents) for unit in manifest.units),
@@ -28,9 +28,9 @@ def inventory(manifest: Manifest) -> list[Item]:
     ]
 
 
-def strangers(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Yield the names of what lies in the folder and belongs to nothing, in their order."""
-    known = {MANIFEST, *(item.entry.file for item in inventory(manifest))}
+def find_strangers(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Yield the sorted names in the folder that the manifest does not mention."""
+    known = {MANIFEST, *(item.entry.file for item in list_files(manifest))}
     folders = {Path(name).parts[0] for name in known if "/" in name}
     for path in sorted(folder.iterdir()):
         if path.name not in known | folders:

@@ -1,11 +1,11 @@
-"""What a preparation tells the user at its end."""
+"""What a preparation prints at its end, and when it refuses an empty result."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from data_tools.ledger import by_kind, total
+from data_tools.shards.ledger import by_kind, total
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     ASIDE,
@@ -24,7 +24,7 @@ def check_not_empty(manifest: Manifest) -> None:
     """Refuse a result without a single row to train on.
 
     Raises:
-        UserError: The sources hold no text, all of it was left out, or the packing dropped it.
+        UserError: The sources hold no text, or all of it was dropped.
     """
     if manifest.splits[TRAIN].rows:
         return
@@ -38,32 +38,38 @@ def check_not_empty(manifest: Manifest) -> None:
         )
     if manifest.splits[TRAIN].documents:
         raise UserError(
-            f"--packing {manifest.packing} dropped all of the {documents} documents, since none "
+            f"--packing {manifest.packing} dropped all {documents} documents, because none "
             f"fills a row of {manifest.row_length} tokens; use --packing full or a smaller "
             "--row-length"
         )
     raise UserError(
-        f"all of the {documents} documents fell into the validation split; lower "
-        f"--validation-fraction (now {manifest.split_rule.validation_fraction}) or give more text"
+        f"all {documents} documents fell into the validation split; lower --validation-fraction "
+        f"(now {manifest.split_rule.validation_fraction}) or give more text"
     )
 
 
-def warn(manifest: Manifest) -> None:
-    """Say on stderr what works but is probably not wanted."""
+def show(manifest: Manifest, output: Path, *, seconds: float) -> None:
+    """Print the summary of a preparation, and warnings if there are any."""
+    _warn(manifest)
+    print(_summary(manifest, output, seconds=seconds))
+
+
+def _warn(manifest: Manifest) -> None:
+    """Warn on stderr about a result that is valid but probably not wanted."""
     fraction = manifest.split_rule.validation_fraction
     if fraction and not manifest.splits[VALIDATION].rows:
         documents = manifest.splits[TRAIN].documents
         better = min(0.5, max(2 * fraction, 5 / max(documents, 1)))
         print(
-            f"warning: the validation split is empty, no row came of {documents} documents at a "
-            f"fraction of {fraction}; for a validation loss prepare again with "
+            f"warning: the validation split is empty: {documents} documents gave no row at a "
+            f"fraction of {fraction}; to get a validation loss, prepare again with "
             f"--validation-fraction {better:.2g} --overwrite",
             file=sys.stderr,
         )
 
 
-def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
-    """Return the account of a preparation, and what to type next."""
+def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
+    """Return the summary of a preparation, and the next command."""
     splits = manifest.splits.values()
     tokens = sum(split.tokens for split in splits)
     characters = sum(split.characters for split in splits)
@@ -76,7 +82,7 @@ def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
         f"characters  {characters}",
         f"tokens      {tokens}, {tokens / max(characters, 1):.3f} per character "
         f"({manifest.tokenizer.name}, {manifest.tokenizer.vocab_size} ids)",
-        *(split_line(name, split, manifest) for name, split in manifest.splits.items()),
+        *(_split_line(name, split, manifest) for name, split in manifest.splits.items()),
         *([f"set aside   see {output / SET_ASIDE}"] if is_set_aside else []),
         f"time        {seconds:.1f} s, {read / 1e6 / max(seconds, 1e-9):.1f} MB/s",
         f"output      {output}, {written / 1e6:.1f} MB",
@@ -88,8 +94,8 @@ def summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def split_line(name: str, split: Split, manifest: Manifest) -> str:
-    """Return the account of the rows of a split."""
+def _split_line(name: str, split: Split, manifest: Manifest) -> str:
+    """Return the line about the rows of a split."""
     text = (
         f"{name:<12}{split.rows} rows of {manifest.row_length} from {split.documents} documents, "
         f"{split.padding} tokens of padding"
@@ -104,7 +110,7 @@ def split_line(name: str, split: Split, manifest: Manifest) -> str:
 
 
 def _left_out(manifest: Manifest) -> str:
-    """Count the documents that were not kept, by fate; empty and set aside are always named."""
+    """Count the dropped documents by fate; empty and set aside are always listed."""
     fates = total(manifest.sources)
     text = ""
     for name, count in by_kind(fates).items():

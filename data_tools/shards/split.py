@@ -1,4 +1,4 @@
-"""Which documents are held out: a pure function of their text."""
+"""Hash documents, and choose those that are held out: a pure function of their text."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def document_hashes(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> n
 
 
 def held_out(hashes: np.ndarray, fraction: float) -> np.ndarray:
-    """Tell which documents are held out, (n,) bool; `fraction` of all documents are.
+    """Tell which documents are held out, (n,) bool: about `fraction` of all documents.
 
-    It depends on neither the machine nor the order of files, and equal texts stay together, so
-    that no training text is also a validation text.
+    The choice depends neither on the machine nor on the order of files. Equal texts stay together,
+    so that no training text is also a validation text.
     """
     return hashes < np.uint64(fraction * 2**64)

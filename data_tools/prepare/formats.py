@@ -1,0 +1,163 @@
+"""What the stages of a preparation hand on to each other: records, tables and decisions.
+
+`draft` writes a draft for each unit. `decide` reads all drafts and writes one decision for each
+document. `pack` reads both and writes the shards and a record of each unit, which `assemble` joins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import IO, Any, TypedDict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_tools.prepare.partial_folder import PartialFolder
+from data_tools.prepare.plan import PreparePlan, Unit
+from data_tools.shards.output import whole_file, write_whole
+from gpt2zh.data.manifest import FileEntry
+from gpt2zh.files.checksum import file_sha256
+
+DRAFT_TABLE = pa.schema(
+    [
+        ("source", pa.int32()),  # number in the manifest
+        ("line", pa.int64()),
+        ("bytes", pa.int64()),  # of the record in the decoded file
+        ("characters", pa.int32()),
+        ("tokens", pa.int32()),
+        ("hash", pa.uint64()),
+        ("validation", pa.bool_()),
+    ]
+)
+"""One line for each document of a draft."""
+
+DOCUMENTS_TABLE = pa.schema([field for field in DRAFT_TABLE if field.name != "bytes"])
+"""One line for each document that was kept; these tables stay next to the shards."""
+
+STAYS, IS_EXACT, IS_NEAR = 0, 1, 2
+"""Decisions about a document, one byte each: keep it, or drop it as a copy of another one."""
+
+
+class DraftRecord(TypedDict):
+    """What is known about the draft of a unit."""
+
+    plan: str
+    """Identity of the plan."""
+    documents: int
+    tokens: int
+    digest: str
+    """xxh3_128 of the tokens, in hex."""
+    sizes: dict[str, int]
+    """Bytes of each file of the draft, by kind."""
+    unknown: dict[str, int]
+    """Texts that became the unknown token, and how often."""
+    slices: list[dict[str, Any]]
+    """For each slice of the unit: number of its source, and its `SliceCounts`."""
+
+
+class UnitRecord(TypedDict):
+    """What is known about a unit whose shards are complete."""
+
+    plan: str
+    """Identity of the plan."""
+    unit: dict[str, Any]
+    """A `UnitEntry`."""
+    splits: dict[str, dict[str, Any]]
+    """A `Split` for each name."""
+    sources: dict[int, dict[str, Any]]
+    """Fates, characters and tokens by number of source; JSON makes strings of the numbers."""
+
+
+def write_draft(folder: PartialFolder, unit: int, record: DraftRecord) -> None:
+    """Write the record that makes a draft complete."""
+    write_whole(folder.draft(unit, "json"), json.dumps(record, ensure_ascii=False))
+
+
+def read_draft(folder: PartialFolder, unit: int) -> DraftRecord:
+    """Read the record of a draft."""
+    return json.loads(folder.draft(unit, "json").read_text("utf-8"))
+
+
+def has_draft(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
+    """Tell whether the draft of a unit is complete."""
+    if not folder.draft(unit.number, "json").exists():
+        return False
+    record = read_draft(folder, unit.number)
+    return record["plan"] == plan.identity and all(
+        path.exists() and path.stat().st_size == size
+        for path, size in (
+            (folder.draft(unit.number, kind), size) for kind, size in record["sizes"].items()
+        )
+    )
+
+
+def write_decisions(
+    plan: PreparePlan, folder: PartialFolder, decisions: np.ndarray, begins: dict[int, int]
+) -> None:
+    """Write the decisions about all documents.
+
+    Args:
+        plan: Whose decisions they are.
+        folder: Where to write.
+        decisions: (documents,) uint8.
+        begins: Number of the first document of each unit.
+    """
+    with whole_file(folder.decisions, is_durable=True) as file:
+        file.write(decisions.tobytes())
+    write_whole(folder.decided, json.dumps({"plan": plan.identity, "begins": begins}))
+
+
+def has_decisions(plan: PreparePlan, folder: PartialFolder) -> bool:
+    """Tell whether the decisions are complete."""
+    return (
+        folder.decided.exists()
+        and json.loads(folder.decided.read_text("utf-8"))["plan"] == plan.identity
+    )
+
+
+def read_decisions(folder: PartialFolder, unit: int, documents: int) -> np.ndarray:
+    """Read the decisions about the documents of one unit, (documents,) uint8."""
+    begin = json.loads(folder.decided.read_text("utf-8"))["begins"][str(unit)]
+    return np.fromfile(folder.decisions, np.uint8, documents, offset=begin)
+
+
+def write_unit(folder: PartialFolder, unit: int, record: UnitRecord) -> None:
+    """Write the record that makes a unit finished."""
+    write_whole(folder.unit(unit), json.dumps(record))
+
+
+def read_unit(folder: PartialFolder, unit: int) -> UnitRecord:
+    """Read the record of a finished unit."""
+    return json.loads(folder.unit(unit).read_text("utf-8"))
+
+
+def is_finished(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
+    """Tell whether the shards of a unit are complete."""
+    path = folder.unit(unit.number)
+    return path.exists() and read_unit(folder, unit.number)["plan"] == plan.identity
+
+
+def table_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a table of documents; whole numbers are delta-coded, most take a byte or two."""
+    coded = ("line", "bytes", "characters", "tokens")
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        use_dictionary=["source"],
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in coded if name in schema.names},
+        write_statistics=False,
+    )
+
+
+def describe_file(path: Path) -> FileEntry:
+    """Return a file's entry for the manifest."""
+    return FileEntry(file=path.name, bytes=path.stat().st_size, sha256=file_sha256(path))
+
+
+def most_common(counts: Counter[str], limit: int) -> dict[str, int]:
+    """Return the highest counts, equal ones in the order of their texts."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])

@@ -1,0 +1,81 @@
+"""Choose the plan: continue an unfinished one for the same work, else make one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from data_tools.config import PrepareConfig
+from data_tools.prepare.formats import has_draft, read_draft
+from data_tools.prepare.partial_folder import PartialFolder
+from data_tools.prepare.plan import (
+    PreparePlan,
+    defining_options,
+    differences,
+    make_plan,
+    read_plan,
+    write_plan,
+)
+from data_tools.sources.cut import Slice
+from data_tools.sources.find import SourceFile
+from data_tools.sources.read import slice_digest
+from gpt2zh.config.errors import UserError
+from gpt2zh.data.manifest import Manifest
+from gpt2zh.text.tokenizer import TextTokenizer
+
+
+def choose_plan(
+    config: PrepareConfig,
+    folder: PartialFolder,
+    tokenizer: TextTokenizer,
+    sources: Sequence[SourceFile],
+    base: Manifest | None,
+) -> PreparePlan:
+    """Return the existing plan if it is for the same work; make one if there is none.
+
+    Raises:
+        UserError: The existing plan is for other work, or its input changed.
+    """
+    with folder.only_one("plan", waits=True):
+        if not folder.plan.exists():
+            folder.clear()
+            plan = make_plan(config, tokenizer, sources, base)
+            tokenizer.save(folder.tokenizer)
+            write_plan(folder.plan, plan)
+            return plan
+    before = read_plan(folder.plan)
+    times = {source.path: source.mtime_ns for source in before.sources}
+    touched = [s for s in sources if times.get(s.path) != s.mtime_ns]
+    options = defining_options(config, tokenizer)
+    if before.options == options and not touched and len(times) == len(sources):
+        now = replace(before, base=base.fingerprint if base else "")  # nothing to cut again
+    else:
+        now = make_plan(config, tokenizer, sources, base)
+    lines = differences(before, now) or _changed_content(before, folder, touched)
+    if lines:
+        raise UserError(
+            f"{folder.path} holds an unfinished preparation with other input or options: "
+            + "; ".join(lines)
+            + "; use the same input and options to continue it, or --restart to discard it"
+        )
+    if touched:  # the content is the same: from now on compare with the new times
+        write_plan(folder.plan, replace(before, sources=tuple(sources)))
+    return read_plan(folder.plan)
+
+
+def _changed_content(
+    plan: PreparePlan, folder: PartialFolder, touched: Sequence[SourceFile]
+) -> list[str]:
+    """Compare files with a new time with what complete drafts read from them."""
+    by_path = {source.path: source for source in touched}
+    lines = []
+    for unit in plan.units:
+        if not has_draft(plan, folder, unit):
+            continue
+        for drafted in read_draft(folder, unit.number)["slices"]:
+            source = by_path.get(plan.source(drafted["source"]).path)
+            extent = drafted["extent"]
+            part = Slice(extent["begin"], extent["end"], extent["line"])
+            if source and slice_digest(source, part) != extent["digest"]:
+                lines.append(f"the content of {source.path} changed")
+    return sorted(set(lines))
