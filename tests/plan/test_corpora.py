@@ -157,7 +157,7 @@ def test_text_that_is_read_too_often_is_told(
     plan = plan_of(run, *data, train__steps=30)
     often = max(plan.epochs_at_end.values())
     error = capsys.readouterr().err
-    assert often > 4 and f"will be read {often:.1f} times; beyond 4" in error
+    assert often > 4 and f"will be read {often:.1f} times; after 4 times" in error
     assert "lower its weight" in error and error.count("will be read") == 1
     announce(plan_of(run, tiny_shards, train__epochs=9))  # asked for by name
     assert "will be read" not in capsys.readouterr().err
