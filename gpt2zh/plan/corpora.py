@@ -63,16 +63,16 @@ def open_shards(config: PretrainConfig, world: World, faults: list[str]) -> Shar
         faults: Gets one sentence for each fault.
 
     Returns:
-        The data; None if something is wrong.
+        The data, also where something else is wrong with it, so that its other faults are found in
+        the same start; None if it cannot be opened.
     """
     if config.model.context < 2:
         return None  # the checks of the config report it
-    before = len(faults)
     corpora = _open_corpora(config, world, faults)
     rows = sum(corpus.train.rows for corpus in corpora)
     skipped = attempt(lambda: read_rows(config.skip_rows, rows=rows), faults) if rows else None
     tokenizer = _tokenizer(corpora[0], faults) if corpora else None
-    if len(faults) > before or tokenizer is None or skipped is None:
+    if tokenizer is None or skipped is None:
         return None
     return ShardData(
         corpora,

@@ -29,7 +29,7 @@ from gpt2zh.ranks.logs import warn
 from gpt2zh.ranks.world import World
 
 OpenData = Callable[[list[str]], TrainingData | None]
-"""Opens the data of a run; if something is wrong, adds it to the list and returns None."""
+"""Opens the data of a run and adds what is wrong with it to the list; None if it cannot."""
 FindDevice = Callable[[], Device]
 """Returns what a rank computes on. It is called only if the config leaves a choice, and only once
 config, JSON and data are right: the answer may cost time and some memory of a GPU."""

@@ -126,11 +126,10 @@ def test_two_cards_have_the_same_memory_and_another_speed(capsys: pytest.Capture
 def test_the_largest_micro_batch_fits_and_one_row_more_does_not(
     card: str, gib: int, tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    model = ModelConfig(layers=2, heads=2, width=512, context=1024)
-    shape = {f"model__{name}": getattr(model, name) for name in ("width", "context")}
-    argv = arguments(tiny_shards, run, train__micro_batch=1, train__global_batch=2, **shape)
-    text = printed(capsys, *argv, f"--gpu={card}")
-    plan = plan_of(tiny_shards, run, train__micro_batch=1, train__global_batch=2, **shape)
+    model = ModelConfig(layers=8, heads=2, width=1024, context=32)
+    shape = {"model__width": 1024, "model__layers": 8, "train__micro_batch": 1}
+    text = printed(capsys, *arguments(tiny_shards, run, **shape), f"--gpu={card}")
+    plan = plan_of(tiny_shards, run, **shape)
     setting = setting_of(plan.config, plan.resolved, ranks=1, on_gpu=True)
     most = int(table(text)["ZeRO 1", "no"][1])
     for rows, fits in ((most, True), (most + 1, False)):

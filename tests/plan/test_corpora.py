@@ -255,7 +255,7 @@ def test_no_corpus_at_all_is_refused(run: Path) -> None:
 def test_all_corpora_together_must_fill_a_batch(
     tiny_shards: Path, other_shards: Path, run: Path
 ) -> None:
-    rows = plan_of(run, tiny_shards, other_shards).training_rows
+    rows = plan_of(run, tiny_shards, other_shards).data.rows
     together = {"train__global_batch": rows, "train__micro_batch": 1}
     plan_of(run, tiny_shards, other_shards, **together)
     more = together | {"train__global_batch": rows + 1}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -207,7 +206,8 @@ def test_other_data_and_another_tokenizer_can_both_be_allowed(
 def test_a_tokenizer_that_does_not_fit_the_embedding_cannot_be_allowed(
     tiny_shards: Path, run: Path
 ) -> None:
-    larger = dataclasses.replace(plan_of(tiny_shards, run), tokenizer=load_tokenizer("builtin"))
+    larger = plan_of(tiny_shards, run)
+    larger.data.tokenizer = load_tokenizer("builtin")
     save_checkpoint(larger, 3)
     argv = [*arguments(tiny_shards, run), "--allow-change=tokenizer"]
     with pytest.raises(UserError, match=r"an embedding for 32,000 tokens, the tokenizer of the"):
