@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from gpt2zh.acts.estimate_options import EstimateConfig
-from gpt2zh.acts.generate_options import GenerateConfig
+from gpt2zh.acts.options import GenerateConfig, PlannedRun, PlanOptions
 from gpt2zh.config.cli import Verb, run_verbs
+from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.verify.options import VerifyCheckpointConfig, VerifyResumeConfig
 
 VERBS = (
     Verb(
-        name="estimate",
-        config=EstimateConfig,
-        run="gpt2zh.acts.estimate:run",
-        summary="tell what memory a training needs, and the largest micro-batch that fits",
+        name="plan",
+        config=(PlannedRun, LaunchOptions, PlanOptions),
+        run="gpt2zh.acts.plan:run",
+        summary="show what a run will do, the memory it needs, and what fits on which GPUs",
     ),
     Verb(
         name="generate",
@@ -29,7 +29,7 @@ VERBS = (
         name="verify checkpoint",
         config=VerifyCheckpointConfig,
         run="gpt2zh.verify.checkpoint:run",
-        summary="read every byte of a checkpoint, or of all those of a run, and judge it",
+        summary="read every byte of a checkpoint, or of all checkpoints of a run, and check it",
         positional="folder",
     ),
     Verb(

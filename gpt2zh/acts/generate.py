@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from gpt2zh.acts.generate_options import GenerateConfig
+from gpt2zh.acts.options import GenerateConfig
 from gpt2zh.config.errors import UserError
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.generation.text import TextGenerator

@@ -1,8 +1,8 @@
 """A training process from its command line to its exit code, whatever it trains.
 
-A launcher script calls `launch` with the config class of its act and the function that makes a plan
-of it. What is imported here is light: torch waits until signals are listened to and the plan is
-checked, or lacks nothing but the answer of the device.
+A launcher script calls `launch` with the config class of its act and the function that makes its
+plan. This module imports nothing heavy: torch is imported only after the signal handlers are
+installed and the plan is checked, or when only the device is still unknown.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from gpt2zh.ranks.world import World
 
 Config = TypeVar("Config", bound=TrainingConfig)
 MakePlan = Callable[[Config, LaunchOptions, World, Callable[[], Device] | None], RunPlan]
-"""Checks a config and returns its plan; raises a UserError with all that is wrong."""
+"""Checks a config and returns its plan; raises a UserError with everything that is wrong."""
 
 
 def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     """Run one rank of an act that trains, and return its exit code.
 
-    Everything is checked first, and only then the GPUs are taken; torch is imported in between.
+    First everything is checked, then torch is imported, and only then GPUs are taken.
 
     Args:
-        config_class: What the command line and the config file hold.
+        config_class: Config of the act, read from the command line and the config file.
         make_plan: Makes the plan of such a config.
     """
     world = World.detect()
@@ -46,7 +46,7 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     try:
         prog = f"deepspeed launcher/{config_class.act}.py"
         config, options = parse(config_class, LaunchOptions, prog=prog)
-        plan = make_plan(config, options, world, lambda: _device(world))
+        plan = make_plan(config, options, world, lambda: find_device(world))
         announce(plan)
         from gpt2zh.run.training import run
         from gpt2zh.train.engine import check_precision, check_zero_options
@@ -60,7 +60,7 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     except UserError as error:
         who = "" if world.is_main else f" on rank {world.rank} ({platform.node()})"
         if not world.is_main:
-            time.sleep(3)  # if rank 0 found the same, it ends this process meanwhile
+            time.sleep(3)  # rank 0 ends this process meanwhile if it found the same error
         print(f"error{who}: {error}", file=sys.stderr, flush=True)
         return Exit.REFUSED
     except RunError as error:  # on all ranks
@@ -69,8 +69,8 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         return error.code
 
 
-def _device(world: World) -> Device:
-    """Return what this rank computes on; it needs torch, and some memory of the GPU."""
+def find_device(world: World) -> Device:
+    """Return what this rank computes on; this imports torch and takes some memory of the GPU."""
     from gpt2zh.train.engine import device_here
 
     return device_here(world)

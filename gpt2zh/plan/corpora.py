@@ -26,14 +26,14 @@ class WeightedFolder:
 
     path: Path
     weight: float | None
-    """Tokens of it in relation to the others'; None leaves that to the sizes."""
+    """Its share of the tokens, relative to the other weights; None: its size decides."""
 
 
 def read_folder(text: str) -> WeightedFolder:
-    """Read a folder, or a folder, a colon and its weight; what exists under the whole name wins.
+    """Read `FOLDER` or `FOLDER:WEIGHT`; a folder whose name contains the colon comes first.
 
     Raises:
-        UserError: The weight is no number above 0.
+        UserError: The weight is not a number above 0.
     """
     path, _, weight = text.rpartition(":")
     if not path or Path(text).exists():
@@ -42,32 +42,32 @@ def read_folder(text: str) -> WeightedFolder:
         number = float(weight)
     except ValueError as error:
         raise UserError(
-            f"--data {text}: there is no such folder, and '{weight}' is no weight; write FOLDER "
-            "or FOLDER:0.5"
+            f"--data {text}: there is no such folder, and '{weight}' is not a valid weight; write "
+            "FOLDER or FOLDER:0.5"
         ) from error
     if not 0 < number < math.inf:
         raise UserError(
-            f"--data {text}: a weight is a number above 0; leave out what shall not be read"
+            f"--data {text}: a weight must be above 0; leave out a folder that should not be read"
         )
     return WeightedFolder(Path(path), number)
 
 
 def open_shards(config: PretrainConfig, world: World, faults: list[str]) -> ShardData | None:
-    """Open everything that `config.data` names as the data of a run.
+    """Open all folders that `config.data` names.
 
     Files are only read; rank 0 alone reads all their bytes.
 
     Args:
         config: Names the folders.
         world: This rank's place.
-        faults: What is wrong is added here, one sentence each.
+        faults: Gets one sentence for each fault.
 
     Returns:
         The data, also where something else is wrong with it, so that its other faults are found in
         the same start; None if it cannot be opened.
     """
     if config.model.context < 2:
-        return None  # the config's own checks say why
+        return None  # the checks of the config report it
     corpora = _open_corpora(config, world, faults)
     rows = sum(corpus.train.rows for corpus in corpora)
     skipped = attempt(lambda: read_rows(config.skip_rows, rows=rows), faults) if rows else None
@@ -86,14 +86,14 @@ def open_shards(config: PretrainConfig, world: World, faults: list[str]) -> Shar
 
 def _open_corpora(config: PretrainConfig, world: World, faults: list[str]) -> list[Corpus]:
     if not config.data:
-        faults.append("--data names nothing; give at least one folder of shards")
+        faults.append("--data is empty; give at least one folder of shards")
         return []
     read = [attempt(partial(read_folder, text), faults) for text in config.data]
     folders = [folder for folder in read if folder is not None]
     if len({folder.weight is None for folder in folders}) == 2:
         faults.append(
-            f"--data {' '.join(config.data)}: some have a weight and some have none; give one to "
-            "all, or to none and each is read as often as the others"
+            f"--data {' '.join(config.data)}: some folders have a weight and some have none; give "
+            "all of them a weight, or none to read each as often as the others"
         )
     names = names_of([folder.path for folder in folders])
     found = [
@@ -106,7 +106,7 @@ def _open_corpora(config: PretrainConfig, world: World, faults: list[str]) -> li
 
 
 def _tokenizer(first: Corpus, faults: list[str]) -> TextTokenizer | None:
-    """Load the tokenizer that lies in a folder of shards, and check that it made them."""
+    """Load the tokenizer in a folder of shards, and check that it made the shards."""
     where = first.folder / TOKENIZER_DIR
     tokenizer = attempt(lambda: load_tokenizer(str(where)), faults)
     if tokenizer is not None and tokenizer.hash != first.manifest.tokenizer.hash:
@@ -119,7 +119,7 @@ def _tokenizer(first: Corpus, faults: list[str]) -> TextTokenizer | None:
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of paths that tell them apart; equal paths are numbered."""
+    """Return the shortest ends of paths that are all different; equal paths get numbers."""
     parts = [folder.absolute().parts for folder in folders]
     for depth in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(path[-depth:]) for path in parts]
@@ -145,7 +145,7 @@ def _open(
     if not train.rows:
         faults.append(f"{folder.path} has no training rows; leave it out or add text to it")
         return None
-    weight = folder.weight or float(train.tokens)  # without a choice as many as it has
+    weight = folder.weight or float(train.tokens)  # each as often as the others
     return Corpus(name, folder.path, weight, train.manifest, train, held_out)
 
 
@@ -155,20 +155,20 @@ def _verify(shards: ShardSet, world: World) -> None:
         say(
             world,
             f"checking    {size / 1e9:.1f} GB of {shards.split} shards "
-            "(not with --verify-data=false)",
+            "(--verify-data=false leaves this out)",
         )
     shards.verify()
 
 
 def _differences(first: Corpus, other: Corpus) -> list[str]:
-    """What keeps two corpora from being read by one model."""
+    """Return why one model cannot read both corpora, one sentence each."""
     found = []
     here, there = first.manifest, other.manifest
     folders = first.folder, other.folder
     if here.tokenizer.hash != there.tokenizer.hash:
         found.append(
             f"{folders[0]} was made with the tokenizer {_named(here)} and {folders[1]} with "
-            f"{_named(there)}, but a model has one; prepare one of them again with "
+            f"{_named(there)}, but a model has only one; prepare one of them again with "
             f"--tokenizer {folders[0] / TOKENIZER_DIR}"
         )
     if here.packing != there.packing:

@@ -1,26 +1,22 @@
-"""What a plan tells before the run: sizes, steps and costs, and what is worth a second thought."""
+"""What a plan prints before the run: sizes, steps, memory, and what is worth a second thought."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from gpt2zh.config.stages import Stages
-from gpt2zh.cost.memory import Memory, training_memory
-from gpt2zh.plan.fit import setting_of
-from gpt2zh.plan.resume import changed_settings
+from gpt2zh.plan.resume import find_changed_settings
 from gpt2zh.plan.run_plan import RunPlan
+from gpt2zh.plan.setup import Setup
 from gpt2zh.ranks.logs import say, warn
 
 GIB = 2**30
 MANY_EPOCHS = 4
-"""Up to so many passes, reading text again teaches about as much as new text (arXiv 2305.16264)."""
+"""Up to so many passes, repeated text teaches about as much as new text (arXiv 2305.16264)."""
 
 
 def announce(plan: RunPlan) -> None:
-    """Print the plan and what is worth knowing before the wait."""
+    """Print the plan, and warn of what would waste the run."""
     say(plan.world, describe(plan))
-    if changed := changed_settings(plan):
+    if changed := find_changed_settings(plan):
         say(plan.world, f"changed     since {plan.resume_from}: {', '.join(changed)}")
     if plan.data.skipped_rows:
         say(plan.world, f"skipped     {plan.data.skipped_rows:,} rows are read without loss")
@@ -36,7 +32,7 @@ def announce(plan: RunPlan) -> None:
         warn(
             plan.world,
             "the data has no validation rows, so nothing is validated; "
-            "prepare with a larger --validation-fraction",
+            "prepare it with a larger --validation-fraction",
         )
     warmup = plan.config.train.sequence_length_warmup
     if warmup and warmup.steps >= plan.steps:
@@ -44,7 +40,7 @@ def announce(plan: RunPlan) -> None:
             plan.world,
             f"train.sequence_length_warmup lasts {warmup.steps:,} steps but the run only "
             f"{plan.steps:,}: it never reaches the full context of {plan.config.model.context}; "
-            "shorten it",
+            "use a shorter warm-up",
         )
     if len(plan.epochs_at_end) == 1:
         return  # its passes are what train.epochs or train.steps ask for
@@ -52,64 +48,85 @@ def announce(plan: RunPlan) -> None:
         if epochs > MANY_EPOCHS:
             warn(
                 plan.world,
-                f"{name} will be read {epochs:.1f} times; beyond {MANY_EPOCHS} repeated "
-                "text teaches ever less: lower its weight, train fewer steps or add to its text",
+                f"{name} will be read {epochs:.1f} times; after {MANY_EPOCHS} times repeated text "
+                "teaches less and less: lower its weight, train fewer steps or add text to it",
             )
 
 
 def describe(plan: RunPlan) -> str:
-    """The plan for a reader: sizes, steps and costs."""
-    config, world = plan.config, plan.world
-    model, train = config.model, config.train
-    zero = plan.zero_stage
+    """Return the plan of a run as text: folder, model, data, batch, steps and memory."""
+    config, setup = plan.config, plan.setup
+    context = config.model.context
     held_out = sum(part.rows for part in plan.data.held_out)
     start = f"continues from {plan.resume_from}" if plan.resume_from else "starts from scratch"
     return "\n".join(
         (
             f"run         {config.output}: {start}",
-            f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
-            f"vocabulary {plan.vocabulary:,} ({plan.data.tokenizer.vocab_size:,} used): "
-            f"{plan.parameters / 1e6:,.2f} M parameters, "
-            f"{plan.flops_per_token / 1e9:.4f} GFLOPs per token",
+            _describe_model(setup),
             f"data        {plan.data.rows:,} training rows "
-            f"({plan.data.rows * model.context:,} tokens), {held_out:,} validation rows",
+            f"({plan.data.rows * context:,} tokens), {held_out:,} validation rows",
             *_describe_corpora(plan),
-            f"batch       {train.global_batch} rows = {plan.tokens_per_step:,} tokens per step "
-            f"({world.size} ranks x {train.micro_batch} rows x {plan.accumulation} accumulated)",
+            _describe_batch(setup),
             f"steps       {plan.steps:,} "
-            f"({plan.data.rows / train.global_batch:,.1f} steps per epoch)",
-            *_describe_lengths(train.sequence_length_warmup, model.context),
-            f"engine      ZeRO {zero}, {train.precision}, {config.optimizer.kind}",
-            f"memory      {memory_line(plan)}",
+            f"({plan.data.rows / config.train.global_batch:,.1f} steps per epoch)",
+            *_describe_lengths(config.train.sequence_length_warmup, context),
+            _describe_engine(setup),
+            f"memory      {describe_memory(setup)}",
         )
     )
 
 
-def memory_line(plan: RunPlan) -> str:
-    """What a rank needs by estimate, part by part in GiB, in words.
-
-    It is that of a GPU, without what CUDA takes; a CPU needs about as much.
-    """
-    memory = memory_of(plan, plan.resolved)
-    parts = ("parameters", "gradients", "optimizer", "activations", "logits", "buckets")
-    sizes = [f"{part} {size:.2f}" for part in parts if (size := getattr(memory, part) / GIB) > 0]
-    away = f", and {memory.host / GIB:.2f} GiB of the host's" if memory.host else ""
-    return (
-        f"about {(memory.total - memory.context) / GIB:.2f} GiB a rank: {', '.join(sizes)}{away}; "
-        f"a GPU needs about {memory.context / GIB:.1f} more for CUDA"
+def describe_setup(setup: Setup) -> str:
+    """Return what is known without data as text: the same lines, without folder, data and steps."""
+    return "\n".join(
+        (
+            _describe_model(setup),
+            _describe_batch(setup),
+            _describe_engine(setup),
+            f"memory      {describe_memory(setup)}",
+        )
     )
 
 
-def memory_of(plan: RunPlan, resolved: Mapping[str, Any]) -> Memory:
-    """What a rank needs by estimate, on a GPU.
+def describe_memory(setup: Setup) -> str:
+    """Return what a rank needs by estimate, part by part in GiB.
 
-    Args:
-        plan: What is trained.
-        resolved: The dict for DeepSpeed, the plan's or another one.
+    It is that of a GPU, without what CUDA takes; a CPU needs about as much.
     """
-    setting = setting_of(plan.config, resolved, ranks=plan.world.size, on_gpu=True)
-    return training_memory(
-        plan.config.model, plan.vocabulary, setting, micro_batch=plan.micro_batch
+    memory = setup.memory()
+    parts = ("parameters", "gradients", "optimizer", "activations", "logits", "buckets")
+    sizes = [f"{part} {size:.2f}" for part in parts if (size := getattr(memory, part) / GIB) > 0]
+    host = f", and {memory.host / GIB:.2f} GiB of host memory" if memory.host else ""
+    needed = (memory.total - memory.context) / GIB
+    return (
+        f"about {needed:.2f} GiB per rank: {', '.join(sizes)}{host}; "
+        f"on a GPU CUDA takes about {memory.context / GIB:.1f} more"
+    )
+
+
+def _describe_model(setup: Setup) -> str:
+    model = setup.config.model
+    return (
+        f"model       GPT-2, {model.layers} layers x {model.width}, context {model.context}, "
+        f"vocabulary {setup.vocabulary:,} ({setup.tokens:,} used): "
+        f"{setup.parameters / 1e6:,.2f} M parameters, "
+        f"{setup.flops_per_token / 1e9:.4f} GFLOPs per token"
+    )
+
+
+def _describe_batch(setup: Setup) -> str:
+    ranks = f"{setup.ranks} rank{'s' if setup.ranks > 1 else ''}"
+    return (
+        f"batch       {setup.config.train.global_batch} rows = {setup.tokens_per_step:,} tokens "
+        f"per step ({ranks} x {setup.micro_batch} rows x {setup.accumulation} accumulated)"
+    )
+
+
+def _describe_engine(setup: Setup) -> str:
+    config = setup.config
+    return (
+        f"engine      ZeRO {setup.zero_stage}, {config.train.precision}, {config.optimizer.kind}"
+        + (", activation checkpointing" if config.train.activation_checkpointing else "")
     )
 
 
@@ -122,7 +139,7 @@ def _describe_corpora(plan: RunPlan) -> list[str]:
 
 
 def _describe_lengths(stages: Stages, context: int) -> list[str]:
-    """How long sequences are in the first steps, in one line; none if as long as ever."""
+    """Return the length of the sequences in the first steps, in one line; none without warm-up."""
     text, begin = [], 1
     for value, steps in stages.stages:
         text.append(f"{value} tokens in steps {begin:,} to {begin + steps - 1:,}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,55 +12,55 @@ from gpt2zh.config.batch import micro_batches
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig, TrainingConfig
 from gpt2zh.cost.memory import largest_micro_batch
-from gpt2zh.cost.setting import Setting
+from gpt2zh.plan.setup import setting_of
 from gpt2zh.ranks.device import Device
 
 MOST_TOKENS = 131_072
-"""Tokens of a micro-batch beyond which no GPU gets faster."""
+"""Largest micro-batch in tokens that `auto` takes: no GPU gets faster with more."""
 MOST_ROWS_ON_CPU = 8
-"""A CPU is busy with fewer."""
+"""Largest micro-batch that `auto` takes on a CPU, which is busy with fewer rows."""
 ASSUMED = Device("a GPU of 24 GB", 24 * 2**30, is_gpu=True)
-"""Where nobody knows the device."""
+"""The device of a plan that is made where nobody can ask for the real one."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a run takes, with nothing left open."""
+    """A config with nothing left open, and the DeepSpeed JSON for it."""
 
     config: TrainingConfig
     """With a number as its micro-batch."""
     raw: dict[str, Any]
     """The DeepSpeed JSON."""
     warning: str | None = None
-    """What was asked and does not fit by estimate."""
+    """Says what was asked for and does not fit by estimate."""
 
 
-def provisional(train: TrainConfig) -> TrainConfig:
-    """The same with a micro-batch that is a number, for what does not depend on it."""
+def with_any_micro_batch(train: TrainConfig) -> TrainConfig:
+    """Return the config with a number as its micro-batch, for what does not depend on it."""
     return dataclasses.replace(train, micro_batch=1) if train.micro_batch == "auto" else train
 
 
-def accepted(
+def resolve_all(
     raws: Iterable[dict[str, Any]], train: TrainConfig, optimizer: OptimizerConfig, ranks: int
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Those of some DeepSpeed JSONs that go with a config, each with the dict that it makes.
+    """Yield the DeepSpeed JSONs that can be used with a config, each with its resolved dict.
 
     Args:
-        raws: In the order in which they come back.
+        raws: DeepSpeed JSONs; the order is kept.
         train: With a number as its micro-batch.
-        optimizer: What else decides.
+        optimizer: Muon, for example, cannot be used at stage 3.
         ranks: Processes.
     """
     for raw in raws:
         try:
             resolved = deepspeed.resolve(raw, train, optimizer, ranks)
-        except UserError:  # such as Muon at stage 3
+        except UserError:  # nobody asked for this JSON, so it is not an error
             continue
         yield raw, resolved
 
 
-def file_of(raw: dict[str, Any]) -> str:
-    """The file that holds one of the DeepSpeed JSONs that come with the project."""
+def name_file(raw: dict[str, Any]) -> str:
+    """Return the file that holds one of the DeepSpeed JSONs of `config.profiles`."""
     away = "_offload" if deepspeed.is_offloaded(raw, "optimizer") else ""
     return f"ds_configs/zero{deepspeed.zero_stage(raw)}{away}.json"
 
@@ -73,25 +73,25 @@ def choose(
     ranks: int,
     device: Callable[[], Device] | None,
 ) -> Fit:
-    """Fill in what is open, by estimate; the trial before the first step has the last word.
+    """Choose what a config leaves open, by estimate; the trial before the first step decides.
 
-    A micro-batch that is given stays, even where it fits no stage.
+    A micro-batch that is given stays, even if it fits at no ZeRO stage.
 
     Args:
         config: Checked.
         raw: The DeepSpeed JSON; None chooses one.
         vocabulary: Rows of the embedding, padded.
         ranks: Processes.
-        device: Tells what each of them computes on; only asked where something is open. None
-            assumes a GPU of 24 GB.
+        device: Returns what each rank computes on; only called if something is open. None assumes a
+            GPU of 24 GB.
     """
     asked = config.train.micro_batch
     if raw is not None and asked != "auto":
         return Fit(config, raw)
     found = ASSUMED if device is None else device()
-    train, optimizer = provisional(config.train), config.optimizer
+    train, optimizer = with_any_micro_batch(config.train), config.optimizer
     if raw is None:
-        options = accepted(profiles.candidates(ranks), train, optimizer, ranks)
+        options = resolve_all(profiles.candidates(ranks), train, optimizer, ranks)
     else:
         options = iter([(raw, deepspeed.resolve(raw, train, optimizer, ranks))])
     most = MOST_TOKENS // config.model.context if found.is_gpu else MOST_ROWS_ON_CPU
@@ -113,50 +113,27 @@ def choose(
         config = dataclasses.replace(config, train=dataclasses.replace(train, micro_batch=taken))
     warning = None
     if rows < enough:
-        warning = _too_large(asked, found, rows, file_of(option) if raw is None else None)
+        warning = _too_large(asked, found, rows, name_file(option) if raw is None else None)
     return Fit(config, option, warning)
 
 
 def _too_large(asked: int | str, device: Device, rows: int, file: str | None) -> str:
-    """What to tell about a micro-batch that does not fit.
+    """Return the warning about a micro-batch that does not fit.
 
     Args:
         asked: `train.micro_batch`.
-        device: What it does not fit.
-        rows: As many as fit.
+        device: The device that it does not fit.
+        rows: Rows that fit.
         file: The DeepSpeed JSON that was chosen; None if the user gave one.
     """
     where = f"{device.name} ({device.memory / 2**30:.1f} GiB)"
     if rows == 0:
         how = "this DeepSpeed JSON" if file is None else "any JSON of ds_configs/"
         return (
-            f"by estimate not even one row fits {where} with {how}; `gpt2zh estimate` tells what "
-            "would"
+            f"by estimate not even one row fits {where} with {how}; "
+            "`gpt2zh plan --gpu CARD --ranks N` shows what fits"
         )
     return (
         f"by estimate train.micro_batch {asked} does not fit {where}, but {rows} would with "
-        f"{file}, which is taken; what does not fit is halved before the first step"
-    )
-
-
-def setting_of(
-    config: TrainingConfig, resolved: Mapping[str, Any], *, ranks: int, on_gpu: bool
-) -> Setting:
-    """What the costs of a rank depend on.
-
-    Args:
-        config: How the model is trained.
-        resolved: The dict for DeepSpeed.
-        ranks: Processes.
-        on_gpu: Whether they compute on GPUs.
-    """
-    train = config.train
-    return Setting(
-        resolved=resolved,
-        ranks=ranks,
-        recompute=train.activation_checkpointing,
-        compile=train.compile,
-        on_gpu=on_gpu,
-        optimizer=config.optimizer.kind,
-        document_mask=train.document_mask,
+        f"{file}, which the run takes; if the first micro-batch does not fit, it is halved"
     )

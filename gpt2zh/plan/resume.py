@@ -1,4 +1,4 @@
-"""Continuing a run: the checkpoint to go on from, and what must be as it was. No torch."""
+"""Continuing a run: which checkpoint to start from, and what must not have changed. No torch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ CHANGEABLE = (
     *("data", "tokenizer", "seed", "global_batch"),
     *("model.dropout", "model.activation"),
 )
-"""What `--allow-change` takes: what else an identity holds decides the weights and moments kept."""
-UNTOLD = {"act": "pretrain", "optimizer.kind": "adamw"}
-"""What identities of older versions do not tell."""
+"""What `--allow-change` accepts. With any other change the saved weights or moments do not fit."""
+DEFAULTS = {"act": "pretrain", "optimizer.kind": "adamw"}
+"""Values of entries that the identities of older versions do not have."""
 RETIRED = {"batch_ramp": "none"}
-"""What only identities of older versions hold, with the value that all runs have now."""
+"""Entries that only identities of older versions have, with the value that every run has now."""
 
 
-def resume_from(plan: RunPlan) -> Path | None:
-    """The checkpoint to continue from, checked byte by byte; rank 0 finds it for all."""
+def find_checkpoint(plan: RunPlan) -> Path | None:
+    """Return the checkpoint to continue from, checked byte by byte; rank 0 finds it for all."""
     run, named = plan.config.output, plan.options.resume
     if named is not None:
         if plan.world.is_main:
@@ -37,9 +37,9 @@ def resume_from(plan: RunPlan) -> Path | None:
     elif plan.world.is_main:
         chosen, rejected = run_folder.newest_complete(run)
         for fault in rejected:
-            warn(plan.world, f"{fault}; an older checkpoint is used")
+            warn(plan.world, f"{fault}; the run continues from an older checkpoint")
     else:
-        chosen = None  # rank 0 tells
+        chosen = None  # rank 0 sends it later
     if chosen is not None and plan.world.is_main:
         refuse_other_run(chosen, plan)
         _refuse_other_vocabulary(chosen, plan)
@@ -56,38 +56,39 @@ def _refuse_other_vocabulary(chosen: Path, plan: RunPlan) -> None:
         )
 
 
-def unknown_changes(names: Sequence[str]) -> list[str]:
-    """What is wrong with the names given to `--allow-change`, one sentence each."""
+def check_allowed_changes(names: Sequence[str]) -> list[str]:
+    """Return what is wrong with the names given to `--allow-change`, one sentence each."""
     return [
-        f"--allow-change {name}: it is none of {', '.join(CHANGEABLE)}; the rest cannot change, "
-        "for weights or moments would not fit"
+        f"--allow-change {name} is not possible, because weights or moments would not fit; "
+        f"use one of {', '.join(CHANGEABLE)}"
         for name in names
         if name not in CHANGEABLE
     ]
 
 
-def saved_identity(where: Path) -> dict[str, Any]:
-    """What a run folder or checkpoint is of, with what older versions did not tell.
+def read_identity(where: Path) -> dict[str, Any]:
+    """Read the identity of a run folder or checkpoint, in the form of this version.
 
-    What this version no longer has is left out, unless it is another value than all runs have now.
+    Entries that older versions lack get their defaults. Retired entries are left out, unless their
+    value is not the one that every run has now.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no JSON.
-        TypeError: It is no JSON object.
+        ValueError: It is not valid JSON.
+        TypeError: It is not a JSON object.
     """
-    saved: dict[str, Any] = UNTOLD | json.loads((where / IDENTITY).read_text("utf-8"))
+    saved: dict[str, Any] = DEFAULTS | json.loads((where / IDENTITY).read_text("utf-8"))
     return {name: value for name, value in saved.items() if RETIRED.get(name) != value}
 
 
 def refuse_other_run(where: Path, plan: RunPlan) -> None:
-    """Refuse to go on with what another run left in a run folder or checkpoint."""
+    """Refuse to continue from a run folder or checkpoint of another run."""
     allowed = plan.options.allow_change
     try:
-        saved = saved_identity(where)
+        saved = read_identity(where)
         differences = [
             f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
-            + (f" (--allow-change {name} goes on with it)" if name in CHANGEABLE else "")
+            + (f" (--allow-change {name} continues anyway)" if name in CHANGEABLE else "")
             for name, value in plan.identity.items()
             if saved.get(name) != value and name not in allowed
         ]
@@ -100,18 +101,17 @@ def refuse_other_run(where: Path, plan: RunPlan) -> None:
         differences = [f"{where / IDENTITY} cannot be read"]
     raise_all(
         [
-            f"{difference}; a run continues with what it began with, "
-            "use another --output for another run"
+            f"{difference}; a run cannot change this, so use another --output for another run"
             for difference in differences
         ],
         f"{plan.config.output} holds another run",
     )
 
 
-def changed_settings(plan: RunPlan) -> list[str]:
-    """What else differs from the checkpoint to continue from, for a reader.
+def find_changed_settings(plan: RunPlan) -> list[str]:
+    """Return which settings differ from those of the checkpoint, as `name before -> now`.
 
-    These may be changed on purpose: learning rate, steps, micro-batch, precision or ZeRO, say.
+    They may be changed on purpose, such as learning rate, steps, micro-batch, precision or ZeRO.
     """
     if plan.resume_from is None:
         return []
@@ -133,7 +133,7 @@ def _changed_config(plan: RunPlan, checkpoint: Path) -> list[str]:
 
 
 def _changed_json(plan: RunPlan, checkpoint: Path) -> list[str]:
-    """The same of the DeepSpeed JSON itself, wherever it lies and if nobody named one."""
+    """Return the same for the content of the DeepSpeed JSON, wherever its file lies."""
     try:
         before = _given(deepspeed.read(checkpoint / RAW_DEEPSPEED))
     except UserError:
@@ -147,5 +147,5 @@ def _changed_json(plan: RunPlan, checkpoint: Path) -> list[str]:
 
 
 def _given(raw: dict[str, Any]) -> dict[str, Any]:
-    """What a DeepSpeed JSON says, without what it leaves to others."""
+    """Return the flat entries of a DeepSpeed JSON that are neither null nor auto."""
     return {name: value for name, value in flatten(raw) if value not in (None, deepspeed.AUTO)}

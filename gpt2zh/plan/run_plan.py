@@ -16,6 +16,7 @@ from gpt2zh.config.cli import dump
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.data.training_data import TrainingData
 from gpt2zh.model import shape
+from gpt2zh.plan.setup import Setup
 from gpt2zh.ranks.world import World
 from gpt2zh.train.schedule import learning_rate
 
@@ -44,6 +45,12 @@ class RunPlan:
     """Steps and rows of that checkpoint; likewise."""
 
     @property
+    def setup(self) -> Setup:
+        """How the model is trained, whatever the data."""
+        tokens = self.data.tokenizer.vocab_size
+        return Setup(self.config, tokens, self.world.size, self.raw, self.resolved)
+
+    @property
     def stacks(self) -> Path:
         """Folder where ranks that hang leave their Python stacks."""
         return self.config.output / ".stacks"
@@ -51,22 +58,22 @@ class RunPlan:
     @property
     def micro_batch(self) -> int:
         """Rows per rank and forward pass."""
-        return self.config.train.rows_at_once
+        return self.setup.micro_batch
 
     @property
     def accumulation(self) -> int:
         """Micro-batches per rank and step."""
-        return int(self.resolved["gradient_accumulation_steps"])
+        return self.setup.accumulation
 
     def with_micro_batch(self, rows: int) -> RunPlan:
-        """The same run in other portions; they must divide a rank's rows."""
+        """Return the same run with another micro-batch, which must divide a rank's rows."""
         train = dataclasses.replace(self.config.train, micro_batch=rows)
         resolved = deepspeed.resolve(self.raw, train, self.config.optimizer, self.world.size)
         config = dataclasses.replace(self.config, train=train)
         return dataclasses.replace(self, config=config, resolved=resolved)
 
     def with_smaller_micro_batch(self) -> RunPlan | None:
-        """The same run in portions of half the rows or a little less; None from one row on."""
+        """Return the same run with half the micro-batch or less; None if it is one row already."""
         most = self.micro_batch // 2
         smaller = micro_batches(self.config.train, self.world.size, most=most)
         return self.with_micro_batch(smaller[-1]) if smaller else None
@@ -74,7 +81,7 @@ class RunPlan:
     @property
     def tokens_per_step(self) -> int:
         """Tokens of one optimizer step over all ranks."""
-        return self.config.train.global_batch * self.config.model.context
+        return self.setup.tokens_per_step
 
     @property
     def steps(self) -> int:
@@ -90,22 +97,22 @@ class RunPlan:
     @property
     def zero_stage(self) -> int:
         """DeepSpeed's ZeRO stage."""
-        return deepspeed.zero_stage(self.resolved)
+        return self.setup.zero_stage
 
     @property
     def vocabulary(self) -> int:
         """Rows of the embedding, padding included."""
-        return shape.padded_vocabulary(self.data.tokenizer.vocab_size)
+        return self.setup.vocabulary
 
     @property
     def parameters(self) -> int:
         """Trainable numbers."""
-        return shape.parameters(self.config.model, self.vocabulary)
+        return self.setup.parameters
 
     @property
     def flops_per_token(self) -> float:
         """FLOPs of forward and backward at the full context."""
-        return shape.flops_per_token(self.config.model, self.vocabulary)
+        return self.setup.flops_per_token
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -126,23 +133,23 @@ class RunPlan:
         return self.data.epochs(rows + (self.steps - step) * self.config.train.global_batch)
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step, the first is 1."""
+        """Return the learning rate of a step; the first step is 1."""
         return learning_rate(step, steps=self.steps, config=self.config.optimizer)
 
     def length_at(self, step: int) -> int:
-        """Tokens of a sequence in a step, the first is 1."""
+        """Return the tokens of a sequence in a step; the first step is 1."""
         return self.config.train.sequence_length_warmup.at(step, then=self.config.model.context)
 
     def flops_per_token_at(self, step: int) -> float:
-        """FLOPs of forward and backward at the length of the sequences in a step."""
+        """Return the FLOPs of forward and backward at the sequence length of a step."""
         shorter = dataclasses.replace(self.config.model, context=self.length_at(step))
         return shape.flops_per_token(shorter, self.vocabulary)
 
     def texts(self) -> dict[str, str]:
-        """The small files that tell what a run is, for its folder and every checkpoint.
+        """Return the small files that describe a run, for its folder and every checkpoint.
 
-        The config names the copy of the user's DeepSpeed JSON in the run folder, so that it goes on
-        reproducing the run when the original changes.
+        The config names the copy of the DeepSpeed JSON in the run folder, so that it still
+        reproduces the run after the user has changed the original.
         """
         raw = self.config.output / RAW_DEEPSPEED
         return {

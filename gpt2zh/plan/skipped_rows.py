@@ -1,4 +1,4 @@
-"""Rows that a run shall not learn from: numbers, ranges, and what a run wrote of its bad steps."""
+"""Rows that are read without loss: numbers, ranges, and the files that runs write of bad steps."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def read_rows(texts: Sequence[str], *, rows: int) -> np.ndarray:
-    """The row numbers that `--skip-rows` names, sorted, each once, (n,) int64.
+    """Return the row numbers that `--skip-rows` names, sorted, each once, (n,) int64.
 
     Args:
         texts: `17`, `40-47`, several with commas, or a JSON file with a list of them under `rows`.
-        rows: Rows that there are.
+        rows: Number of rows of the data.
 
     Raises:
         UserError: A text is none of these, or names a row that does not exist.
@@ -52,8 +52,8 @@ def _of_file(path: Path) -> Sequence[int]:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"skip_rows: {path} is no file of a bad step, which has a list of rows"
+            f"skip_rows: {path} is not the file of a bad step: it has no list of rows"
         ) from error
     if min(numbers, default=0) < 0:
-        raise UserError(f"skip_rows: {path} names row {min(numbers)}")
+        raise UserError(f"skip_rows: {path} names row {min(numbers)}, but the first is 0")
     return numbers

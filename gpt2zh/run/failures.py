@@ -14,8 +14,8 @@ import torch
 from gpt2zh.config import profiles
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
-from gpt2zh.plan.describe import memory_line, memory_of
-from gpt2zh.plan.fit import accepted, file_of
+from gpt2zh.plan.describe import describe_memory
+from gpt2zh.plan.fit import name_file, resolve_all
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.watch import Watch
 
@@ -92,7 +92,7 @@ def out_of_memory(error: BaseException, watch: Watch, plan: RunPlan) -> str:
     return (
         f"rank {plan.world.rank} ran out of memory while {watch.phase} (step {watch.step}): "
         f"{str(error).splitlines()[0] if str(error) else type(error).__name__}\n"
-        f"it was estimated before: {memory_line(plan)}\n"
+        f"it was estimated before: {describe_memory(plan.setup)}\n"
         "what helps, the cheapest first:\n" + "\n".join(f"  {cure}" for cure in _cures(plan))
     )
 
@@ -105,12 +105,12 @@ def _cures(plan: RunPlan) -> Iterator[str]:
         yield f"--train.micro_batch {rows} (the global batch and the results stay the same)"
     if not config.train.activation_checkpointing:
         yield "--train.activation_checkpointing true (about a quarter slower)"
-    least = memory_of(plan, plan.resolved).total
+    least = plan.setup.memory().total
     raws = profiles.candidates(ranks)
-    for raw, resolved in accepted(raws, config.train, config.optimizer, ranks):
-        needed = memory_of(plan, resolved)
+    for raw, resolved in resolve_all(raws, config.train, config.optimizer, ranks):
+        needed = plan.setup.memory(resolved)
         if needed.total < least:
             least = needed.total
             away = " (part of it in host memory)" if needed.host else ""
-            yield f"--deepspeed_config {file_of(raw)}{away}"
+            yield f"--deepspeed_config {name_file(raw)}{away}"
     yield "a smaller model, or GPUs with more memory"

@@ -22,8 +22,8 @@ from gpt2zh.cost.memory import Memory, training_phases
 from gpt2zh.cost.setting import Setting
 from gpt2zh.model.build import new_model
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.plan.fit import setting_of
 from gpt2zh.plan.run_plan import RunPlan
+from gpt2zh.plan.setup import setting_of
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.watch import Watch

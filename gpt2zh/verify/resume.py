@@ -28,7 +28,7 @@ from gpt2zh.config.exit_codes import Exit, by_signal
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.files import run_folder as files
 from gpt2zh.pages.numbers import duration
-from gpt2zh.plan.resume import changed_settings
+from gpt2zh.plan.resume import find_changed_settings
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.local import run_ranks
 from gpt2zh.ranks.world import World
@@ -235,7 +235,7 @@ def _notes(stretch: Stretch, plan: RunPlan) -> Iterator[str]:
                 "a run is only exact where it stays"
             )
     elsewhere = ("log.", "checkpoint.", "validation.")
-    if changed := [text for text in changed_settings(plan) if not text.startswith(elsewhere)]:
+    if changed := [text for text in find_changed_settings(plan) if not text.startswith(elsewhere)]:
         yield f"between the two the run's settings changed: {', '.join(changed)}"
     there, here = _environment(stretch.run), _environment(plan.config.output)
     if other := [f"{k} {v} -> {here[k]}" for k, v in there.items() if here.get(k, v) != v]:

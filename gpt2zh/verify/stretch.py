@@ -15,7 +15,7 @@ from typing import Any
 from gpt2zh.config.errors import UserError
 from gpt2zh.data import chain
 from gpt2zh.files import run_folder as files
-from gpt2zh.plan.resume import saved_identity
+from gpt2zh.plan.resume import read_identity
 from gpt2zh.plan.run_plan import CONFIG, RAW_DEEPSPEED, RunPlan
 from gpt2zh.ranks.logs import warn
 from gpt2zh.ranks.world import World
@@ -52,7 +52,7 @@ class Stretch:
     @property
     def act(self) -> str:
         """Name of the act that trained it."""
-        return str(saved_identity(self.end.folder)["act"])
+        return str(read_identity(self.end.folder)["act"])
 
     @property
     def ranks(self) -> int:
@@ -130,7 +130,7 @@ def _newest(known: dict[int, Path]) -> Checkpoint | None:
 
 
 def _refuse_changed_identity(begin: Checkpoint, end: Checkpoint) -> None:
-    before, after = (saved_identity(one.folder) for one in (begin, end))
+    before, after = (read_identity(one.folder) for one in (begin, end))
     if changed := [name for name in after if after[name] != before.get(name)]:
         raise UserError(
             f"{' and '.join(changed)} changed between {begin.folder.name} and {end.folder.name} "

@@ -77,9 +77,12 @@ def test_a_folder_whose_name_looks_like_a_weight_is_a_folder(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("news:half", "no such folder, and 'half' is no weight; write FOLDER or FOLDER:0.5"),
-        ("news:", "'' is no weight"),
-        ("news:0", "a weight is a number above 0; leave out"),
+        (
+            "news:half",
+            "no such folder, and 'half' is not a valid weight; write FOLDER or FOLDER:0.5",
+        ),
+        ("news:", "'' is not a valid weight"),
+        ("news:0", "a weight must be above 0; leave out"),
         ("news:-1", "above 0"),
         ("news:inf", "above 0"),
         ("news:nan", "above 0"),
@@ -154,7 +157,7 @@ def test_text_that_is_read_too_often_is_told(
     plan = plan_of(run, *data, train__steps=30)
     often = max(plan.epochs_at_end.values())
     error = capsys.readouterr().err
-    assert often > 4 and f"will be read {often:.1f} times; beyond 4" in error
+    assert often > 4 and f"will be read {often:.1f} times; after 4 times" in error
     assert "lower its weight" in error and error.count("will be read") == 1
     announce(plan_of(run, tiny_shards, train__epochs=9))  # asked for by name
     assert "will be read" not in capsys.readouterr().err
@@ -208,7 +211,7 @@ def test_corpora_of_different_tokenizers_are_refused(
     )
     message = refused(run, tiny_shards, tmp_path / "theirs")
     assert f"{tiny_shards} was made with the tokenizer" in message
-    assert f"{tmp_path / 'theirs'} with" in message and "but a model has one" in message
+    assert f"{tmp_path / 'theirs'} with" in message and "but a model has only one" in message
     assert f"prepare one of them again with --tokenizer {tiny_shards / 'tokenizer'}" in message
 
 
@@ -237,16 +240,16 @@ def test_the_faults_of_all_corpora_are_told_at_once(
     message = refused(run, f"{tiny_shards}:1", damaged, tmp_path / "nowhere", f"{tiny_shards}:no")
     for part in (
         "4 faults",
-        "some have a weight and some have none",
+        "some folders have a weight and some have none",
         "is missing",
         "nowhere is no folder",
-        "'no' is no weight",
+        "'no' is not a valid weight",
     ):
         assert part in message
 
 
 def test_no_corpus_at_all_is_refused(run: Path) -> None:
-    assert "--data names nothing; give at least one folder" in refused(run)
+    assert "--data is empty; give at least one folder" in refused(run)
 
 
 def test_all_corpora_together_must_fill_a_batch(

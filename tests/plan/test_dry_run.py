@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from plans import ROOT, arguments, plan_of, snapshot
+from verifying import gpt2zh
 
 from gpt2zh.plan.describe import describe
 
@@ -83,6 +84,26 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     assert launch(arguments(shards, run, dry_run="true")) == 0
     assert snapshot(shards.parent) == before
     assert describe(plan_of(shards, run)) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"deepspeed_config": "null", "train__micro_batch": "auto"}],
+    ids=["all given", "left open"],
+)
+def test_a_dry_run_prints_what_the_plan_verb_prints(
+    tiny_shards: Path,
+    run: Path,
+    launch: Callable[..., int],
+    capsys: pytest.CaptureFixture,
+    more: dict,
+) -> None:
+    argv = arguments(tiny_shards, run, skip_rows="0-2", **more)
+    assert launch([*argv, "--dry-run"]) == 0
+    dry = capsys.readouterr()
+    assert gpt2zh("plan", *argv) == 0
+    assert capsys.readouterr() == dry
+    assert "steps per epoch" in dry.out and "3 rows are read without loss" in dry.out
 
 
 def test_a_dry_run_asks_deepspeed_about_its_own_section(

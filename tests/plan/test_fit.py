@@ -16,9 +16,9 @@ from gpt2zh.plan.fit import (
     MOST_TOKENS,
     Fit,
     choose,
-    file_of,
-    setting_of,
+    name_file,
 )
+from gpt2zh.plan.setup import setting_of
 from gpt2zh.ranks.device import Device
 
 ROOT = Path(__file__).parents[2]
@@ -63,8 +63,8 @@ def chosen(*what: object, **named: object) -> tuple[TrainConfig, dict]:
 )
 def test_the_profiles_are_the_files_of_ds_configs(stage: int, offload: bool) -> None:
     raw = profiles.profile(stage, offload=offload)
-    assert file_of(raw) == f"ds_configs/zero{stage}{'_offload' if offload else ''}.json"
-    assert raw == json.loads((ROOT / file_of(raw)).read_text("utf-8"))
+    assert name_file(raw) == f"ds_configs/zero{stage}{'_offload' if offload else ''}.json"
+    assert raw == json.loads((ROOT / name_file(raw)).read_text("utf-8"))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 8])
@@ -98,7 +98,7 @@ def test_muon_is_never_cut_or_offloaded() -> None:
     assert zero["stage"] == 2 and "offload_optimizer" not in zero
     assert found.warning == (
         "by estimate not even one row fits a GPU (8.0 GiB) with any JSON of ds_configs/; "
-        "`gpt2zh estimate` tells what would"
+        "`gpt2zh plan --gpu CARD --ranks N` shows what fits"
     )
 
 

@@ -33,7 +33,7 @@ def test_a_run_continues_from_its_newest_complete_checkpoint(
     altered(newer / "model.safetensors")
     assert plan_of(tiny_shards, run).resume_from == older
     error = capsys.readouterr().err
-    assert str(newer) in error and "an older checkpoint is used" in error
+    assert str(newer) in error and "the run continues from an older checkpoint" in error
     assert plan_of(tiny_shards, run, World(1, 2)).resume_from is None  # rank 0 tells the others
 
 
@@ -95,7 +95,7 @@ def test_what_may_change_only_when_it_is_said(
     checkpoint = save_checkpoint(plan_of(tiny_shards, run), 3)
     options = CHANGES[name] | ({"resume": checkpoint} if how == "named" else {})
     message = refused(tiny_shards, run, **options)
-    assert f"(--allow-change {name} goes on with it)" in message
+    assert f"(--allow-change {name} continues anyway)" in message
     another = next(other for other in CHANGES if other != name)
     assert name in refused(tiny_shards, run, allow_change=another, **options)
     plan = plan_of(tiny_shards, run, allow_change=name, **options)
@@ -114,14 +114,17 @@ def test_a_run_of_an_earlier_version_goes_on_unless_it_had_what_is_gone(
         return
     message = refused(tiny_shards, run)
     assert f"batch_ramp: '{ramp}' in {run}, a setting that this version no longer has" in message
-    assert "batch_ramp: it is none of data" in refused(tiny_shards, run, allow_change="batch_ramp")
+    assert "--allow-change batch_ramp is not possible" in refused(
+        tiny_shards, run, allow_change="batch_ramp"
+    )
 
 
 @pytest.mark.parametrize("name", ["model.width", "model.layers", "lr", "Seed", ""])
 def test_what_can_never_change_cannot_be_allowed(tiny_shards: Path, run: Path, name: str) -> None:
     save_checkpoint(plan_of(tiny_shards, run), 3)
     message = refused(tiny_shards, run, allow_change=name)
-    assert f"--allow-change {name}: it is none of data, tokenizer, seed, global_batch" in message
+    assert f"--allow-change {name} is not possible" in message
+    assert "use one of data, tokenizer, seed, global_batch" in message
     assert "--allow-change" not in refused(tiny_shards, run, model__width=32)
 
 
@@ -263,7 +266,7 @@ def test_an_output_folder_of_another_program(tiny_shards: Path, run: Path) -> No
     run.mkdir(parents=True)
     (run / "config.yaml").write_text("theirs: 1\n")
     message = refused(tiny_shards, run)
-    assert "config.yaml is of another program" in message and "use another --output" in message
+    assert "config.yaml belongs to another program" in message and "use another --output" in message
 
 
 def test_the_same_data_by_another_path_is_no_other_run(

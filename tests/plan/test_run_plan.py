@@ -58,7 +58,7 @@ def test_the_numbers_of_a_run(tiny_shards: Path, run: Path) -> None:
         "8 rows = 256 tokens per step (2 ranks x 2 rows x 2 accumulated)",
         f"{plan.steps:,} ({rows / 8:.1f} steps per epoch)",
         "ZeRO 1, fp32",
-        f"memory about {memory_gib(plan):.2f} GiB a rank",
+        f"memory about {memory_gib(plan):.2f} GiB per rank",
     ):
         assert part in text, (part, text)
 

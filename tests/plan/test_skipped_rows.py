@@ -71,7 +71,7 @@ def test_a_text_without_a_meaning_is_refused(text: str, told: str) -> None:
 )
 def test_a_file_that_no_run_has_written_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(UserError, match="is no file of a bad step, which has a list of rows"):
+    with pytest.raises(UserError, match="is not the file of a bad step: it has no list of rows"):
         read_rows([str(tmp_path / "file")], rows=100)
 
 
