@@ -20,12 +20,12 @@ _MOST = 8
 """Faults of one checkpoint that are printed; a ruined one may have hundreds."""
 
 
-def run(config: VerifyCheckpointConfig) -> int:
+def verify_checkpoints(config: VerifyCheckpointConfig) -> int:
     """Print a line for each checkpoint, and each of its faults below; 0 if none has any."""
     code = 0
     for folder in _chosen(config.folder):
-        faults = list(islice(checkpoint_faults(folder), _MOST + 1))
-        print(describe(folder, faults), flush=True)
+        faults = list(islice(find_checkpoint_faults(folder), _MOST + 1))
+        print(format_report(folder, faults), flush=True)
         if faults:
             code = 1
     return code
@@ -42,7 +42,7 @@ def _chosen(given: Path) -> list[Path]:
     return [given]
 
 
-def checkpoint_faults(folder: Path) -> Iterator[str]:
+def find_checkpoint_faults(folder: Path) -> Iterator[str]:
     """Yield what is wrong with a checkpoint; the numbers are looked at if its files are whole."""
     wrong = files.faults(folder, content=True)
     yield from wrong
@@ -66,7 +66,7 @@ def checkpoint_faults(folder: Path) -> Iterator[str]:
     yield from tensor_faults(folder, shapes, optimizer=state.get("optimizer", "adamw"))
 
 
-def describe(folder: Path, faults: list[str]) -> str:
+def format_report(folder: Path, faults: list[str]) -> str:
     """A line about a checkpoint, and one below for each fault."""
     state = _state(folder)
     progress = state.get("progress", {})

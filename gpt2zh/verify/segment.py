@@ -1,4 +1,4 @@
-"""A stretch of a run between two of its checkpoints: chosen, and how to train it again.
+"""A segment of a run between two of its checkpoints: chosen, and how to train it again.
 
 What follows from the checkpoints follows from the later one: its config, its copy of the DeepSpeed
 JSON and its number of ranks are those that were in force when it was written, also where the run
@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RunSegment:
     """The steps after one checkpoint up to another of the same run."""
 
     run: Path
@@ -81,7 +81,7 @@ class Stretch:
         ]
 
 
-def choose_stretch(run: Path, *, from_step: int | None, to_step: int | None) -> Stretch:
+def choose_segment(run: Path, *, from_step: int | None, to_step: int | None) -> RunSegment:
     """Find two whole checkpoints, reading all their bytes; without steps the newest ones.
 
     Raises:
@@ -108,7 +108,7 @@ def choose_stretch(run: Path, *, from_step: int | None, to_step: int | None) -> 
             f"--from-step {begin.state.step} does not lie before --to-step {end.state.step}"
         )
     _refuse_changed_identity(begin, end)
-    return Stretch(run, begin, end)
+    return RunSegment(run, begin, end)
 
 
 def _named(known: dict[int, Path], step: int, option: str) -> Checkpoint:
@@ -139,15 +139,15 @@ def _refuse_changed_identity(begin: Checkpoint, end: Checkpoint) -> None:
         )
 
 
-def chains(plan: RunPlan, stretch: Stretch) -> Iterator[tuple[int, str]]:
+def compute_chains(plan: RunPlan, segment: RunSegment) -> Iterator[tuple[int, str]]:
     """Yield the number of each step and the hash chain after it, from the order of the data alone.
 
     Args:
-        plan: What trains the stretch again.
-        stretch: Begins with the chain of its first checkpoint.
+        plan: What trains the segment again.
+        segment: Begins with the chain of its first checkpoint.
     """
-    state, batch = stretch.begin.state, plan.config.train.global_batch
+    state, batch = segment.begin.state, plan.config.train.global_batch
     link = state.chain
-    for done, step in enumerate(stretch.steps):
+    for done, step in enumerate(segment.steps):
         link = chain.extend(link, plan.data.order(state.rows + done * batch, batch))
         yield step, link
