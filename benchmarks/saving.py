@@ -127,17 +127,17 @@ class Bench:
         from gpt2zh.ranks.control import ControlGroup
         from gpt2zh.ranks.watch import Watch
         from gpt2zh.text.tokenizer import load_tokenizer
-        from gpt2zh.train.engine import hidden_model
+        from gpt2zh.train.engine import unwrap_model
 
         self.options, self.world, self.device = options, world, device
         self.tokenizer = load_tokenizer("builtin")
         self.engine = self.build(None)
-        self.parameters = sum(p.numel() for p in hidden_model(self.engine).parameters())
+        self.parameters = sum(p.numel() for p in unwrap_model(self.engine).parameters())
         shape = (options.micro_batch, options.context)
         self.ids = torch.randint(self.tokenizer.vocab_size, shape, device=device)
         self.control = ControlGroup()
         self.durations: list[float] = []
-        facts = checkpoint.RunFacts(hidden_model(self.engine), self.tokenizer, {})
+        facts = checkpoint.RunFacts(unwrap_model(self.engine), self.tokenizer, {})
 
         def saver(asynchronous: bool) -> Saver:
             return Saver(
@@ -177,7 +177,7 @@ class Bench:
         engine = build_engine(
             SummedLoss(model), build_optimizer(model, OptimizerConfig()), resolved
         )
-        master_weights.materialise_moments(engine)
+        master_weights.materialize_moments(engine)
         return engine
 
     def step(self, engine: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from gpt2zh.run.telemetry import peak_memory
+from gpt2zh.run.telemetry import read_peak_memory
 from speed.card import Sampler
 
 
@@ -99,6 +99,6 @@ class StepClock:
         if self._sampler is not None:
             self._card = self._sampler.stop()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._memory = {"peak_gib": peak_memory(device)}
+        self._memory = {"peak_gib": read_peak_memory(device)}
         if device.type == "cuda":
             self._memory["reserved_gib"] = torch.cuda.max_memory_reserved() / 2**30

@@ -140,7 +140,7 @@ def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path)
         _poison_losses(watch)
         if sabotage is not None:
             break_code(sabotage)
-        return training.run(plan, stop, watch)
+        return training.run_training(plan, stop, watch)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return Exit.REFUSED
@@ -204,7 +204,7 @@ def break_code(name: str) -> None:
 
         master_weights.restore = half
     elif name == "trust in files":
-        run_folder.faults = lambda path, content: []
+        run_folder.find_faults = lambda path, content: []
         run_folder.writing_path = run_folder.checkpoint_path
         run_folder.begin = lambda run, number: (run / f"checkpoint-{number}").mkdir(exist_ok=True)
         run_folder.commit = lambda temporary, final, entries: None

@@ -48,7 +48,7 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         config, options = parse(config_class, LaunchOptions, prog=prog)
         plan = make_plan(config, options, world, lambda: _device(world))
         announce(plan)
-        from gpt2zh.run.training import run
+        from gpt2zh.run.training import run_training
         from gpt2zh.train.engine import check_precision, check_zero_options
 
         check_zero_options(plan.resolved)
@@ -56,7 +56,7 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         if options.dry_run:
             return Exit.DONE
         hang_after = config.guard.hang_after.seconds
-        return run(plan, stop, Watch(world, folder=plan.stacks, hang_after=hang_after))
+        return run_training(plan, stop, Watch(world, folder=plan.stacks, hang_after=hang_after))
     except UserError as error:
         who = "" if world.is_main else f" on rank {world.rank} ({platform.node()})"
         if not world.is_main:
@@ -71,6 +71,6 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
 
 def _device(world: World) -> Device:
     """Return what this rank computes on; it needs torch, and some memory of the GPU."""
-    from gpt2zh.train.engine import device_here
+    from gpt2zh.train.engine import detect_device
 
-    return device_here(world)
+    return detect_device(world)

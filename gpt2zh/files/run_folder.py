@@ -32,7 +32,7 @@ def checkpoint_path(run: Path, step: int) -> Path:
     return run / f"checkpoint-{step}"
 
 
-def checkpoints(run: Path) -> list[tuple[int, Path]]:
+def list_checkpoints(run: Path) -> list[tuple[int, Path]]:
     """Steps and folders that have a checkpoint's name, oldest first, complete or not."""
     if not run.is_dir():
         return []
@@ -40,18 +40,18 @@ def checkpoints(run: Path) -> list[tuple[int, Path]]:
     return sorted((int(match.group(1)), entry) for match, entry in found if match)
 
 
-def step_of(folder: Path) -> int | None:
+def parse_step(folder: Path) -> int | None:
     """The step that the name of a checkpoint's folder tells; None if it has another name."""
     match = _NAME.fullmatch(folder.resolve().name)
     return int(match.group(1)) if match else None
 
 
-def listed(folder: Path) -> set[str]:
+def list_files(folder: Path) -> set[str]:
     """The files of a complete checkpoint, as its manifest names them."""
     return set(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
 
 
-def faults(folder: Path, *, content: bool) -> list[str]:
+def find_faults(folder: Path, *, content: bool) -> list[str]:
     """What is wrong with a checkpoint; nothing if it is complete.
 
     Args:
@@ -98,8 +98,8 @@ def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
         UserError: There are checkpoints, but none is complete: to begin anew would bury them.
     """
     rejected: list[str] = []
-    for _, folder in reversed(checkpoints(run)):
-        wrong = faults(folder, content=True)
+    for _, folder in reversed(list_checkpoints(run)):
+        wrong = find_faults(folder, content=True)
         if not wrong:
             return folder, rejected
         rejected += wrong
@@ -117,11 +117,13 @@ def require_complete(folder: Path) -> None:
     Raises:
         UserError: With what is wrong and which checkpoints would do.
     """
-    wrong = faults(folder, content=True)
+    wrong = find_faults(folder, content=True)
     if not wrong:
         return
-    near = [*checkpoints(folder), *checkpoints(folder.parent)]
-    others = [str(path) for _, path in near if path != folder and not faults(path, content=False)]
+    near = [*list_checkpoints(folder), *list_checkpoints(folder.parent)]
+    others = [
+        str(path) for _, path in near if path != folder and not find_faults(path, content=False)
+    ]
     cure = f"complete ones there: {', '.join(others)}" if others else "none is complete there"
     raise UserError(f"--resume {folder} is no complete checkpoint: {'; '.join(wrong)}. {cure}")
 
@@ -131,7 +133,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     return json.loads((folder / STATE).read_text("utf-8"))
 
 
-def describe(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+def make_entries(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
     """Bring files to disk and return the manifest's entries of them, by file name."""
     entries = {}
     for path in paths:
@@ -172,7 +174,7 @@ def commit(temporary: Path, final: Path, entries: dict[str, dict[str, Any]]) -> 
 
 def set_aside_newer(run: Path, step: int) -> list[Path]:
     """Rename checkpoints beyond `step`, which a run that goes back to it would contradict."""
-    return [_set_aside(folder) for number, folder in checkpoints(run) if number > step]
+    return [_set_aside(folder) for number, folder in list_checkpoints(run) if number > step]
 
 
 def _set_aside(folder: Path) -> Path:
@@ -197,7 +199,9 @@ def prune(
         keep_every: Multiples of so many steps stay; 0 for none.
         pinned: Steps whose checkpoints stay in any case.
     """
-    complete = [(step, path) for step, path in checkpoints(run) if not faults(path, content=False)]
+    complete = [
+        (step, path) for step, path in list_checkpoints(run) if not find_faults(path, content=False)
+    ]
     doomed = [
         path
         for step, path in complete[:-keep_last]
@@ -210,7 +214,7 @@ def prune(
     for path in [*kept, *reversed(doomed)]:
         if valid == MINIMUM:
             break
-        if not faults(path, content=True):
+        if not find_faults(path, content=True):
             valid += 1
             if path in doomed:
                 doomed.remove(path)

@@ -134,7 +134,7 @@ class Watch:
             self._stack_file.unlink()
             self._stack_file.parent.rmdir()
 
-    def told_by_others(self, *, wait: float) -> str | None:
+    def explain_lost_rank(self, *, wait: float) -> str | None:
         """What happened to another rank, for one whose collective has failed.
 
         Args:
@@ -161,7 +161,7 @@ class Watch:
             time.sleep(0.2)
         return None
 
-    def tell_crash(self, error: BaseException) -> None:
+    def report_crash(self, error: BaseException) -> None:
         """Let the other ranks know why this one will end."""
         if self._store is not None:
             text = f"{type(error).__name__}: {str(error)[:500]} (while {self.phase})"

@@ -61,7 +61,7 @@ def start_processes(
     return torch.device("cpu")
 
 
-def device_here(world: World) -> Device:
+def detect_device(world: World) -> Device:
     """What this rank computes on, with the memory that nobody else takes now."""
     _choose_device()
     if torch.cuda.is_available():
@@ -71,7 +71,7 @@ def device_here(world: World) -> Device:
     return Device("CPU", host_memory() // world.local_size, is_gpu=False)
 
 
-def gpu_id() -> str | None:
+def read_gpu_id() -> str | None:
     """What tells this rank's GPU from all others; None on a CPU."""
     if not torch.cuda.is_available():
         return None
@@ -130,7 +130,7 @@ def run_eagerly(engine: Any) -> None:
     torch._dynamo.reset()
 
 
-def hidden_model(engine: Any) -> Any:
+def unwrap_model(engine: Any) -> Any:
     """The language model inside the engine, with the parameter names of its Hugging Face folder."""
     return engine.module.model
 
@@ -161,7 +161,7 @@ def set_learning_rate(engine: Any, rate: float) -> None:
         group["lr"] = rate
 
 
-def loss_scale(engine: Any) -> float | None:
+def get_loss_scale(engine: Any) -> float | None:
     """The factor that keeps fp16 gradients from vanishing; None in the other precisions."""
     return float(engine.optimizer.loss_scale) if engine.fp16_enabled() else None
 
@@ -169,14 +169,14 @@ def loss_scale(engine: Any) -> float | None:
 _SCALER_FIELDS = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
 
-def scaler_state(engine: Any) -> dict[str, float]:
+def get_scaler_state(engine: Any) -> dict[str, float]:
     """The state of fp16's dynamic loss scale by field; nothing in the other precisions."""
     scaler = _scaler(engine) if engine.fp16_enabled() else None
     return {f: getattr(scaler, f) for f in _SCALER_FIELDS if hasattr(scaler, f)}
 
 
 def set_scaler_state(engine: Any, values: dict[str, float]) -> None:
-    """Set what `scaler_state` has told."""
+    """Set what `get_scaler_state` has told."""
     if engine.fp16_enabled():
         for field, value in values.items():
             if hasattr(_scaler(engine), field):
@@ -201,7 +201,7 @@ class Update:
     """Whether fp16's loss scale can still be lowered, which makes overflow an ordinary thing."""
 
 
-def update(engine: Any) -> Update:
+def update_weights(engine: Any) -> Update:
     """End the last micro-batch of a step: update the weights unless a gradient is not finite.
 
     DeepSpeed measures the norm over all ranks and then leaves the weights alone (zero/
@@ -209,7 +209,7 @@ def update(engine: Any) -> Update:
     0 in fp32 nothing guards them, nor is a norm measured; there torch's fused AdamW is told to take
     an empty step by `found_inf`, as torch's own loss scaling does.
     """
-    scale = loss_scale(engine)
+    scale = get_loss_scale(engine)
     norm = _plain_gradient_norm(engine)
     if norm is not None:
         # Every rank holds the same sums; asking all of them is for memory that has gone bad.

@@ -11,7 +11,7 @@ import torch
 
 from gpt2zh.data.batch import Batch
 from gpt2zh.ranks.watch import Watch
-from gpt2zh.train.engine import scaler_state, set_scaler_state
+from gpt2zh.train.engine import get_scaler_state, set_scaler_state
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepChecks, StepResult, step_seed, train_step
 
@@ -198,7 +198,7 @@ def _take_well(
     engine: Any, batches: Batches, state: TrainState, task: Task, *, watch: Watch, hooks: Hooks
 ) -> tuple[Votes, StepResult] | None:
     """Take a step, and once more if its numbers were bad; None if it was left half done."""
-    step, scale = state.step + 1, scaler_state(engine)
+    step, scale = state.step + 1, get_scaler_state(engine)
 
     def take() -> StepResult | None:
         seed = step_seed(task.seed, step=step, rank=task.rank)

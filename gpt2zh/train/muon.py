@@ -35,7 +35,7 @@ _TINY = 1e-7
 
 
 @dataclass(frozen=True)
-class Piece:
+class ParameterSlice:
     """What this rank holds of a parameter, in a flat tensor that ZeRO has cut from many."""
 
     shape: torch.Size
@@ -49,11 +49,11 @@ class Piece:
     """Where the parameter begins among those that several ranks hold pieces of; None if it is
     whole here."""
 
-    def within(self, flat: torch.Tensor) -> torch.Tensor:
+    def in_flat(self, flat: torch.Tensor) -> torch.Tensor:
         """The piece, in the flat tensor."""
         return flat.narrow(0, self.start, self.count)
 
-    def among(self, shared: torch.Tensor) -> torch.Tensor:
+    def in_shared(self, shared: torch.Tensor) -> torch.Tensor:
         """The piece, among the parameters that several ranks hold pieces of."""
         assert self.shared is not None
         return shared.narrow(0, self.shared + self.first, self.count)
@@ -61,7 +61,7 @@ class Piece:
     def whole(self, flat: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
         """The parameter, wherever it is complete."""
         if self.shared is None:
-            return self.within(flat).view(self.shape)
+            return self.in_flat(flat).view(self.shape)
         return shared.narrow(0, self.shared, self.shape.numel()).view(self.shape)
 
 
@@ -83,9 +83,9 @@ class Muon(AdamW):
         self, groups: Iterable[dict[str, Any]], *, betas: tuple[float, float], eps: float
     ) -> None:
         super().__init__(groups, lr=0.0, betas=betas, eps=eps, fused=True)
-        self._cuts: dict[torch.Tensor, tuple[Sequence[Piece], int]] = {}
+        self._slices: dict[torch.Tensor, tuple[Sequence[ParameterSlice], int]] = {}
 
-    def cut(self, flat: torch.Tensor, pieces: Sequence[Piece], shared: int) -> None:
+    def set_slices(self, flat: torch.Tensor, pieces: Sequence[ParameterSlice], shared: int) -> None:
         """Tell what a flat tensor is made of.
 
         Args:
@@ -94,7 +94,7 @@ class Muon(AdamW):
             shared: Elements of all parameters of the group that lie on several ranks, the same
                 number on every rank.
         """
-        self._cuts[flat] = pieces, shared
+        self._slices[flat] = pieces, shared
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -115,12 +115,12 @@ class Muon(AdamW):
         whole = []
         for p in parameters:
             self._blend(p, group["momentum"], skip)
-            if p in self._cuts:
-                _turn_pieces(p.grad, *self._cuts[p], matrices=group["matrices"])
+            if p in self._slices:
+                _orthogonalize_slices(p.grad, *self._slices[p], matrices=group["matrices"])
             else:
                 assert p.dim() == 2, "a flat tensor, and nobody has told what lies in it"
                 whole += p.grad.chunk(group["matrices"], dim=1)
-        turn(whole)
+        orthogonalize(whole)
         left = 1 - group["lr"] * group["weight_decay"]
         for p in parameters:
             if skip is None:
@@ -142,23 +142,23 @@ class Muon(AdamW):
         p.grad.lerp_(momentum, decay)  # Nesterov: as if the same gradient came once more
 
 
-def _turn_pieces(
-    flat: torch.Tensor, pieces: Sequence[Piece], shared: int, *, matrices: int
+def _orthogonalize_slices(
+    flat: torch.Tensor, pieces: Sequence[ParameterSlice], shared: int, *, matrices: int
 ) -> None:
     """Turn what lies in a flat tensor; all ranks together."""
     together = flat.new_zeros(shared)
     cut = [piece for piece in pieces if piece.shared is not None]
     for piece in cut:
-        piece.among(together).copy_(piece.within(flat))
+        piece.in_shared(together).copy_(piece.in_flat(flat))
     if shared:
         dist.all_reduce(together)
     whole = [piece.whole(flat, together) for piece in pieces]
-    turn([matrix for parameter in whole for matrix in parameter.chunk(matrices, dim=1)])
+    orthogonalize([matrix for parameter in whole for matrix in parameter.chunk(matrices, dim=1)])
     for piece in cut:
-        piece.within(flat).copy_(piece.among(together))
+        piece.in_flat(flat).copy_(piece.in_shared(together))
 
 
-def turn(matrices: Sequence[torch.Tensor]) -> None:
+def orthogonalize(matrices: Sequence[torch.Tensor]) -> None:
     """Replace matrices by the nearest orthogonal ones, scaled like an update of AdamW.
 
     An orthogonal matrix has the root mean square 1 / sqrt(its longer side). Those of the same shape
@@ -174,18 +174,18 @@ def turn(matrices: Sequence[torch.Tensor]) -> None:
     for shape, found in alike.items():
         most = max(1, AT_ONCE // shape.numel())
         for begin in range(0, len(found), most):
-            _turn_alike(found[begin : begin + most])
+            _orthogonalize_batch(found[begin : begin + most])
 
 
-def _turn_alike(matrices: list[torch.Tensor]) -> None:
+def _orthogonalize_batch(matrices: list[torch.Tensor]) -> None:
     """Turn matrices of one shape (A, B), A <= B; what that takes is free again afterwards."""
     scale = LIKE_ADAMW * matrices[0].shape[1] ** 0.5
-    turned = orthogonal(torch.stack(matrices)).float().mul_(scale)
+    turned = approximate_orthogonal(torch.stack(matrices)).float().mul_(scale)
     for matrix, new in zip(matrices, turned, strict=True):
         matrix.copy_(new)
 
 
-def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+def approximate_orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """The nearest matrices with singular values of about 1, between 0.7 and 1.2 for nearly all.
 
     This is Newton and Schulz's iteration with Jordan's coefficients. He found it to bear bf16, in

@@ -119,7 +119,7 @@ def train_step(
         if not last:
             engine.step()
     watch.mark("updating the weights")
-    update = deepspeed_engine.update(engine)
+    update = deepspeed_engine.update_weights(engine)
     return StepResult(tuple(nats), targets, update.norm, update.applied, spike, update.may_overflow)
 
 

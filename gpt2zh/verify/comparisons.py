@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt2zh.checkpoint.tensor_reader import Stored, difference
+from gpt2zh.checkpoint.tensor_reader import StoredTensor, measure_difference
 from gpt2zh.run.telemetry import METRICS
 
 
@@ -77,7 +77,9 @@ def compare_rows(
     return Comparison("rows", f"{text}{last[:12]})", holds=True)
 
 
-def compare_tensors(ours: Mapping[str, Stored], again: Mapping[str, Stored]) -> Comparison:
+def compare_tensors(
+    ours: Mapping[str, StoredTensor], again: Mapping[str, StoredTensor]
+) -> Comparison:
     """Whether two checkpoints hold the same weights and moments, in every bit."""
     names = sorted(ours.keys() | again.keys())
     gaps = {name: gap for name, gap in _gaps(ours, again, names) if gap is not None}
@@ -93,11 +95,11 @@ def compare_tensors(ours: Mapping[str, Stored], again: Mapping[str, Stored]) -> 
 
 
 def _gaps(
-    ours: Mapping[str, Stored], again: Mapping[str, Stored], names: Iterable[str]
+    ours: Mapping[str, StoredTensor], again: Mapping[str, StoredTensor], names: Iterable[str]
 ) -> Iterator[tuple[str, float | None]]:
     for name in names:
         both = name in ours and name in again
-        yield name, difference(ours[name].read(), again[name].read()) if both else math.inf
+        yield name, measure_difference(ours[name].read(), again[name].read()) if both else math.inf
 
 
 def _share(gap: float) -> str:

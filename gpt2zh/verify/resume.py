@@ -21,7 +21,7 @@ from typing import Any
 
 from gpt2zh.acts import pretrain
 from gpt2zh.acts.launch import MakePlan
-from gpt2zh.checkpoint.tensor_reader import Stored, open_tensors
+from gpt2zh.checkpoint.tensor_reader import StoredTensor, open_tensors
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.exit_codes import Exit, by_signal
@@ -195,7 +195,7 @@ def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment) -> int:
 
 
 def _judge(
-    segment: RunSegment, plan: RunPlan, saved: Mapping[str, Stored], logged: Figures
+    segment: RunSegment, plan: RunPlan, saved: Mapping[str, StoredTensor], logged: Figures
 ) -> tuple[list[Comparison], str]:
     """Compare what the run has with what was trained, and say what it means if all holds."""
     output, steps, end = plan.config.output, segment.steps, segment.end

@@ -87,7 +87,7 @@ def choose_segment(run: Path, *, from_step: int | None, to_step: int | None) -> 
     Raises:
         UserError: There are no two, or what was named is none, or they are of different runs.
     """
-    known = dict(files.checkpoints(run))
+    known = dict(files.list_checkpoints(run))
     if not known:
         raise UserError(f"{run} holds no checkpoint; name the folder of a run, which has some")
     end = _named(known, to_step, "--to-step") if to_step is not None else _newest(known)
@@ -115,14 +115,14 @@ def _named(known: dict[int, Path], step: int, option: str) -> Checkpoint:
     if step not in known:
         there = ", ".join(map(str, known))
         raise UserError(f"{option} {step}: the run has no such checkpoint, but those of {there}")
-    if wrong := files.faults(known[step], content=True):
+    if wrong := files.find_faults(known[step], content=True):
         raise UserError(f"{option} {step} is no whole checkpoint: {'; '.join(wrong)}")
     return Checkpoint(known[step], files.read_state(known[step]))
 
 
 def _newest(known: dict[int, Path]) -> Checkpoint | None:
     for _, folder in sorted(known.items(), reverse=True):
-        wrong = files.faults(folder, content=True)
+        wrong = files.find_faults(folder, content=True)
         if not wrong:
             return Checkpoint(folder, files.read_state(folder))
         warn(World(), f"{'; '.join(wrong)}; an older checkpoint is used")

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from gpt2zh.files.run_folder import faults
+from gpt2zh.files.run_folder import find_faults
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.ranks
@@ -285,7 +285,7 @@ def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path
     assert time.monotonic() - begun < 25
     assert "start again to continue" in rest, "".join(lines) + rest
     (name,) = checkpoints(folder)
-    assert not faults(folder / name, content=True)
+    assert not find_faults(folder / name, content=True)
     wait_for(lambda: not living(session=process.pid))
     again = command(tiny_shards, folder, "--train.steps=1000000", "--stop-after=1steps")
     done = run(again if how == "ctrl-c" else alone(again))

@@ -222,8 +222,8 @@ def test_the_reason_of_a_crash_reaches_the_others(tmp_path: Path) -> None:
     other.start(store)
     crashing.start(store)
     crashing.mark("loading")
-    crashing.tell_crash(KeyError("wte"))
-    found = other.told_by_others(wait=5)
+    crashing.report_crash(KeyError("wte"))
+    found = other.explain_lost_rank(wait=5)
     crashing.stop()
     other.stop()
     assert found == "rank 1 crashed: KeyError: 'wte' (while loading)"
@@ -239,7 +239,7 @@ def test_after_a_failed_collective_a_silent_rank_is_named_soon(tmp_path: Path) -
     time.sleep(0.3)
     silent.stop()
     begun = time.monotonic()
-    found = other.told_by_others(wait=5)
+    found = other.explain_lost_rank(wait=5)
     other.stop()
     expected = f"rank 1 on {platform.node()} died while validating batch 2 (step 8)"
     assert found == expected and time.monotonic() - begun < 3
@@ -251,7 +251,7 @@ def test_after_a_failed_collective_all_may_be_alive(tmp_path: Path) -> None:
     one, other = watch_of(1, tmp_path), watch_of(0, tmp_path)
     one.start(store)
     other.start(store)
-    found = other.told_by_others(wait=1)
+    found = other.explain_lost_rank(wait=1)
     one.stop()
     other.stop()
     assert found is None
@@ -260,13 +260,13 @@ def test_after_a_failed_collective_all_may_be_alive(tmp_path: Path) -> None:
 def test_after_a_failed_collective_the_store_may_be_gone(tmp_path: Path) -> None:
     watch = watch_of(1, tmp_path)
     watch._store = Gone()
-    assert watch.told_by_others(wait=1) == "rank 0 died while starting (step 0)"
-    watch.tell_crash(KeyError("wte"))  # nobody hears it, and nothing is raised
+    assert watch.explain_lost_rank(wait=1) == "rank 0 died while starting (step 0)"
+    watch.report_crash(KeyError("wte"))  # nobody hears it, and nothing is raised
 
 
 def test_a_rank_alone_asks_nobody(tmp_path: Path) -> None:
     alone = Impatient(World(), folder=tmp_path, hang_after=0)
-    assert alone.told_by_others(wait=1) is None
+    assert alone.explain_lost_rank(wait=1) is None
     alone.start(Memory())
-    assert alone.told_by_others(wait=1) is None
+    assert alone.explain_lost_rank(wait=1) is None
     alone.stop()

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from gpt2zh.config.schema import OptimizerConfig
 from gpt2zh.model.shape import matrices_in
 from gpt2zh.train import muon
-from gpt2zh.train.muon import LIKE_ADAMW, Muon, orthogonal, turn
+from gpt2zh.train.muon import LIKE_ADAMW, Muon, approximate_orthogonal, orthogonalize
 from gpt2zh.train.optimizer import build_optimizer, moments_of
 
 CONFIG = OptimizerConfig(kind="muon", weight_decay=0.3, beta1=0.8, beta2=0.9, momentum=0.7)
@@ -103,7 +103,7 @@ def test_turned_matrices_have_singular_values_near_1(
     left = torch.linalg.qr(torch.randn(3, shape[0], shape[0])).Q
     right = torch.linalg.qr(torch.randn(3, shape[1], shape[0])).Q
     values = torch.stack([torch.logspace(0, -2, shape[0]) * size for size in (1e-5, 1.0, 1e4)])
-    turned = orthogonal(left @ values.diag_embed() @ right.mT)
+    turned = approximate_orthogonal(left @ values.diag_embed() @ right.mT)
     assert turned.dtype == precision
     found = torch.linalg.svdvals(turned.float())
     assert found.min() > 0.67 and found.max() < 1.21
@@ -113,7 +113,7 @@ def test_a_turned_matrix_keeps_its_directions() -> None:
     torch.manual_seed(2)
     matrix = torch.randn(24, 40)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    values = left.mT @ orthogonal(matrix[None])[0] @ right.mT
+    values = left.mT @ approximate_orthogonal(matrix[None])[0] @ right.mT
     assert (values - values.diag().diag()).abs().max() < 1e-5
     assert values.diag().min() > 0.3
 
@@ -122,7 +122,7 @@ def test_a_turned_matrix_keeps_its_directions() -> None:
 def test_an_update_is_as_large_as_one_of_adamw(shape: tuple[int, int]) -> None:
     torch.manual_seed(3)
     matrix = torch.randn(shape) * 1e-3
-    turn([matrix])
+    orthogonalize([matrix])
     size = matrix.square().mean().sqrt().item()
     assert LIKE_ADAMW == 0.2 and size == pytest.approx(LIKE_ADAMW, rel=0.2)
     like = torch.linalg.matrix_norm(matrix, 2).item() / (LIKE_ADAMW * math.sqrt(max(shape)))
@@ -134,8 +134,8 @@ def test_views_into_a_larger_tensor_are_turned_in_place() -> None:
     tensor = torch.randn(16, 48)
     expected = [part.contiguous() for part in tensor.chunk(3, dim=1)]
     for part in expected:
-        turn([part])
-    turn(tensor.chunk(3, dim=1))
+        orthogonalize([part])
+    orthogonalize(tensor.chunk(3, dim=1))
     torch.testing.assert_close(tensor, torch.cat(expected, dim=1), rtol=1e-5, atol=1e-6)
 
 

@@ -79,7 +79,7 @@ def test_a_moment_that_was_changed_is_named(run: Path, told: Told, tmp_path: Pat
     assert f"tensors     DIFFERENT: 1 of 84 differ, {MOMENT} most: by " in out
     assert "losses and learning rates are equal" in out
     assert out.endswith(f"not exact: {run}/checkpoint-9 does not follow from checkpoint-6\n")
-    assert not files.faults(kept / "checkpoint-9", content=True)
+    assert not files.find_faults(kept / "checkpoint-9", content=True)
     assert told(run, f"--keep={kept}")[0] == 2  # never over another one
 
 
