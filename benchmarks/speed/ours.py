@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from transformers import GPT2LMHeadModel
 
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.schema import (
     CheckpointConfig,
@@ -26,7 +27,6 @@ from gpt2zh.config.schema import (
     ValidationConfig,
 )
 from gpt2zh.files import run_folder
-from gpt2zh.plan.make import make_plan
 from gpt2zh.plan.run_plan import Plan
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.checkpoint import master_weights, snapshot
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import RunError, UserError
@@ -25,7 +26,6 @@ from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.data.loader import _AHEAD
 from gpt2zh.files import run_folder
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.plan.make import make_plan
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.world import World
 from gpt2zh.run import training

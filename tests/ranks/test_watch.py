@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gpt2zh.ranks.standing import Board
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
@@ -107,7 +108,9 @@ def test_a_rank_that_is_gone_ends_the_others_and_is_named(
     assert {number for number, code in enumerate(codes(ranks)) if code == LOST} == left
     for number in left:
         assert ranks[number]["seconds"] < 12
-    expected = f"error: rank {blamed} on {platform.node()} died {PHASE}, where it has been for"
+        if name == "stopped":
+            assert "No stack available: the process is stopped" in ranks[number]["output"]
+    expected = f"error: rank {blamed} on {platform.node()} died {PHASE}; its last progress was "
     assert [line for line in errors(ranks) if line.startswith(expected)]
     assert "Start again to continue from the last checkpoint" in errors(ranks)[0]
 
@@ -259,7 +262,7 @@ def test_after_a_failed_collective_all_may_be_alive(tmp_path: Path) -> None:
 
 def test_after_a_failed_collective_the_store_may_be_gone(tmp_path: Path) -> None:
     watch = watch_of(1, tmp_path)
-    watch._store = Gone()
+    watch._board = Board(Gone(), World(1, 2))
     assert watch.explain_lost_rank(wait=1) == "rank 0 died while starting (step 0)"
     watch.report_crash(KeyError("wte"))  # nobody hears it, and nothing is raised
 
