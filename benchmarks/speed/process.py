@@ -55,10 +55,10 @@ def import_everything() -> None:
 
     import torch
 
-    from gpt2zh.train.engine import _deepspeed
+    from gpt2zh.train.deepspeed_library import import_deepspeed
 
     torch.set_num_threads(1)  # a pool of threads would not follow into a fork
-    _deepspeed()
+    import_deepspeed()
     for part in ("measure", "trainer", "bare", "ours", "card"):
         importlib.import_module(f"speed.{part}")
 

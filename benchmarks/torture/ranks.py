@@ -29,11 +29,12 @@ from gpt2zh.model.loss import SummedLoss
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.world import World
 from gpt2zh.run import training
-from gpt2zh.train import engine, loop
+from gpt2zh.train import loop
+from gpt2zh.train.deepspeed_library import import_deepspeed
 from gpt2zh.train.step import step_seed
 from torture.faults import Fault, FaultyWatch
 
-engine._deepspeed()  # imported once, for all forks
+import_deepspeed()  # imported once, for all forks
 
 
 FOLLOW = 15.0

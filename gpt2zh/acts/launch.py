@@ -49,7 +49,7 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         plan = make_plan(config, options, world, lambda: _device(world))
         announce(plan)
         from gpt2zh.run.training import run_training
-        from gpt2zh.train.engine import check_precision, check_zero_options
+        from gpt2zh.train.deepspeed_library import check_precision, check_zero_options
 
         check_zero_options(plan.resolved)
         check_precision(config.train.precision)

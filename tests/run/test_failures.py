@@ -52,7 +52,7 @@ def test_out_of_memory_says_which_knob_to_turn_and_what_was_estimated(
 
 def cures(data: Path, ranks: int, **more: object) -> list[str]:
     """The options of the advice, for a model beside which buckets are small."""
-    large = {"model__width": 1024, "model__layers": 24, "dry_run": "true", "ranks": ranks}
+    large = {"model__width": 1024, "model__layers": 24, "dry_run": "true"}
     world = World(0, ranks)
     plan = plan_of(data, data.parent / "none", world, **{**large, **more})
     watch = Watch(world, folder=plan.stacks, hang_after=0)
