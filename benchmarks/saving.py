@@ -103,12 +103,12 @@ class Bench:
         from gpt2zh.ranks.control import ControlGroup
         from gpt2zh.ranks.watch import Watch
         from gpt2zh.text.tokenizer import load_tokenizer
-        from gpt2zh.train.engine import hidden_model
+        from gpt2zh.train.engine import unwrap_model
 
         self.options, self.world, self.device = options, world, device
         self.tokenizer = load_tokenizer("builtin")
         self.engine = self.build(None)
-        model = hidden_model(self.engine)
+        model = unwrap_model(self.engine)
         self.parameters = sum(p.numel() for p in model.parameters())
         shape = (options.micro_batch, options.context)
         self.ids = torch.randint(self.tokenizer.vocab_size, shape, device=device)
@@ -130,7 +130,7 @@ class Bench:
     def build(self, weights: Path | None) -> Any:
         """Return a new engine, around the weights of one of our checkpoints if given."""
         from gpt2zh.checkpoint.checkpoint import load_weights
-        from gpt2zh.checkpoint.master_weights import materialise_moments
+        from gpt2zh.checkpoint.master_weights import materialize_moments
         from gpt2zh.config.deepspeed import resolve
         from gpt2zh.config.schema import ModelConfig, OptimizerConfig, TrainConfig
         from gpt2zh.model.build import new_model
@@ -149,7 +149,7 @@ class Bench:
         resolved = resolve(raw, train, OptimizerConfig(), self.world.size)
         optimizer = build_optimizer(model, OptimizerConfig())
         engine = build_engine(SummedLoss(model), optimizer, resolved)
-        materialise_moments(engine)
+        materialize_moments(engine)
         return engine
 
     def step(self, engine: Any) -> None:

@@ -28,14 +28,14 @@ VERBS = (
     Verb(
         name="verify checkpoint",
         config=VerifyCheckpointConfig,
-        run="gpt2zh.verify.checkpoint:run",
+        run="gpt2zh.verify.checkpoint:verify_checkpoints",
         summary="read every byte of a checkpoint, or of all checkpoints of a run, and check it",
         positional="folder",
     ),
     Verb(
         name="verify resume",
         config=VerifyResumeConfig,
-        run="gpt2zh.verify.resume:run",
+        run="gpt2zh.verify.resume:verify_resume",
         summary="train from one checkpoint of a run to the next again, and compare every bit",
         positional="run",
     ),

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gpt2zh.run.telemetry import peak_memory
+from gpt2zh.run.telemetry import read_peak_memory
 
 _CARD = {"clock_mhz": "clocks.sm", "watt": "power.draw", "celsius": "temperature.gpu"}
 
@@ -146,6 +146,6 @@ def _seconds(before: Any, after: Any) -> float:
 
 def _memory() -> dict[str, float]:
     if not torch.cuda.is_available():
-        return {"peak_gib": peak_memory(torch.device("cpu"))}
+        return {"peak_gib": read_peak_memory(torch.device("cpu"))}
     reserved = torch.cuda.max_memory_reserved() / 2**30
-    return {"peak_gib": peak_memory(torch.device("cuda")), "reserved_gib": reserved}
+    return {"peak_gib": read_peak_memory(torch.device("cuda")), "reserved_gib": reserved}

@@ -36,7 +36,7 @@ from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 from gpt2zh.run.telemetry import METRICS
-from gpt2zh.run.training import run
+from gpt2zh.run.training import run_training
 
 _COMPUTING = re.compile(r"computing micro-batch 1 of (\d+)")
 
@@ -76,7 +76,9 @@ def train(
         config = config_of(job, recipe, Path(work) / "run")
         plan = make_plan(config, LaunchOptions(), World())
         micro_batches = job.global_batch // int(recipe.micro_batch)
-        code = run(plan, StopRequest(), TimedWatch(plan, clock, micro_batches=micro_batches))
+        code = run_training(
+            plan, StopRequest(), TimedWatch(plan, clock, micro_batches=micro_batches)
+        )
         assert code == 0, code
         lines = (config.output / METRICS).read_text("utf-8").splitlines()
         records = [json.loads(line) for line in lines]

@@ -115,10 +115,10 @@ def largest_micro_batch(rows: int, try_rows: Callable[[int], None]) -> int:
 
 def import_everything() -> None:
     """Import what forks need."""
-    from gpt2zh.train.engine import _deepspeed
+    from gpt2zh.train.deepspeed_library import import_deepspeed
 
     torch.set_num_threads(1)  # a pool of threads does not survive a fork
-    _deepspeed()
+    import_deepspeed()
     for part in (*_LOOPS.values(), "overhead"):
         importlib.import_module(f"benchmarks.throughput.{part}")
 

@@ -48,15 +48,15 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         config, options = parse(config_class, LaunchOptions, prog=prog)
         plan = make_plan(config, options, world, lambda: find_device(world))
         announce(plan)
-        from gpt2zh.run.training import run
-        from gpt2zh.train.engine import check_precision, check_zero_options
+        from gpt2zh.run.training import run_training
+        from gpt2zh.train.deepspeed_library import check_precision, check_zero_options
 
         check_zero_options(plan.resolved)
         check_precision(config.train.precision)
         if options.dry_run:
             return Exit.DONE
         hang_after = config.guard.hang_after.seconds
-        return run(plan, stop, Watch(world, folder=plan.stacks, hang_after=hang_after))
+        return run_training(plan, stop, Watch(world, folder=plan.stacks, hang_after=hang_after))
     except UserError as error:
         who = "" if world.is_main else f" on rank {world.rank} ({platform.node()})"
         if not world.is_main:
@@ -71,6 +71,6 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
 
 def find_device(world: World) -> Device:
     """Return what this rank computes on; this imports torch and takes some memory of the GPU."""
-    from gpt2zh.train.engine import device_here
+    from gpt2zh.train.engine import detect_device
 
-    return device_here(world)
+    return detect_device(world)

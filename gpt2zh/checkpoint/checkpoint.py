@@ -74,7 +74,7 @@ def write(
         (temporary / files.STATE).write_text(json.dumps(snapshot.described, indent=1), "utf-8")
         # Not the other ranks' files, which may still be growing.
         small = [p for p in temporary.iterdir() if not p.name.endswith(".safetensors")]
-        entries |= files.describe(small)
+        entries |= files.make_entries(small)
     note("")
     return entries
 

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from gpt2zh.model.shape import matrices_in
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.world import World
-from gpt2zh.train.engine import hidden_model
-from gpt2zh.train.muon import Muon, Piece
+from gpt2zh.train.engine import unwrap_model
+from gpt2zh.train.muon import Muon, ParameterSlice
 from gpt2zh.train.optimizer import MOMENTS, kind_of, moments_of
 
 Layout = dict[str, list[tuple[int, int, int]]]
@@ -31,7 +31,7 @@ Keep = Callable[[str, torch.Size, int, torch.Tensor], None]
 """Takes a key, the shape of its tensor, the first element of a piece, and the piece, flat."""
 
 
-def materialise_moments(engine: Any) -> None:
+def materialize_moments(engine: Any) -> None:
     """Give the optimizer its state before the first step: moments 0, no updates counted.
 
     torch makes it at the first step only, too late for setting it. DeepSpeed's wrapper of stage
@@ -52,12 +52,12 @@ def materialise_moments(engine: Any) -> None:
     if link is not None:  # stages 1 and 2 map parameters to slices of these tensors
         link()
     if isinstance(optimizer, Muon) and engine.zero_optimization_stage() in (1, 2):
-        _tell_pieces(engine, optimizer)
+        _give_slices(engine, optimizer)
 
 
-def _tell_pieces(engine: Any, optimizer: Muon) -> None:
+def _give_slices(engine: Any, optimizer: Muon) -> None:
     """Tell Muon what stages 1 and 2 have put into its flat tensors."""
-    parameters = [(matrices_in(name), p) for name, p in hidden_model(engine).named_parameters()]
+    parameters = [(matrices_in(name), p) for name, p in unwrap_model(engine).named_parameters()]
     addresses = [p._hp_mapping and p._hp_mapping.lp_fragment_address for _, p in parameters]
     parts = [
         a is not None and a.numel < p.numel()
@@ -75,13 +75,13 @@ def _tell_pieces(engine: Any, optimizer: Muon) -> None:
             if address is not None:
                 start = p._hp_mapping.hp_fragment_address.start
                 where = shared if cut else None
-                pieces.append(Piece(p.shape, start, address.start, address.numel, where))
+                pieces.append(ParameterSlice(p.shape, start, address.start, address.numel, where))
             shared += cut * p.numel()
         (flat,) = group["params"]
-        optimizer.cut(flat, pieces, shared)
+        optimizer.set_slices(flat, pieces, shared)
 
 
-def layout(engine: Any, control: ControlGroup) -> Layout | None:
+def find_layout(engine: Any, control: ControlGroup) -> Layout | None:
     """Which rank holds which piece of a parameter at full precision, at stages 1 and 2.
 
     DeepSpeed cuts the row of all parameters into equal parts, so that nearly all of them lie on one
@@ -90,7 +90,7 @@ def layout(engine: Any, control: ControlGroup) -> Layout | None:
     if engine.zero_optimization_stage() not in (1, 2):
         return None
     mine = {}
-    for name, parameter in hidden_model(engine).named_parameters():
+    for name, parameter in unwrap_model(engine).named_parameters():
         if parameter._hp_mapping is not None:
             address = parameter._hp_mapping.lp_fragment_address
             mine[name] = (int(address.start), int(address.numel))
@@ -109,7 +109,7 @@ def collect(engine: Any, pieces: Layout | None, world: World, keep: Keep) -> Non
 
     Args:
         engine: The engine, between two steps.
-        pieces: Of `layout`.
+        pieces: Of `find_layout`.
         world: This rank's place.
         keep: Called with `weight.<name>`, `exp_avg.<name>` and `exp_avg_sq.<name>` for all pieces
             of what this rank shall have.
@@ -117,8 +117,8 @@ def collect(engine: Any, pieces: Layout | None, world: World, keep: Keep) -> Non
     optimizer = kind_of(engine.basic_optimizer)
     whole = _whole_masters(engine)
     loads = [0] * world.size
-    loads[0] = sum(_numel(p) for p in hidden_model(engine).parameters())  # it has the weights
-    for name, parameter in hidden_model(engine).named_parameters():
+    loads[0] = sum(_numel(p) for p in unwrap_model(engine).parameters())  # it has the weights
+    for name, parameter in unwrap_model(engine).named_parameters():
         moments = moments_of(optimizer, name)
         if pieces is not None:
             owner = max(pieces[name], key=lambda piece: piece[2])[0]
@@ -187,14 +187,14 @@ def restore(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int)
     copies, which this does not touch, are their roundings already.
 
     Args:
-        engine: A fresh engine after `materialise_moments`.
+        engine: A fresh engine after `materialize_moments`.
         read: Gives the tensor of ("weight" or a moment, parameter name), fp32, any device.
         updates: Updates that the optimizer has made.
     """
     kind = kind_of(engine.basic_optimizer)
     whole = _whole_masters(engine)
     with torch.no_grad():
-        for name, parameter in hidden_model(engine).named_parameters():
+        for name, parameter in unwrap_model(engine).named_parameters():
             for key in ("weight", *moments_of(kind, name)):
                 value = read(key, name)
                 if whole is None:
@@ -228,7 +228,7 @@ def _whole_masters(engine: Any) -> dict[str, torch.Tensor] | None:
     """At stage 0 the tensor that is updated for each parameter name; None where ZeRO runs."""
     if engine.zero_optimization():
         return None
-    names = {id(p): name for name, p in hidden_model(engine).named_parameters()}
+    names = {id(p): name for name, p in unwrap_model(engine).named_parameters()}
     if not hasattr(engine.optimizer, "fp32_groups"):  # fp32: the parameters themselves
         return {names[id(p)]: p for p in _updated_tensors(engine)}
     pairs = zip(engine.optimizer.fp16_groups, engine.optimizer.fp32_groups, strict=True)

@@ -74,7 +74,7 @@ class Saver:
         self._control = control
         self._watch = watch
         self._buffers = snapshot.Buffers()
-        self._pieces = master_weights.layout(engine, control)
+        self._pieces = master_weights.find_layout(engine, control)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: _Writing | None = None
         self._pruning: Future[None] | None = None

@@ -13,7 +13,7 @@ import torch
 
 from gpt2zh.checkpoint import master_weights
 from gpt2zh.ranks.world import World
-from gpt2zh.train.engine import scaler_state
+from gpt2zh.train.engine import get_scaler_state
 from gpt2zh.train.optimizer import kind_of
 from gpt2zh.train.state import TrainState
 
@@ -78,7 +78,7 @@ def take(
         state: Progress.
         world: This rank's place.
         buffers: Of the run; an older snapshot in them is gone.
-        pieces: Of `master_weights.layout`.
+        pieces: Of `master_weights.find_layout`.
     """
     master_weights.collect(engine, pieces, world, buffers.keep)
     buffers.settle()
@@ -93,7 +93,7 @@ def take(
         "optimizer": kind_of(engine.basic_optimizer),
         "progress": asdict(state),
         "updates": master_weights.updates_made(engine),
-        "loss_scale": scaler_state(engine),
+        "loss_scale": get_scaler_state(engine),
         "ranks": world.size,
         "zero_stage": engine.zero_optimization_stage(),
     }

@@ -22,7 +22,7 @@ OPTIMIZER = "optimizer-*.safetensors"
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """One tensor in an open file, which stays readable when the file is deleted."""
 
     name: str
@@ -39,7 +39,7 @@ class Stored:
         return self._file.get_tensor(self.name)
 
 
-def open_tensors(folder: Path) -> dict[str, Stored]:
+def open_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Every weight by its parameter's name and every moment as `<moment>.<parameter name>`.
 
     Raises:
@@ -50,11 +50,11 @@ def open_tensors(folder: Path) -> dict[str, Stored]:
     for path in (folder / WEIGHTS, *sorted(folder.glob(OPTIMIZER))):
         file = safe_open(path, "pt")
         for name in file.keys():  # noqa: SIM118
-            found[name] = Stored(name, path, file)
+            found[name] = StoredTensor(name, path, file)
     return found
 
 
-def tensor_faults(
+def find_tensor_faults(
     folder: Path, shapes: Mapping[str, tuple[int, ...]], *, optimizer: str
 ) -> Iterator[str]:
     """Yield what is wrong with the tensors of a checkpoint, each fault with its file.
@@ -87,7 +87,7 @@ def tensor_faults(
             yield f"{tensor.path}: {name} cannot be read: {error}"
 
 
-def _faults(tensor: Stored, shape: tuple[int, ...]) -> Iterator[str]:
+def _faults(tensor: StoredTensor, shape: tuple[int, ...]) -> Iterator[str]:
     if tensor.shape != shape:
         yield f"has the shape {list(tensor.shape)}, the model's is {list(shape)}"
     value = tensor.read()
@@ -98,7 +98,7 @@ def _faults(tensor: Stored, shape: tuple[int, ...]) -> Iterator[str]:
         yield f"has {bad:,} of {value.numel():,} numbers that are not finite"
 
 
-def difference(first: torch.Tensor, other: torch.Tensor) -> float | None:
+def measure_difference(first: torch.Tensor, other: torch.Tensor) -> float | None:
     """How far apart two tensors are; None if they are equal in every bit.
 
     Returns:

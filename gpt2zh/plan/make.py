@@ -205,7 +205,7 @@ def _disk_faults(plan: RunPlan) -> list[str]:
     config, free = plan.config, shutil.disk_usage(existing).free
     needed = checkpoint_bytes(config.model, plan.vocabulary, config.optimizer.kind)
     needed *= config.checkpoint.keep_last + 1  # one more while the next is being written
-    held = sum(f.stat().st_size for _, c in run_folder.checkpoints(run) for f in c.iterdir())
+    held = sum(f.stat().st_size for _, c in run_folder.list_checkpoints(run) for f in c.iterdir())
     if free + held >= needed:
         return []
     return [

@@ -42,7 +42,7 @@ class BadStep:
         return asdict(self) | {"rows": list(self.rows)}
 
 
-def suspects(batches: Batches, first: StepResult) -> list[int]:
+def find_suspects(batches: Batches, first: StepResult) -> list[int]:
     """Row numbers of this rank's micro-batches whose loss is not finite."""
     losses = [nats.item() for nats in first.nats]
     return [

@@ -30,7 +30,7 @@ _LOST = (
 )
 _NO_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
 _FOLLOWED: ContextVar[RunPlan] = ContextVar("followed")
-"""The plan that is followed now; another one is made deep within what `failures_told` surrounds."""
+"""The plan in use; `start` may replace the first one while `report_failures` is active."""
 
 
 def follow(plan: RunPlan) -> None:
@@ -39,7 +39,7 @@ def follow(plan: RunPlan) -> None:
 
 
 @contextlib.contextmanager
-def failures_told(watch: Watch, plan: RunPlan) -> Iterator[None]:
+def report_failures(watch: Watch, plan: RunPlan) -> Iterator[None]:
     """Turn an exception into a message, tell the other ranks, and end this process.
 
     Errors that have a message and a code of their own pass through. The process ends at once:
@@ -61,7 +61,7 @@ def failures_told(watch: Watch, plan: RunPlan) -> Iterator[None]:
             traceback.print_exc()
             message = f"rank {plan.world.rank} crashed while {watch.phase} (step {watch.step})"
         if code is not Exit.LOST_RANK:
-            watch.tell_crash(error)
+            watch.report_crash(error)
         print(f"error: {message}", file=sys.stderr, flush=True)
         os._exit(code)
 
@@ -69,9 +69,9 @@ def failures_told(watch: Watch, plan: RunPlan) -> Iterator[None]:
 def explain(error: BaseException, watch: Watch, plan: RunPlan) -> tuple[Exit, str | None]:
     """The exit code of an error, and what to say instead of its traceback, if anything."""
     if is_out_of_memory(error):
-        return Exit.OUT_OF_MEMORY, out_of_memory(error, watch, plan)
+        return Exit.OUT_OF_MEMORY, explain_out_of_memory(error, watch, plan)
     if isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _LOST):
-        told = watch.told_by_others(wait=3 * watch.short_silence)
+        told = watch.explain_lost_rank(wait=3 * watch.short_silence)
         if told is not None:
             me = plan.world.rank
             return Exit.LOST_RANK, f"{told}; rank {me} cannot go on without it. Start again to " + (
@@ -87,7 +87,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _NO_MEMORY)
 
 
-def out_of_memory(error: BaseException, watch: Watch, plan: RunPlan) -> str:
+def explain_out_of_memory(error: BaseException, watch: Watch, plan: RunPlan) -> str:
     """What to turn, in the order in which it costs least."""
     return (
         f"rank {plan.world.rank} ran out of memory while {watch.phase} (step {watch.step}): "

@@ -71,7 +71,7 @@ class Guard:
         """
         outcome = "good" if again.applied else again.fault() or "good"
         mine = [int(number) for batch in batches for number in batch.numbers]
-        found = self._control.gather((bad_steps.suspects(batches, first), mine))
+        found = self._control.gather((bad_steps.find_suspects(batches, first), mine))
         rows = [n for some, _ in found for n in some] or [n for _, every in found for n in every]
         bad = BadStep(state.step + 1, first.fault() or "loss", outcome, tuple(rows))
         if state.bad_streak == 0:

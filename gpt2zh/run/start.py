@@ -28,13 +28,13 @@ from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.run.failures import follow, is_out_of_memory
-from gpt2zh.train.engine import build_engine, compile_model, hidden_model, is_compiled, run_eagerly
+from gpt2zh.train.engine import build_engine, compile_model, is_compiled, run_eagerly, unwrap_model
 from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.state import TrainState
 
 
 @dataclass(frozen=True)
-class Trouble:
+class TrialFailure:
     """Why a trial failed on a rank."""
 
     kind: Literal["memory", "compile"]
@@ -56,7 +56,7 @@ def start(
         UserError: `train.compile` is always, and it cannot.
         torch.OutOfMemoryError: Not even one row fits.
     """
-    plan = agreed(plan, control)
+    plan = agree_on_plan(plan, control)
     compiles = _setting(plan, device).is_compiled
     while True:
         follow(plan)
@@ -64,19 +64,19 @@ def start(
         engine, state = _build(plan)
         if compiles:
             compile_model(engine)
-        trouble = _tried(engine, plan, state, control, watch)
-        if trouble is not None and trouble.kind == "compile":
+        failure = _try_on_all_ranks(engine, plan, state, control, watch)
+        if failure is not None and failure.kind == "compile":
             compiles = False
-            _go_without_compiler(engine, plan, trouble)
-            trouble = _tried(engine, plan, state, control, watch)
-        if trouble is None:
+            _go_without_compiler(engine, plan, failure)
+            failure = _try_on_all_ranks(engine, plan, state, control, watch)
+        if failure is None:
             return engine, state, plan
         smaller = plan.with_smaller_micro_batch()
         if smaller is None:
-            raise torch.OutOfMemoryError(trouble.text)
+            raise torch.OutOfMemoryError(failure.text)
         warn(
             plan.world,
-            f"a micro-batch of {plan.micro_batch} rows does not fit ({trouble.text}); from now "
+            f"a micro-batch of {plan.micro_batch} rows does not fit ({failure.text}); from now "
             f"on it is {smaller.micro_batch} rows, {smaller.accumulation} of them a step on each "
             "rank: the global batch stays",
         )
@@ -89,7 +89,7 @@ def start(
             torch.cuda.empty_cache()
 
 
-def agreed(plan: RunPlan, control: ControlGroup) -> RunPlan:
+def agree_on_plan(plan: RunPlan, control: ControlGroup) -> RunPlan:
     """The plan that the rank with the least memory has made; all ranks call it.
 
     That one took a later one of the project's DeepSpeed JSONs, or fewer rows. Of JSONs that the
@@ -124,29 +124,29 @@ def _build(plan: RunPlan) -> tuple[Any, TrainState]:
     optimizer = build_optimizer(model, config.optimizer)
     apart = plan.data.document_start_id if config.train.document_mask else None
     engine = build_engine(SummedLoss(model, document_start=apart), optimizer, plan.resolved)
-    master_weights.materialise_moments(engine)
+    master_weights.materialize_moments(engine)
     if resume_from is None:
         return engine, TrainState()
     return engine, checkpoint.load_training(engine, resume_from)
 
 
-def _go_without_compiler(engine: Any, plan: RunPlan, trouble: Trouble) -> None:
+def _go_without_compiler(engine: Any, plan: RunPlan, failure: TrialFailure) -> None:
     if plan.config.train.compile == "always":
         raise UserError(
-            f"train.compile is always, but the model cannot be compiled here: {trouble.text}; "
+            f"train.compile is always, but the model cannot be compiled here: {failure.text}; "
             "auto goes on without"
         )
     warn(
         plan.world,
-        f"the model is not compiled, which makes it slower: {trouble.text}. Often a C compiler is "
+        f"the model is not compiled, which makes it slower: {failure.text}. Often a C compiler is "
         "missing (apt install gcc python3-dev); --train.compile never leaves it out silently",
     )
     run_eagerly(engine)
 
 
-def _tried(
+def _try_on_all_ranks(
     engine: Any, plan: RunPlan, state: TrainState, control: ControlGroup, watch: Watch
-) -> Trouble | None:
+) -> TrialFailure | None:
     """Try a micro-batch on all ranks; the worst that any of them has met."""
     compiled = is_compiled(engine)
     watch.mark("compiling the model" if compiled else "trying a micro-batch")
@@ -160,18 +160,18 @@ def _tried(
             for length in {plan.length_at(state.step + 1), plan.config.model.context}:
                 _try_micro_batch(engine, plan, length=length)
     except Exception as error:
-        found = _trouble(error, plan.world.rank, compiled=compiled)
+        found = _explain_failure(error, plan.world.rank, compiled=compiled)
     # The exception is gone by now, and with it the tensors that its frames held.
-    everywhere = [trouble for trouble in control.gather(found) if trouble is not None]
-    return min(everywhere, key=lambda trouble: trouble.kind, default=None)  # compile first
+    everywhere = [failure for failure in control.gather(found) if failure is not None]
+    return min(everywhere, key=lambda failure: failure.kind, default=None)  # compile first
 
 
-def _trouble(error: Exception, rank: int, *, compiled: bool) -> Trouble:
+def _explain_failure(error: Exception, rank: int, *, compiled: bool) -> TrialFailure:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     if is_out_of_memory(error):
-        return Trouble("memory", f"rank {rank}: {text}")
+        return TrialFailure("memory", f"rank {rank}: {text}")
     if compiled:
-        return Trouble("compile", f"{type(error).__name__}: {text}")
+        return TrialFailure("compile", f"{type(error).__name__}: {text}")
     raise error
 
 
@@ -196,7 +196,7 @@ def _try_micro_batch(engine: Any, plan: RunPlan, *, length: int) -> None:
     later -= phases["rest"].gradients + phases["rest"].buckets
     gradients = torch.empty(later, dtype=torch.uint8, device=device)
     loss = engine.module(ids, ids.clone())  # one tensor twice would be another graph
-    torch.autograd.grad(loss, [hidden_model(engine).transformer.wpe.weight])
+    torch.autograd.grad(loss, [unwrap_model(engine).transformer.wpe.weight])
     del gradients
     if device.type == "cuda":
         torch.cuda.synchronize(device)  # errors of kernels show here

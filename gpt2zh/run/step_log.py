@@ -15,9 +15,9 @@ from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.run import bad_steps
 from gpt2zh.run.bad_steps import BadStep
-from gpt2zh.run.telemetry import Clock, RowLog, RunLog, peak_memory
+from gpt2zh.run.telemetry import Clock, RowLog, RunLog, read_peak_memory
 from gpt2zh.run.validate import Validation
-from gpt2zh.train.engine import loss_scale
+from gpt2zh.train.engine import get_loss_scale
 from gpt2zh.train.loop import Votes
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepResult
@@ -80,7 +80,7 @@ class StepLog:
             + f" | eta {eta}",
             flush=True,
         )
-        if state.step == 1 and (odd := first_loss_warning(loss, plan.vocabulary)):
+        if state.step == 1 and (odd := check_first_loss(loss, plan.vocabulary)):
             warn(plan.world, odd)
 
     def _figures(self, state: TrainState) -> dict[str, float | None]:
@@ -90,8 +90,8 @@ class StepLog:
         warmup = plan.config.train.sequence_length_warmup
         return {
             "lr": plan.learning_rate(state.step),
-            "loss_scale": loss_scale(self._engine),
-            "memory_gib": peak_memory(self._engine.device),
+            "loss_scale": get_loss_scale(self._engine),
+            "memory_gib": read_peak_memory(self._engine.device),
             "epoch": state.rows / plan.data.rows,
             **(epochs if len(epochs) > 1 else {}),
             "length": plan.length_at(state.step) if warmup else None,
@@ -152,7 +152,7 @@ def _peak_flops(device: torch.device, plan: RunPlan) -> float | None:
     return one * plan.world.size if one else None
 
 
-def first_loss_warning(loss: float, vocabulary: int) -> str | None:
+def check_first_loss(loss: float, vocabulary: int) -> str | None:
     """Return what is odd about the loss of fresh weights, which should be about ln(vocabulary).
 
     Args:

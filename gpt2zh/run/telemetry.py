@@ -144,7 +144,7 @@ class Clock:
         return max(elapsed, 1e-9)
 
 
-def peak_memory(device: torch.device) -> float:
+def read_peak_memory(device: torch.device) -> float:
     """The largest memory this process has used so far in GiB: the GPU's, or the host's on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30

@@ -26,16 +26,16 @@ from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch
-from gpt2zh.run.failures import failures_told
+from gpt2zh.run.failures import report_failures
 from gpt2zh.run.hooks import RunHooks
 from gpt2zh.run.start import start
 from gpt2zh.run.telemetry import TENSORBOARD
-from gpt2zh.train.engine import close, gpu_id, hidden_model, open_store, start_processes
+from gpt2zh.train.engine import close, open_store, read_gpu_id, start_processes, unwrap_model
 from gpt2zh.train.loop import Task, fit
 from gpt2zh.train.state import TrainState
 
 
-def run(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
+def run_training(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
     """Start the process group, train as planned, and leave the group; all ranks call it.
 
     Args:
@@ -50,7 +50,7 @@ def run(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
         UserError: Another run writes to the folder, or the ranks disagree on what to do.
         RunError: The numbers were bad for too long, or the end could not be saved.
     """
-    with failures_told(watch, plan), contextlib.ExitStack() as held:
+    with report_failures(watch, plan), contextlib.ExitStack() as held:
         if plan.world.is_main:
             held.callback(RunLock(plan.config.output).release)
         train_config = plan.config.train
@@ -96,7 +96,7 @@ def _train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch)
         engine,
         config.checkpoint,
         config.output,
-        facts=checkpoint.RunFacts(hidden_model(engine), plan.data.tokenizer, plan.texts()),
+        facts=checkpoint.RunFacts(unwrap_model(engine), plan.data.tokenizer, plan.texts()),
         world=world,
         control=control,
         watch=watch,
@@ -152,7 +152,7 @@ def _steps(
 def _compare_ranks(plan: RunPlan, control: ControlGroup) -> None:
     """Refuse ranks that would train on different things: folders that differ between machines."""
     everywhere = control.gather((platform.node(), plan.identity))
-    taken = [gpu for gpu in control.gather(gpu_id()) if gpu is not None]
+    taken = [gpu for gpu in control.gather(read_gpu_id()) if gpu is not None]
     if len(set(taken)) < len(taken):
         raise UserError(
             f"{len(taken)} ranks share {len(set(taken))} GPUs; start one rank per GPU "

@@ -17,7 +17,7 @@ from gpt2zh.model.attention import plain_attention
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.control import ControlGroup, sum_over_ranks
 from gpt2zh.ranks.watch import Watch
-from gpt2zh.train.engine import hidden_model
+from gpt2zh.train.engine import unwrap_model
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Validator:
         plan, device = self._plan, self._engine.device
         found: dict[str, Score] = {}
         parts = plan.data.held_out
-        limits = rows_each(plan.config.validation.rows, [part.rows for part in parts])
+        limits = share_rows(plan.config.validation.rows, [part.rows for part in parts])
         left = False
 
         def until_stop(batches: Iterable[Batch[torch.Tensor]]) -> Iterator[Batch[torch.Tensor]]:
@@ -131,7 +131,7 @@ class Validator:
         if not settings.sample_tokens or not settings.prompts:
             return {}
         self._watch.mark("writing samples")
-        model = hidden_model(self._engine)
+        model = unwrap_model(self._engine)
         sharded = self._engine.zero_optimization_stage() == 3
         stepping = Stepping(
             synced=sharded and self._plan.world.size > 1, should_stop=self._should_stop
@@ -143,7 +143,7 @@ class Validator:
         return dict(zip(settings.prompts, written, strict=True))
 
 
-def rows_each(limit: int, rows: Sequence[int]) -> list[int]:
+def share_rows(limit: int, rows: Sequence[int]) -> list[int]:
     """Share out `limit` rows (0: all) over data sets by their sizes, at least one row for each."""
     if not limit:
         return list(rows)

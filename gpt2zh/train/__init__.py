@@ -1,1 +1,1 @@
-"""The DeepSpeed engine, the one train loop and its checkpoints."""
+"""The train loop, one step of it, the DeepSpeed engine and the optimizers."""

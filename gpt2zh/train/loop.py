@@ -11,7 +11,7 @@ import torch
 
 from gpt2zh.data.batch import Batch
 from gpt2zh.ranks.watch import Watch
-from gpt2zh.train.engine import scaler_state, set_scaler_state
+from gpt2zh.train.engine import get_scaler_state, set_scaler_state
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepChecks, StepResult, step_seed, train_step
 
@@ -21,34 +21,34 @@ Batches = Sequence[Batch[torch.Tensor]]
 
 @dataclass(frozen=True)
 class Task:
-    """What the loop does."""
+    """Length, schedule and identity of the loop."""
 
     last_step: int
     """Number of the last optimizer step."""
     seed: int
-    """Of the random numbers."""
+    """Seed of the random numbers."""
     rank: int
     """Number of this process."""
     learning_rate: Callable[[int], float]
     """Learning rate by number of the step."""
     log_every: int
-    """Steps between two lines."""
+    """Steps between two log lines."""
     validates: bool
     """Whether there is held-out text."""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What the ranks know together after a step; equal on all of them."""
+    """What all ranks know after a step; equal on all of them."""
 
     applied: bool
     """Whether the step updated the weights."""
     numbers: np.ndarray
-    """Row numbers that all ranks have read in it, (global batch,), in the order of the walk."""
+    """Row numbers of all ranks in this step, (global batch,), in the order of the data."""
     tokens: int
     """Tokens in these rows, without padding."""
     leave: bool
-    """Whether a rank was asked to stop, or the time of this start is over."""
+    """Whether a rank was asked to stop, or --stop-after is reached."""
     save: bool
     """Whether it is time to save."""
     validate: bool
@@ -57,30 +57,30 @@ class Votes:
 
 @dataclass(frozen=True)
 class Due:
-    """What follows a step."""
+    """What to do after a step."""
 
     log: bool
     save: bool
     validate: bool
     stop: bool
-    """Leave before the last step."""
+    """End the loop before the last step."""
 
 
 def decide(votes: Votes, step: int, task: Task) -> Due:
-    """Return what follows a step: the end and a stop always save, and only the end validates."""
+    """Return what to do after a step. The end and a stop always save; a stop never validates."""
     last = step == task.last_step
     stop = votes.leave and not last
     return Due(
         log=last or stop or step == 1 or step % task.log_every == 0,
         save=last or stop or votes.save,
-        # Whoever sent a signal wants the run to end within seconds: no validation then.
+        # The sender of a signal wants the run to end within seconds: no validation.
         validate=task.validates and not stop and (last or votes.validate),
         stop=stop,
     )
 
 
 class Hooks(Protocol):
-    """What happens around the steps; `gpt2zh.run` implements it.
+    """The callbacks around the steps; `gpt2zh.run.hooks` implements them.
 
     All ranks call every hook at the same steps, so a hook may use collectives.
     """
@@ -91,11 +91,11 @@ class Hooks(Protocol):
         ...
 
     def checks(self) -> StepChecks:
-        """Return what the next step asks while it is taken."""
+        """Return the checks that are made within the next step."""
         ...
 
     def vote(self, step: int, batches: Batches, result: StepResult) -> Votes:
-        """Ask all ranks what they know after a step."""
+        """Exchange what all ranks must know after a step."""
         ...
 
     def bad_numbers(
@@ -106,11 +106,11 @@ class Hooks(Protocol):
         Args:
             state: Progress before the step.
             batches: This rank's micro-batches.
-            first: The step as it was taken first.
-            again: The same step, taken once more.
+            first: The result of the first attempt.
+            again: The result of the second attempt at the same step.
 
         Raises:
-            RunError: There were too many of them.
+            RunError: Too many such steps in a row.
         """
         ...
 
@@ -127,7 +127,7 @@ class Hooks(Protocol):
         ...
 
     def validate(self, state: TrainState) -> float | None:
-        """Return the loss on held-out text; None if a rank was asked to stop meanwhile."""
+        """Return the loss on held-out text; None if a rank was asked to stop during validation."""
         ...
 
     def judge(self, state: TrainState, loss: float) -> None:
@@ -150,20 +150,20 @@ def fit(
 ) -> bool:
     """Train from `state` to the last step, or until the ranks agree to stop.
 
-    A step whose numbers are bad does not touch the weights. It is taken again at once with the same
-    rows and random numbers: if it is good then, some hardware erred; if not, the rows are to blame
-    and the run goes on without learning from them.
+    A step whose numbers are bad does not change the weights. It is repeated at once with the same
+    rows and random numbers. If the second attempt is good, the hardware made an error; if not, the
+    rows are the cause, and the run continues without learning from them.
 
     Args:
         engine: The DeepSpeed engine.
-        steps: This rank's micro-batches of one step after the other, from the state's position.
+        steps: Yields this rank's micro-batches of each step, from the state's position on.
         state: Progress; updated in place.
-        task: Length, seed and schedule.
-        watch: Marks what is done.
-        hooks: What happens around the steps.
+        task: Length, schedule and identity of the loop.
+        watch: Gets a mark at each phase.
+        hooks: The callbacks around the steps.
 
     Returns:
-        Whether it was stopped before the last step.
+        Whether the run was stopped before the last step.
     """
     engine.train()
     stopped = False
@@ -197,8 +197,8 @@ def fit(
 def _take_well(
     engine: Any, batches: Batches, state: TrainState, task: Task, *, watch: Watch, hooks: Hooks
 ) -> tuple[Votes, StepResult] | None:
-    """Take a step, and once more if its numbers were bad; None if it was left half done."""
-    step, scale = state.step + 1, scaler_state(engine)
+    """Take a step, and repeat it if its numbers were bad; None if it was left unfinished."""
+    step, scale = state.step + 1, get_scaler_state(engine)
 
     def take() -> StepResult | None:
         seed = step_seed(task.seed, step=step, rank=task.rank)
@@ -211,7 +211,7 @@ def _take_well(
     votes = hooks.vote(step, batches, first)
     if votes.applied or not first.fault():
         return votes, first
-    set_scaler_state(engine, scale)  # fp16 took it for an overflow
+    set_scaler_state(engine, scale)  # fp16 reduced it: it took the bad numbers for an overflow
     again = take()
     if again is None:
         return None

@@ -1,4 +1,7 @@
-"""AdamW: torch's own fused one, which needs no compiler on any device. Or Muon beside it."""
+"""Build the optimizer: torch's fused AdamW, or Muon for the matrices with AdamW for the rest.
+
+torch's AdamW and not DeepSpeed's: it needs no C++ compiler on any device.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
-    """Make AdamW or Muon with decay on matrices and embeddings only.
+    """Build AdamW or Muon, with weight decay on matrices and embeddings only.
 
     The learning rate starts at 0: the loop sets it before every step, and DeepSpeed's wrapper of
     stage 0 in half precision takes one step with empty gradients when it is built
     (runtime/fp16/unfused_optimizer.py), which must not decay the weights.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    turned = {name: matrices_in(name) for name, _ in named if config.kind == "muon"}
+    matrix_counts = {name: matrices_in(name) for name, _ in named if config.kind == "muon"}
     groups: list[dict] = [
         {
-            "params": [p for name, p in named if p.dim() >= 2 and not turned.get(name)],
+            "params": [p for name, p in named if p.dim() >= 2 and not matrix_counts.get(name)],
             "weight_decay": config.weight_decay,
         },
         {"params": [p for _, p in named if p.dim() < 2], "weight_decay": 0.0},
@@ -32,7 +35,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
         return optim.AdamW(groups, lr=0.0, betas=betas, eps=config.eps, fused=True)
     groups += [
         {
-            "params": [p for name, p in named if turned[name] == matrices],
+            "params": [p for name, p in named if matrix_counts[name] == matrices],
             "weight_decay": config.weight_decay,
             "momentum": config.momentum,
             "matrices": matrices,
@@ -43,10 +46,10 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> optim.AdamW:
 
 
 def kind_of(optimizer: optim.Optimizer) -> str:
-    """The `optimizer.kind` that made it."""
+    """Return the `optimizer.kind` of an optimizer."""
     return "muon" if isinstance(optimizer, Muon) else "adamw"
 
 
 def moments_of(kind: str, name: str) -> tuple[str, ...]:
-    """The moments that an optimizer of this kind keeps of a parameter, as keys of its state."""
+    """Return the state keys of the moments that this kind of optimizer keeps for a parameter."""
     return MOMENTS[:1] if kind == "muon" and matrices_in(name) else MOMENTS

@@ -8,10 +8,10 @@ from gpt2zh.config.schema import OptimizerConfig
 
 
 def learning_rate(step: int, *, steps: int, config: OptimizerConfig) -> float:
-    """The learning rate of optimizer step `step` (the first is 1, the last is `steps`).
+    """Return the learning rate of optimizer step `step` (the first is 1, the last is `steps`).
 
-    A linear warm-up reaches the peak at `warmup_steps`; what follows ends at
-    `final_lr_fraction` of it. wsd is the warmup-stable-decay of MiniCPM (arXiv 2404.06395).
+    A linear warm-up reaches the peak at `warmup_steps`; the schedule ends at `final_lr_fraction`
+    of the peak. wsd is the warmup-stable-decay of MiniCPM (arXiv 2404.06395).
     """
     if step < config.warmup_steps:
         return config.lr * step / config.warmup_steps
@@ -23,7 +23,7 @@ def learning_rate(step: int, *, steps: int, config: OptimizerConfig) -> float:
 
 
 def _falling(done: float, config: OptimizerConfig) -> float:
-    """Fraction of the peak when the share `done` of the falling steps is over."""
+    """Return the fraction of the peak after the share `done` of the decay steps."""
     final = config.final_lr_fraction
     if config.schedule == "cosine":
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))

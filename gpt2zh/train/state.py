@@ -1,4 +1,8 @@
-"""What a run must remember besides weights and moments."""
+"""The progress of a run: what a checkpoint holds besides weights and moments.
+
+No state of random numbers: each step seeds them with (seed, step, rank). So a resume cannot forget
+it, and a step can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,22 @@ from gpt2zh.data import chain
 
 @dataclass
 class TrainState:
-    """Progress of a run; counts only what the weights have seen."""
+    """Progress of a run; counts only steps that are finished."""
 
     step: int = 0
-    """Optimizer steps done, those that were skipped included."""
+    """Optimizer steps done, including skipped ones."""
     rows: int = 0
-    """Rows consumed over all ranks and epochs; with the seed it is the position in the data."""
+    """Rows consumed over all ranks and epochs; with the seed, this is the position in the data."""
     tokens: int = 0
     """Tokens consumed over all ranks and epochs."""
     chain: str = chain.START
-    """Hash chain of the consumed row numbers, see `data.chain`."""
+    """Hash chain of the consumed row numbers; see `data.chain`."""
     bad_streak: int = 0
-    """Steps without an update of the weights, up to the last one, for their bad numbers."""
+    """Consecutive last steps that were skipped for their bad numbers."""
     incidents: list[dict[str, Any]] = field(default_factory=list)
-    """Every step with bad numbers: what was bad and what became of it."""
+    """Every step with bad numbers, as `run.bad_steps.BadStep.record`."""
     recent: list[float] = field(default_factory=list)
-    """Losses of the last steps, against which a spike is measured; empty when none are looked
-    for."""
+    """Losses of the last steps, to detect spikes; empty if guard.spike is 0."""
 
     def advance(self, numbers: np.ndarray, *, tokens: int) -> None:
         """Count one more step.

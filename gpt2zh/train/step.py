@@ -1,4 +1,9 @@
-"""One optimizer step."""
+"""One optimizer step.
+
+Sums are divided once: the mean of means is not the mean when micro-batches have different numbers
+of targets. Losses are sums over targets, divided by the count of the whole step over all ranks, so
+the gradient does not depend on ranks and accumulation.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +23,31 @@ from gpt2zh.train import engine as deepspeed_engine
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step tells; the tensors stay on the device until somebody logs them."""
+    """The result of one step; the tensors stay on the device until they are logged."""
 
     nats: tuple[torch.Tensor, ...]
-    """Summed loss of the targets of each of this rank's micro-batches, shape () each."""
+    """Summed loss of each of this rank's micro-batches in nats, shape () each."""
     targets: torch.Tensor
-    """Targets of all ranks, shape ()."""
+    """Number of targets of all ranks, shape ()."""
     gradient_norm: torch.Tensor | None
     """Global norm before clipping, shape (); None if not measured."""
     applied: bool
     """Whether the weights were updated."""
     refused: bool
-    """Whether the caller refused the loss."""
+    """Whether `StepChecks.refused` rejected the loss."""
     may_overflow: bool
-    """Whether fp16's loss scale can still be lowered, which makes overflow an ordinary thing."""
+    """Whether fp16's loss scale can still be reduced, so that an overflow is normal."""
 
     def loss(self) -> float:
-        """The loss of the step in nats per token over all ranks, which ask together."""
+        """Return the loss of the step in nats per token over all ranks; all ranks call it."""
         return mean_loss(self.nats, self.targets)
 
     def fault(self) -> str | None:
-        """Why the weights were left as they were; all ranks ask together.
+        """Return why the weights were not updated; all ranks call it.
 
         Returns:
-            `loss` or `gradient` for one that is not finite, `spike` for a loss that was refused;
-            None if fp16 overflowed and lowered its loss scale.
+            `loss` or `gradient` if that is not finite, `spike` for a rejected loss; None if fp16
+            overflowed and reduced its loss scale.
         """
         if self.refused:
             return "spike"
@@ -53,14 +58,14 @@ class StepResult:
 
 @dataclass(frozen=True)
 class StepChecks:
-    """Questions that are asked within a step; all ranks answer alike."""
+    """Checks within a step; all ranks give the same answers."""
 
     leaving: Callable[[int], bool] = lambda micro_batch: False
-    """Whether to leave the step, asked before each micro-batch but the first, by its number from
-    0."""
+    """Whether to leave the step; called before each micro-batch except the first, with its number
+    from 0."""
     refused: Callable[[float], bool] | None = None
-    """Whether to refuse the loss, asked with it in nats per token before the weights are updated;
-    None never refuses, and then nothing waits for the loss."""
+    """Whether to reject the loss; called with it in nats per token before the weights are updated.
+    None never rejects, and then nothing waits for the loss."""
 
 
 NO_CHECKS = StepChecks()
@@ -77,23 +82,21 @@ def train_step(
 ) -> StepResult | None:
     """Accumulate the gradients of `batches`, then update the weights once.
 
-    Every loss is a sum that is divided by the targets of the whole step over all ranks, so the
-    gradient does not depend on how the rows were cut into ranks and micro-batches.
-
-    A loss that is not finite makes every gradient not finite, and with them the norm over all
-    ranks: so all of them leave the weights alone, and nothing waits for the device to find out.
+    A loss that is not finite is multiplied into its gradient on the device. This makes the norm
+    over all ranks, which is needed anyway, not finite too: so all ranks skip the step, and nothing
+    waits for the device to find out.
 
     Args:
         engine: The DeepSpeed engine around a `SummedLoss`.
         batches: This rank's micro-batches.
         lr: Learning rate of this step.
-        seed: Of the random numbers of this step on this rank. They depend on nothing else, so a
-            step that is taken again, after a crash or on the spot, draws the same ones.
-        watch: Marks every micro-batch.
-        checks: Whether to leave the step or to refuse its loss.
+        seed: Seed of the random numbers of this step on this rank. They depend on nothing else, so
+            a step that is repeated, at once or after a crash, draws the same ones.
+        watch: Gets a mark at every micro-batch.
+        checks: Whether to leave the step or to reject its loss.
 
     Returns:
-        The result; None if the step was left half done. The weights are as before it then, and the
+        The result; None if the step was left unfinished. Then the weights are unchanged, and the
         caller must exit: partial gradients remain in the engine.
     """
     torch.manual_seed(seed)
@@ -119,15 +122,15 @@ def train_step(
         if not last:
             engine.step()
     watch.mark("updating the weights")
-    update = deepspeed_engine.update(engine)
+    update = deepspeed_engine.update_weights(engine)
     return StepResult(tuple(nats), targets, update.norm, update.applied, spike, update.may_overflow)
 
 
 def step_seed(seed: int, *, step: int, rank: int) -> int:
-    """The seed of the random numbers of one step on one rank."""
+    """Return the seed of the random numbers of one step on one rank."""
     return stream_seed(stream_seed(seed, step), rank + 1)
 
 
 def mean_loss(nats: Sequence[torch.Tensor], targets: torch.Tensor) -> float:
-    """The loss of a step in nats per token over all ranks, which ask together."""
+    """Return the loss of a step in nats per token over all ranks; all ranks call it."""
     return (sum_over_ranks(torch.stack(list(nats)).sum()) / targets).item()

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gpt2zh.checkpoint.tensor_reader import tensor_faults
+from gpt2zh.checkpoint.tensor_reader import find_tensor_faults
 from gpt2zh.config.errors import UserError
 from gpt2zh.data import chain
 from gpt2zh.files import run_folder as files
@@ -20,12 +20,12 @@ _MOST = 8
 """Faults of one checkpoint that are printed; a ruined one may have hundreds."""
 
 
-def run(config: VerifyCheckpointConfig) -> int:
+def verify_checkpoints(config: VerifyCheckpointConfig) -> int:
     """Print a line for each checkpoint, and each of its faults below; 0 if none has any."""
     code = 0
     for folder in _chosen(config.folder):
-        faults = list(islice(checkpoint_faults(folder), _MOST + 1))
-        print(describe(folder, faults), flush=True)
+        faults = list(islice(find_checkpoint_faults(folder), _MOST + 1))
+        print(format_report(folder, faults), flush=True)
         if faults:
             code = 1
     return code
@@ -34,28 +34,28 @@ def run(config: VerifyCheckpointConfig) -> int:
 def _chosen(given: Path) -> list[Path]:
     if not given.is_dir():
         raise UserError(f"{given} is no folder; name a checkpoint or a run")
-    if found := [folder for _, folder in files.checkpoints(given)]:
+    if found := [folder for _, folder in files.list_checkpoints(given)]:
         return found
     signs = (files.MANIFEST, files.STATE)
-    if files.step_of(given) is None and not any((given / name).exists() for name in signs):
+    if files.parse_step(given) is None and not any((given / name).exists() for name in signs):
         raise UserError(f"{given} is no checkpoint, and holds none; name RUN/checkpoint-123 or RUN")
     return [given]
 
 
-def checkpoint_faults(folder: Path) -> Iterator[str]:
+def find_checkpoint_faults(folder: Path) -> Iterator[str]:
     """Yield what is wrong with a checkpoint; the numbers are looked at if its files are whole."""
-    wrong = files.faults(folder, content=True)
+    wrong = files.find_faults(folder, content=True)
     yield from wrong
     if wrong:
         return
     state = _state(folder)
-    step = files.step_of(folder)
+    step = files.parse_step(folder)
     progress = state.get("progress", {})
     if step is not None and progress.get("step") != step:
         yield f"{folder / files.STATE} is of step {progress.get('step')}, its folder of {step}"
     if not re.fullmatch("[0-9a-f]{64}", str(progress.get("chain", chain.START))):
         yield f"{folder / files.STATE} holds no hash chain of the rows"
-    unlisted = {path.name for path in folder.glob("*.safetensors")} - files.listed(folder)
+    unlisted = {path.name for path in folder.glob("*.safetensors")} - files.list_files(folder)
     for name in sorted(unlisted):
         yield f"{folder / name} is not listed in {files.MANIFEST}, but would be read"
     try:
@@ -63,10 +63,10 @@ def checkpoint_faults(folder: Path) -> Iterator[str]:
     except (OSError, ValueError) as error:
         yield f"{folder / 'config.json'} is no model's: {error}"
         return
-    yield from tensor_faults(folder, shapes, optimizer=state.get("optimizer", "adamw"))
+    yield from find_tensor_faults(folder, shapes, optimizer=state.get("optimizer", "adamw"))
 
 
-def describe(folder: Path, faults: list[str]) -> str:
+def format_report(folder: Path, faults: list[str]) -> str:
     """A line about a checkpoint, and one below for each fault."""
     state = _state(folder)
     progress = state.get("progress", {})

@@ -16,7 +16,7 @@ class VerifyCheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyResumeConfig:
-    """Train a stretch of a run again, from one checkpoint to a later one, and compare."""
+    """Train a segment of a run again, from one checkpoint to a later one, and compare."""
 
     run: Path
     """Folder of the run. Nothing is written there, and it may be going on."""

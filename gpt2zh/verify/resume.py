@@ -1,4 +1,4 @@
-"""`gpt2zh verify resume`: train a stretch of a run again, and say whether it comes out the same.
+"""`gpt2zh verify resume`: train a segment of a run again, and say whether it comes out the same.
 
 The run itself is only read, and takes no notice: it may be going on. What is trained goes to a
 folder of its own.
@@ -21,7 +21,7 @@ from typing import Any
 
 from gpt2zh.acts import pretrain
 from gpt2zh.acts.launch import MakePlan
-from gpt2zh.checkpoint.tensor_reader import Stored, open_tensors
+from gpt2zh.checkpoint.tensor_reader import StoredTensor, open_tensors
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.exit_codes import Exit, by_signal
@@ -32,10 +32,10 @@ from gpt2zh.plan.resume import find_changed_settings
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.local import run_ranks
 from gpt2zh.ranks.world import World
-from gpt2zh.verify import findings
-from gpt2zh.verify.findings import Figures, Finding
+from gpt2zh.verify import comparisons
+from gpt2zh.verify.comparisons import Comparison, Figures
 from gpt2zh.verify.options import VerifyResumeConfig
-from gpt2zh.verify.stretch import Stretch, chains, choose_stretch
+from gpt2zh.verify.segment import RunSegment, choose_segment, compute_chains
 
 
 @dataclass(frozen=True)
@@ -58,48 +58,48 @@ _DELETED = (
 _TAIL = 60  # lines of a failed training that are shown
 
 
-def run(config: VerifyResumeConfig) -> int:
+def verify_resume(config: VerifyResumeConfig) -> int:
     """Print what was compared and the verdict; 0 if all is as promised, 1 if not."""
     _refuse_folders(config)
-    stretch = choose_stretch(config.run, from_step=config.from_step, to_step=config.to_step)
+    segment = choose_segment(config.run, from_step=config.from_step, to_step=config.to_step)
     with _signals_raise(), _room(config) as output:
-        return _verify(stretch, output, ranks=config.ranks or stretch.ranks)
+        return _verify(segment, output, ranks=config.ranks or segment.ranks)
 
 
-def _verify(stretch: Stretch, output: Path, *, ranks: int) -> int:
+def _verify(segment: RunSegment, output: Path, *, ranks: int) -> int:
     try:
-        saved = open_tensors(stretch.end.folder)  # readable from here on, even if it is deleted
+        saved = open_tensors(segment.end.folder)  # readable from here on, even if it is deleted
     except FileNotFoundError as error:
         raise UserError(f"{error}{_DELETED}") from error
-    arguments = stretch.arguments(output)
-    act = _ACTS[stretch.act]
-    prog = f"deepspeed launcher/{stretch.act}.py"
+    arguments = segment.arguments(output)
+    act = _ACTS[segment.act]
+    prog = f"deepspeed launcher/{segment.act}.py"
     config, options = parse(act.config, LaunchOptions, argv=arguments, prog=prog)
     plan = act.make_plan(config, options, World(size=ranks, local_size=ranks), None)
-    logged = findings.read_figures(stretch.run, stretch.steps)
-    expected = list(chains(plan, stretch))
-    end = stretch.end
-    rows = findings.compare_rows(expected, logged, end.state.chain, name=end.folder.name)
+    logged = comparisons.read_figures(segment.run, segment.steps)
+    expected = list(compute_chains(plan, segment))
+    end = segment.end
+    rows = comparisons.compare_rows(expected, logged, end.state.chain, name=end.folder.name)
     _print([rows])
     if not rows.holds:
         print("not exact: the run did not read the rows of its data; nothing was trained")
         return 1
-    print(_outlook(stretch, plan, logged), flush=True)
-    code = _train(arguments, plan, stretch)
-    arrived = files.checkpoint_path(output, stretch.steps[-1]).is_dir()
+    print(_outlook(segment, plan, logged), flush=True)
+    code = _train(arguments, plan, segment)
+    arrived = files.checkpoint_path(output, segment.steps[-1]).is_dir()
     if code not in (Exit.DONE, Exit.STOPPED) or not arrived:
         print(f"nothing is proved: the training ended with the code {code}")
         if code in (Exit.DONE, Exit.STOPPED):
             return Exit.CRASHED
         return by_signal(-code) if code < 0 else code
-    found, verdict = _judge(stretch, plan, saved, logged)
+    found, verdict = _judge(segment, plan, saved, logged)
     _print(found)
     if all(finding.holds for finding in found):
         print(verdict)
         return 0
-    for note in _notes(stretch, plan):
+    for note in _notes(segment, plan):
         print(f"note        {note}")
-    print(f"not exact: {stretch.end.folder} does not follow from {stretch.begin.folder.name}")
+    print(f"not exact: {segment.end.folder} does not follow from {segment.begin.folder.name}")
     return 1
 
 
@@ -149,22 +149,22 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _outlook(stretch: Stretch, plan: RunPlan, logged: Figures) -> str:
+def _outlook(segment: RunSegment, plan: RunPlan, logged: Figures) -> str:
     """What will be trained, and how long that took the run."""
-    steps, size = stretch.steps, plan.world.size
+    steps, size = segment.steps, plan.world.size
     speeds = [speed for record in logged.values() if (speed := record.get("tokens_per_second"))]
     time = "the run logged no speed"
     if speeds:
         seconds = len(steps) * plan.tokens_per_step / statistics.median(speeds)
         time = f"about {duration(seconds)} at the run's speed, besides the start"
     return (
-        f"training    steps {steps[0]} to {steps[-1]} again from {stretch.begin.folder} on "
+        f"training    steps {steps[0]} to {steps[-1]} again from {segment.begin.folder} on "
         f"{size} rank{'s' * (size > 1)} into {plan.config.output}: {time}"
     )
 
 
-def _train(arguments: Sequence[str], plan: RunPlan, stretch: Stretch) -> int:
-    """Train the stretch in processes of its own, show their steps, and return the exit code.
+def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment) -> int:
+    """Train the segment in processes of its own, show their steps, and return the exit code.
 
     Raises:
         UserError: The run has deleted the checkpoint to train from.
@@ -178,44 +178,44 @@ def _train(arguments: Sequence[str], plan: RunPlan, stretch: Stretch) -> int:
             tail.append(line)
 
     # On a CPU the order of sums, and so their last bits, follow from the number of threads.
-    threads = _environment(stretch.run).get("threads")
-    same = plan.world.size == stretch.ranks
+    threads = _environment(segment.run).get("threads")
+    same = plan.world.size == segment.ranks
     code = run_ranks(
-        _ACTS[stretch.act].module,
+        _ACTS[segment.act].module,
         [*arguments, "--verify_data=false"],  # done already
         ranks=plan.world.size,
         settings={"OMP_NUM_THREADS": threads} if threads and same else {},
         show=show,
     )
     if code not in (Exit.DONE, Exit.STOPPED):
-        if not stretch.begin.folder.is_dir():
-            raise UserError(f"{stretch.begin.folder}{_DELETED}")
+        if not segment.begin.folder.is_dir():
+            raise UserError(f"{segment.begin.folder}{_DELETED}")
         print("".join(f"  {line}\n" for line in tail), end="")
     return code
 
 
 def _judge(
-    stretch: Stretch, plan: RunPlan, saved: Mapping[str, Stored], logged: Figures
-) -> tuple[list[Finding], str]:
+    segment: RunSegment, plan: RunPlan, saved: Mapping[str, StoredTensor], logged: Figures
+) -> tuple[list[Comparison], str]:
     """Compare what the run has with what was trained, and say what it means if all holds."""
-    output, steps, end = plan.config.output, stretch.steps, stretch.end
+    output, steps, end = plan.config.output, segment.steps, segment.end
     last = files.checkpoint_path(output, steps[-1])
-    described, again = files.read_state(last), findings.read_figures(output, steps)
-    tensors = findings.compare_tensors(saved, open_tensors(last))
-    follows = f"{end.folder} follows from {stretch.begin.folder.name}"
-    if plan.world.size == stretch.ranks:
-        losses = findings.compare_steps(logged, again, steps, tolerance=0.0)
-        state = findings.compare_states(end.described, described)
+    described, again = files.read_state(last), comparisons.read_figures(output, steps)
+    tensors = comparisons.compare_tensors(saved, open_tensors(last))
+    follows = f"{end.folder} follows from {segment.begin.folder.name}"
+    if plan.world.size == segment.ranks:
+        losses = comparisons.compare_steps(logged, again, steps, tolerance=0.0)
+        state = comparisons.compare_states(end.described, described)
         return [tensors, state, losses], f"exact: {follows}, bit for bit"
     chain = described["progress"]["chain"]
-    rows = Finding(
+    rows = Comparison(
         "rows",
-        f"read with {plan.world.size} instead of {stretch.ranks} ranks: chain {chain[:12]}",
+        f"read with {plan.world.size} instead of {segment.ranks} ranks: chain {chain[:12]}",
         holds=chain == end.state.chain,
     )
     precision = plan.config.train.precision
     tolerance = TOLERANCE[precision]
-    losses = findings.compare_steps(logged, again, steps, tolerance=tolerance)
+    losses = comparisons.compare_steps(logged, again, steps, tolerance=tolerance)
     verdict = f"alike: {follows}; the rows are the same, and the losses within {tolerance:g} "
     verdict += f"({precision}). Other ranks add up in another order: no bits are promised"
     if plan.config.model.dropout:
@@ -225,9 +225,9 @@ def _judge(
     return [rows, losses, tensors.unjudged], verdict
 
 
-def _notes(stretch: Stretch, plan: RunPlan) -> Iterator[str]:
+def _notes(segment: RunSegment, plan: RunPlan) -> Iterator[str]:
     """What may be the reason of a difference."""
-    before, after = stretch.begin.described, stretch.end.described
+    before, after = segment.begin.described, segment.end.described
     for name in ("ranks", "zero_stage"):
         if before.get(name) != after.get(name):
             yield (
@@ -237,7 +237,7 @@ def _notes(stretch: Stretch, plan: RunPlan) -> Iterator[str]:
     elsewhere = ("log.", "checkpoint.", "validation.")
     if changed := [text for text in find_changed_settings(plan) if not text.startswith(elsewhere)]:
         yield f"between the two the run's settings changed: {', '.join(changed)}"
-    there, here = _environment(stretch.run), _environment(plan.config.output)
+    there, here = _environment(segment.run), _environment(plan.config.output)
     if other := [f"{k} {v} -> {here[k]}" for k, v in there.items() if here.get(k, v) != v]:
         yield f"the run's last start was in another environment: {', '.join(other)}"
 
@@ -250,7 +250,7 @@ def _environment(run: Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in told.items()} if isinstance(told, dict) else {}
 
 
-def _print(found: Sequence[Finding]) -> None:
+def _print(found: Sequence[Comparison]) -> None:
     for finding in found:
         mark = "" if finding.holds else "DIFFERENT: "
         print(f"{finding.what:<11} {mark}{finding.text}")

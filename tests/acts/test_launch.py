@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from gpt2zh.files.run_folder import faults
+from gpt2zh.files.run_folder import find_faults
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.ranks
@@ -234,7 +234,7 @@ def test_an_error_is_told_once_and_nothing_is_written(tiny_shards: Path, tmp_pat
 def test_what_only_rank_0_finds_ends_all_ranks_at_once(tiny_shards: Path, tmp_path: Path) -> None:
     begun = time.monotonic()
     done = run(command(tiny_shards, tmp_path / "run", f"--resume={tmp_path}/nothing"))
-    assert done.returncode != 0 and "is no complete checkpoint" in done.stderr
+    assert done.returncode != 0 and "is not a complete checkpoint" in done.stderr
     assert time.monotonic() - begun < 25  # the launcher kills after 30 s what does not end
 
 
@@ -285,7 +285,7 @@ def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path
     assert time.monotonic() - begun < 25
     assert "start again to continue" in rest, "".join(lines) + rest
     (name,) = checkpoints(folder)
-    assert not faults(folder / name, content=True)
+    assert not find_faults(folder / name, content=True)
     wait_for(lambda: not living(session=process.pid))
     again = command(tiny_shards, folder, "--train.steps=1000000", "--stop-after=1steps")
     done = run(again if how == "ctrl-c" else alone(again))

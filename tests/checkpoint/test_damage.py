@@ -94,7 +94,7 @@ def test_the_files_are_those_of_a_real_checkpoint(written: Path) -> None:
     for step in (5, 6):
         checkpoint = run_folder.checkpoint_path(written, step)
         assert sorted(path.name for path in checkpoint.iterdir()) == FILES
-        assert run_folder.faults(checkpoint, content=True) == []
+        assert run_folder.find_faults(checkpoint, content=True) == []
     assert sorted(path.name for path in written.iterdir()) == ["checkpoint-5", "checkpoint-6"]
 
 
@@ -105,7 +105,7 @@ def test_damage_of_any_file_is_noticed_and_the_checkpoint_before_is_taken(
 ) -> None:
     newest = run_folder.checkpoint_path(run, 6)
     damage(newest / name)
-    (told,) = run_folder.faults(newest, content=True)
+    (told,) = run_folder.find_faults(newest, content=True)
     assert name in told and str(newest) in told
     assert run_folder.newest_complete(run) == (run_folder.checkpoint_path(run, 5), [told])
 
@@ -117,9 +117,9 @@ def test_files_of_two_checkpoints_are_not_taken_for_one(run: Path) -> None:
         if (older / name).read_bytes() != (newer / name).read_bytes():
             kept = (newer / name).read_bytes()
             shutil.copy(older / name, newer / name)
-            assert run_folder.faults(newer, content=True), name
+            assert run_folder.find_faults(newer, content=True), name
             (newer / name).write_bytes(kept)
-    assert run_folder.faults(newer, content=True) == []
+    assert run_folder.find_faults(newer, content=True) == []
 
 
 def test_no_flipped_bit_of_a_manifest_goes_unnoticed(run: Path) -> None:
@@ -133,7 +133,7 @@ def test_no_flipped_bit_of_a_manifest_goes_unnoticed(run: Path) -> None:
             data = bytearray(whole)
             data[place] ^= 1 << bit
             manifest.write_bytes(data)
-            if run_folder.faults(checkpoint, content=False) != [f"{manifest} is damaged"]:
+            if run_folder.find_faults(checkpoint, content=False) != [f"{manifest} is damaged"]:
                 overlooked.append((place, bit))
     assert not overlooked
 

@@ -47,7 +47,7 @@ def test_a_full_disk_costs_no_step_and_no_older_checkpoint(
         until = time.monotonic() + 60
         while time.monotonic() < until:
             if log.exists() and "step 9 could not be saved" in log.read_text("utf-8"):
-                assert not run_folder.faults(run / "checkpoint-3", content=True)
+                assert not run_folder.find_faults(run / "checkpoint-3", content=True)
                 (run / "ballast").unlink()
                 return
             time.sleep(0.05)
@@ -64,9 +64,11 @@ def test_a_full_disk_costs_no_step_and_no_older_checkpoint(
     assert ended.codes == [Exit.DONE] * 2, text[-3000:]
     for step in (6, 9):
         assert f"warning: step {step} could not be saved: [Errno 28] No space left" in text
-    assert [step for step, _ in run_folder.checkpoints(run)] == [3, 12]
+    assert [step for step, _ in run_folder.list_checkpoints(run)] == [3, 12]
     assert not [
-        path for _, path in run_folder.checkpoints(run) if run_folder.faults(path, content=True)
+        path
+        for _, path in run_folder.list_checkpoints(run)
+        if run_folder.find_faults(path, content=True)
     ]
     assert not list(run.glob(".checkpoint-*"))
 
@@ -80,8 +82,8 @@ def test_a_stop_that_cannot_be_saved_says_so_and_leaves_the_last_good_one(
     text = run.with_suffix(".log").read_text("utf-8")
     assert ended.codes == [Exit.NOT_SAVED] * 2, text[-3000:]
     assert text.count("error: step 5 could not be saved: [Errno 28]") == 1
-    assert [step for step, _ in run_folder.checkpoints(run)] == [3]
-    assert not run_folder.faults(run / "checkpoint-3", content=True)
+    assert [step for step, _ in run_folder.list_checkpoints(run)] == [3]
+    assert not run_folder.find_faults(run / "checkpoint-3", content=True)
     (run / "ballast").unlink()
     argv = arguments(tiny_shards, run, {"stage": 1}, steps=12)
     assert go(argv, run).codes == [Exit.DONE] * 2
@@ -99,8 +101,10 @@ def test_a_folder_that_must_not_be_written_is_tried_again(
     text = run.with_suffix(".log").read_text("utf-8")
     assert ended.codes == [Exit.DONE] * 2, text[-3000:]
     assert "could not be saved: [Errno 13] Permission denied" in text
-    steps = [step for step, _ in run_folder.checkpoints(run)]
+    steps = [step for step, _ in run_folder.list_checkpoints(run)]
     assert steps[-1] == 16 and len(steps) == 3
     assert not [
-        path for _, path in run_folder.checkpoints(run) if run_folder.faults(path, content=True)
+        path
+        for _, path in run_folder.list_checkpoints(run)
+        if run_folder.find_faults(path, content=True)
     ]

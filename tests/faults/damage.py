@@ -17,7 +17,9 @@ def damage_newest(run: Path, rng: random.Random) -> str | None:
         The file and the damage; None if nothing was damaged.
     """
     complete = [
-        path for _, path in run_folder.checkpoints(run) if not run_folder.faults(path, content=True)
+        path
+        for _, path in run_folder.list_checkpoints(run)
+        if not run_folder.find_faults(path, content=True)
     ]
     if len(complete) < 2:
         return None

@@ -31,11 +31,12 @@ from gpt2zh.model.loss import SummedLoss
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.world import World
 from gpt2zh.run import training
-from gpt2zh.train import engine, loop
+from gpt2zh.train import loop
+from gpt2zh.train.deepspeed_library import import_deepspeed
 from gpt2zh.train.step import step_seed
 from tests.faults.fault import Fault, FaultyWatch
 
-engine._deepspeed()  # imported once, for all forks
+import_deepspeed()  # imported once, for all forks
 
 
 FOLLOW = 15.0
@@ -142,7 +143,7 @@ def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path)
         _poison_losses(watch)
         if sabotage is not None:
             break_code(sabotage)
-        return training.run(plan, stop, watch)
+        return training.run_training(plan, stop, watch)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return Exit.REFUSED
@@ -213,7 +214,7 @@ def break_code(name: str) -> None:
 
         _replace(master_weights, "restore", half)
     elif name == "trust in files":
-        _replace(run_folder, "faults", lambda path, content: [])
+        _replace(run_folder, "find_faults", lambda path, content: [])
         _replace(run_folder, "writing_path", run_folder.checkpoint_path)
         _replace(run_folder, "begin", _begin_under_the_final_name)
         _replace(run_folder, "commit", lambda temporary, final, entries: None)

@@ -17,7 +17,7 @@ def make(run: Path, step: int) -> Path:
     temporary = run_folder.begin(run, step)
     (temporary / "model.safetensors").write_bytes(bytes(range(100)))
     (temporary / run_folder.STATE).write_text(json.dumps({"step": step}), "utf-8")
-    entries = run_folder.describe(temporary.iterdir())
+    entries = run_folder.make_entries(temporary.iterdir())
     final = run_folder.checkpoint_path(run, step)
     run_folder.commit(temporary, final, entries)
     return final
@@ -61,7 +61,7 @@ def test_a_written_checkpoint_is_complete_and_leaves_no_temporary_names(tmp_path
     checkpoint = make(tmp_path / "run", 7)
     assert names(tmp_path / "run") == ["checkpoint-7"]
     assert names(checkpoint) == ["manifest.json", "model.safetensors", run_folder.STATE]
-    assert run_folder.faults(checkpoint, content=True) == []
+    assert run_folder.find_faults(checkpoint, content=True) == []
     run_folder.require_complete(checkpoint)
     assert run_folder.read_state(checkpoint) == {"step": 7}
 
@@ -72,21 +72,21 @@ def test_damage_is_found_and_named(
 ) -> None:
     checkpoint = make(tmp_path, 7)
     damage(checkpoint)
-    (found,) = run_folder.faults(checkpoint, content=True)
+    (found,) = run_folder.find_faults(checkpoint, content=True)
     assert str(checkpoint) in found and told in found
 
 
 def test_an_altered_byte_is_only_seen_when_all_is_read(tmp_path: Path) -> None:
     checkpoint = make(tmp_path, 7)
     flip_byte(checkpoint)
-    assert run_folder.faults(checkpoint, content=False) == []
+    assert run_folder.find_faults(checkpoint, content=False) == []
 
 
 def test_several_faults_are_all_named(tmp_path: Path) -> None:
     checkpoint = make(tmp_path, 7)
     cut(checkpoint)
     (checkpoint / run_folder.STATE).unlink()
-    assert len(run_folder.faults(checkpoint, content=True)) == 2
+    assert len(run_folder.find_faults(checkpoint, content=True)) == 2
 
 
 def test_checkpoints_are_ordered_by_number_and_other_names_are_none(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_checkpoints_are_ordered_by_number_and_other_names_are_none(tmp_path: Pa
     for name in (".checkpoint-5.writing", ".checkpoint-4.deleting", "superseded-checkpoint-3"):
         (tmp_path / name).mkdir()
     (tmp_path / "checkpoint-8").write_text("a file")
-    assert [step for step, _ in run_folder.checkpoints(tmp_path)] == [9, 10, 100]
-    assert run_folder.checkpoints(tmp_path / "missing") == []
+    assert [step for step, _ in run_folder.list_checkpoints(tmp_path)] == [9, 10, 100]
+    assert run_folder.list_checkpoints(tmp_path / "missing") == []
 
 
 @damages
@@ -133,12 +133,12 @@ def test_an_incomplete_one_is_refused_with_those_that_would_do(
     with pytest.raises(UserError) as caught:
         run_folder.require_complete(bad)
     message = str(caught.value)
-    assert message.startswith(f"--resume {bad} is no complete checkpoint") and told in message
-    assert f"complete ones there: {good}, {also}" in message
+    assert message.startswith(f"--resume {bad} is not a complete checkpoint") and told in message
+    assert f"use one of: {good}, {also}" in message
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none is complete there"):
+    with pytest.raises(UserError, match=r"no complete one is near it"):
         run_folder.require_complete(tmp_path / "run" / "checkpoint-1")
 
 
@@ -214,7 +214,7 @@ def test_as_few_as_there_are_stay(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_the_same_step_is_set_aside_and_not_lost(tmp_path: Path) -> None:
     cut(make(tmp_path, 7))
-    assert run_folder.faults(make(tmp_path, 7), content=True) == []
+    assert run_folder.find_faults(make(tmp_path, 7), content=True) == []
     assert names(tmp_path) == ["checkpoint-7", "superseded-checkpoint-7"]
 
 

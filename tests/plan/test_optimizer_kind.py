@@ -32,7 +32,7 @@ def test_older_runs_are_adamws(tiny_shards: Path, run: Path) -> None:
         assert identity.pop("optimizer.kind") == "adamw"
         path.write_text(json.dumps(identity), "utf-8")
     (newest / run_folder.MANIFEST).unlink()
-    files = run_folder.describe(newest.iterdir())
+    files = run_folder.make_entries(newest.iterdir())
     run_folder.commit(newest, newest.with_name("checkpoint-4"), files)
     assert plan_of(tiny_shards, run).resume_from == newest.with_name("checkpoint-4")
     assert "'adamw' in" in refused(tiny_shards, run, optimizer__kind="muon")

@@ -10,7 +10,7 @@ import pytest
 from pretrain_forks import pretrain
 from pretraining import arguments, losses
 
-from gpt2zh.files.run_folder import checkpoints, faults
+from gpt2zh.files.run_folder import find_faults, list_checkpoints
 from gpt2zh.run.best import Best, read_best, write_best
 
 
@@ -52,7 +52,7 @@ def test_a_run_that_does_not_improve_ends_and_stays_ended(
     pretrain(2, [case], tmp_path)
     assert json.loads((run / "best.json").read_text("utf-8"))["step"] == 1
     assert [step for step, _ in losses(run)] == [1, 2, 3]
-    assert [step for step, _ in checkpoints(run)] == [1, 3]
+    assert [step for step, _ in list_checkpoints(run)] == [1, 3]
     text = (tmp_path / "0.log").read_text("utf-8")
     assert "has not fallen below" in text and "of step 1 for 2 validations" in text
     pretrain(2, [case], tmp_path)
@@ -72,6 +72,6 @@ def test_the_best_checkpoint_is_saved_and_outlives_newer_ones(
     found = {one["step"]: one["loss"] for one in lines if one["kind"] == "validation"}
     best = min(found, key=lambda step: found[step])
     assert json.loads((run / "best.json").read_text("utf-8"))["step"] == best < max(found)
-    kept = dict(checkpoints(run))
-    assert best in kept and not faults(kept[best], content=True)
+    kept = dict(list_checkpoints(run))
+    assert best in kept and not find_faults(kept[best], content=True)
     assert max(found) in kept

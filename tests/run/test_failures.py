@@ -16,7 +16,7 @@ from ranks import WORKERS
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
-from gpt2zh.run.failures import is_out_of_memory, out_of_memory
+from gpt2zh.run.failures import explain_out_of_memory, is_out_of_memory
 
 
 @pytest.mark.ranks
@@ -52,11 +52,11 @@ def test_out_of_memory_says_which_knob_to_turn_and_what_was_estimated(
 
 def cures(data: Path, ranks: int, **more: object) -> list[str]:
     """The options of the advice, for a model beside which buckets are small."""
-    large = {"model__width": 1024, "model__layers": 24, "dry_run": "true", "ranks": ranks}
+    large = {"model__width": 1024, "model__layers": 24, "dry_run": "true"}
     world = World(0, ranks)
     plan = plan_of(data, data.parent / "none", world, **{**large, **more})
     watch = Watch(world, folder=plan.stacks, hang_after=0)
-    lines = out_of_memory(MemoryError(), watch, plan).splitlines()
+    lines = explain_out_of_memory(MemoryError(), watch, plan).splitlines()
     return [line.split(" (")[0].strip() for line in lines[3:]]
 
 

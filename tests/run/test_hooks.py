@@ -16,18 +16,18 @@ from gpt2zh.pages.numbers import duration
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.run import step_log
 from gpt2zh.run.agreement import Agreement
-from gpt2zh.run.step_log import first_loss_warning
+from gpt2zh.run.step_log import check_first_loss
 
 
 @pytest.mark.parametrize("vocabulary", [2_048, 21_248, 32_000])
 @pytest.mark.parametrize("share", [0.91, 1.0, 1.09])
 def test_a_first_loss_near_ln_of_the_vocabulary_is_fine(vocabulary: int, share: float) -> None:
-    assert first_loss_warning(share * math.log(vocabulary), vocabulary) is None
+    assert check_first_loss(share * math.log(vocabulary), vocabulary) is None
 
 
 @pytest.mark.parametrize("loss", [2.0, 9.2, 11.6, math.inf, math.nan])
 def test_a_first_loss_far_from_it_is_told_with_both_numbers(loss: float) -> None:
-    told = first_loss_warning(loss, 32_000)
+    told = check_first_loss(loss, 32_000)
     assert told is not None
     assert f"first loss is {loss:.2f}" in told and "ln(32000) = 10.37" in told
     assert "check the data and its tokenizer" in told

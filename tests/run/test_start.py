@@ -25,7 +25,7 @@ from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.world import World
 from gpt2zh.run import start
-from gpt2zh.run.start import _estimated, agreed
+from gpt2zh.run.start import _estimated, agree_on_plan
 from gpt2zh.train.engine import close, compile_model, run_eagerly, start_processes
 
 pytestmark = pytest.mark.ranks
@@ -208,7 +208,7 @@ def test_ranks_with_different_memory_take_what_fits_the_one_with_the_least(
             plan = plan_of(tiny_shards, tmp_path / "run", world, **given)
             stage, rows = chosen[world.rank]
             mine = dataclasses.replace(plan, raw=profile(stage)).with_micro_batch(rows)
-            both = agreed(mine, control)
+            both = agree_on_plan(mine, control)
             found[name] = [both.zero_stage, both.micro_batch]
             assert both.raw == profile(both.zero_stage)
             assert both.accumulation == 4 // both.micro_batch

@@ -19,7 +19,7 @@ from gpt2zh.run.telemetry import (
     Clock,
     RowLog,
     RunLog,
-    peak_memory,
+    read_peak_memory,
 )
 
 
@@ -193,7 +193,7 @@ def test_the_clock_counts_training_only() -> None:
 
 
 def test_peak_memory_is_in_gib() -> None:
-    before = peak_memory(torch.device("cpu"))
+    before = read_peak_memory(torch.device("cpu"))
     assert 0.05 < before < 64
     torch.ones(2**26)  # 256 MiB
-    assert peak_memory(torch.device("cpu")) >= before
+    assert read_peak_memory(torch.device("cpu")) >= before

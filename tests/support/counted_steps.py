@@ -84,7 +84,7 @@ def _count(cases: list[Case], world: World, vocabulary: Path, folder: Path) -> N
         optimizer = build_optimizer(model, OptimizerConfig(kind=case.kind))
         resolved = dict(case.setting(world.size).resolved)
         engine = engines.build_engine(SummedLoss(model), optimizer, resolved)
-        master_weights.materialise_moments(engine)
+        master_weights.materialize_moments(engine)
         rows = np.random.default_rng(world.rank).integers(5, 50, (1, SHAPE.context))
         batch = as_tensors(batch_of(rows, pad_id=0, numbers=np.arange(1)), device)
         for _ in range(STEPS):

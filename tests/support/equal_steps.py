@@ -127,7 +127,7 @@ def ours(
     resolved = resolve(raw, train, OPTIMIZER, world.size)
     model = new_model()
     engine = build_engine(SummedLoss(model), build_optimizer(model, OPTIMIZER), resolved)
-    master_weights.materialise_moments(engine)
+    master_weights.materialize_moments(engine)
     told: dict[str, Any] = {"losses": [], "norms": [], "waits": [], "micro_waits": []}
     for step in range(len(ROWS)):
         mine = batches(rows_of(step))[world.rank :: world.size]
@@ -149,7 +149,7 @@ def ours(
         if kind == "weight":
             pieces[name][first : first + len(piece)] = piece
 
-    master_weights.collect(engine, master_weights.layout(engine, ControlGroup()), world, keep)
+    master_weights.collect(engine, master_weights.find_layout(engine, ControlGroup()), world, keep)
     told["apart"] = max(
         (pieces[name] - weight.flatten()).abs().max().item()
         for name, weight in wanted["weights"].items()

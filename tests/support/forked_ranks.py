@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.ranks.world import World
-from gpt2zh.train import engine
+from gpt2zh.train.deepspeed_library import import_deepspeed
 
 _PATIENCE = 300  # seconds
 
@@ -69,7 +69,7 @@ def fork(log: Path, work: Callable[[int], None], rank: int) -> int:
     Returns:
         Its pid.
     """
-    engine._deepspeed()  # imported once, for all forks
+    import_deepspeed()  # imported once, for all forks
     sys.stdout.flush()
     child = os.fork()
     if child:

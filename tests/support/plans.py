@@ -68,7 +68,7 @@ def save_checkpoint(plan: RunPlan, step: int) -> Path:
         (temporary / name).write_text(text, "utf-8")
     (temporary / "config.json").write_text(json.dumps({"vocab_size": plan.vocabulary}), "utf-8")
     (temporary / "model.safetensors").write_bytes(b"weights" * 9)
-    entries = run_folder.describe(temporary.iterdir())
+    entries = run_folder.make_entries(temporary.iterdir())
     run_folder.commit(temporary, run_folder.checkpoint_path(target, step), entries)
     for name, text in plan.texts().items():
         (target / name).write_text(text, "utf-8")

@@ -67,10 +67,10 @@ def altered(
 
 def sealed(checkpoint: Path) -> None:
     """Write the manifest of the files as they are."""
-    names = files.listed(checkpoint)
+    names = files.list_files(checkpoint)
     where = checkpoint.with_name("being-sealed")
     checkpoint.rename(where)
-    files.commit(where, checkpoint, files.describe([where / name for name in sorted(names)]))
+    files.commit(where, checkpoint, files.make_entries([where / name for name in sorted(names)]))
 
 
 def restated(checkpoint: Path, **progress: object) -> None:

@@ -20,7 +20,7 @@ from verifying import altered, copied, gpt2zh, listing, restated
 
 from gpt2zh.files import run_folder as files
 from gpt2zh.verify import resume
-from gpt2zh.verify.stretch import choose_stretch
+from gpt2zh.verify.segment import choose_segment
 
 pytestmark = pytest.mark.ranks
 
@@ -79,7 +79,7 @@ def test_a_moment_that_was_changed_is_named(run: Path, told: Told, tmp_path: Pat
     assert f"tensors     DIFFERENT: 1 of 84 differ, {MOMENT} most: by " in out
     assert "losses and learning rates are equal" in out
     assert out.endswith(f"not exact: {run}/checkpoint-9 does not follow from checkpoint-6\n")
-    assert not files.faults(kept / "checkpoint-9", content=True)
+    assert not files.find_faults(kept / "checkpoint-9", content=True)
     assert told(run, f"--keep={kept}")[0] == 2  # never over another one
 
 
@@ -154,8 +154,8 @@ def test_settings_that_a_second_start_changed_are_those_of_the_later_checkpoint(
 
 def test_a_damaged_checkpoint_is_passed_over(run: Path, capsys: pytest.CaptureFixture) -> None:
     (run / "checkpoint-6" / "config.yaml").write_text("")
-    stretch = choose_stretch(run, from_step=None, to_step=None)
-    assert stretch.steps == range(4, 10)
+    segment = choose_segment(run, from_step=None, to_step=None)
+    assert segment.steps == range(4, 10)
     assert "checkpoint-6/config.yaml has 0 bytes" in capsys.readouterr().err
 
 

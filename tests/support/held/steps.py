@@ -84,7 +84,7 @@ def _build(case: Case, tokenizer: TextTokenizer, world: World) -> Any:
     engine = engines.build_engine(
         SummedLoss(model, document_start=apart), optimizer, case.resolved(world.size)
     )
-    master_weights.materialise_moments(engine)
+    master_weights.materialize_moments(engine)
     return engine
 
 
@@ -99,7 +99,7 @@ def _step(engine: Any, ids: torch.Tensor, accumulation: int, meter: Meter) -> No
             engine.step()
     del loss
     with meter.phase("update"):
-        engines.update(engine)
+        engines.update_weights(engine)
 
 
 def _beside() -> dict[str, int]:

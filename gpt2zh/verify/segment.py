@@ -1,4 +1,4 @@
-"""A stretch of a run between two of its checkpoints: chosen, and how to train it again.
+"""A segment of a run between two of its checkpoints: chosen, and how to train it again.
 
 What follows from the checkpoints follows from the later one: its config, its copy of the DeepSpeed
 JSON and its number of ranks are those that were in force when it was written, also where the run
@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RunSegment:
     """The steps after one checkpoint up to another of the same run."""
 
     run: Path
@@ -81,13 +81,13 @@ class Stretch:
         ]
 
 
-def choose_stretch(run: Path, *, from_step: int | None, to_step: int | None) -> Stretch:
+def choose_segment(run: Path, *, from_step: int | None, to_step: int | None) -> RunSegment:
     """Find two whole checkpoints, reading all their bytes; without steps the newest ones.
 
     Raises:
         UserError: There are no two, or what was named is none, or they are of different runs.
     """
-    known = dict(files.checkpoints(run))
+    known = dict(files.list_checkpoints(run))
     if not known:
         raise UserError(f"{run} holds no checkpoint; name the folder of a run, which has some")
     end = _named(known, to_step, "--to-step") if to_step is not None else _newest(known)
@@ -108,21 +108,21 @@ def choose_stretch(run: Path, *, from_step: int | None, to_step: int | None) -> 
             f"--from-step {begin.state.step} does not lie before --to-step {end.state.step}"
         )
     _refuse_changed_identity(begin, end)
-    return Stretch(run, begin, end)
+    return RunSegment(run, begin, end)
 
 
 def _named(known: dict[int, Path], step: int, option: str) -> Checkpoint:
     if step not in known:
         there = ", ".join(map(str, known))
         raise UserError(f"{option} {step}: the run has no such checkpoint, but those of {there}")
-    if wrong := files.faults(known[step], content=True):
+    if wrong := files.find_faults(known[step], content=True):
         raise UserError(f"{option} {step} is no whole checkpoint: {'; '.join(wrong)}")
     return Checkpoint(known[step], files.read_state(known[step]))
 
 
 def _newest(known: dict[int, Path]) -> Checkpoint | None:
     for _, folder in sorted(known.items(), reverse=True):
-        wrong = files.faults(folder, content=True)
+        wrong = files.find_faults(folder, content=True)
         if not wrong:
             return Checkpoint(folder, files.read_state(folder))
         warn(World(), f"{'; '.join(wrong)}; an older checkpoint is used")
@@ -139,15 +139,15 @@ def _refuse_changed_identity(begin: Checkpoint, end: Checkpoint) -> None:
         )
 
 
-def chains(plan: RunPlan, stretch: Stretch) -> Iterator[tuple[int, str]]:
+def compute_chains(plan: RunPlan, segment: RunSegment) -> Iterator[tuple[int, str]]:
     """Yield the number of each step and the hash chain after it, from the order of the data alone.
 
     Args:
-        plan: What trains the stretch again.
-        stretch: Begins with the chain of its first checkpoint.
+        plan: What trains the segment again.
+        segment: Begins with the chain of its first checkpoint.
     """
-    state, batch = stretch.begin.state, plan.config.train.global_batch
+    state, batch = segment.begin.state, plan.config.train.global_batch
     link = state.chain
-    for done, step in enumerate(stretch.steps):
+    for done, step in enumerate(segment.steps):
         link = chain.extend(link, plan.data.order(state.rows + done * batch, batch))
         yield step, link

@@ -1,4 +1,4 @@
-"""What counts as equal between a stretch of a run and the same trained again."""
+"""What counts as equal between a segment of a run and the same trained again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gpt2zh.verify.findings import (
+from gpt2zh.verify.comparisons import (
     compare_rows,
     compare_states,
     compare_steps,

@@ -1,4 +1,4 @@
-"""What a stretch of a run and the same stretch trained again have in common, finding by finding."""
+"""What a segment of a run and the same segment trained again have in common, finding by finding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt2zh.checkpoint.tensor_reader import Stored, difference
+from gpt2zh.checkpoint.tensor_reader import StoredTensor, measure_difference
 from gpt2zh.run.telemetry import METRICS
 
 
 @dataclass(frozen=True)
-class Finding:
+class Comparison:
     """One thing that was compared."""
 
     what: str
@@ -25,9 +25,9 @@ class Finding:
     """Whether it is as it must be."""
 
     @property
-    def unjudged(self) -> Finding:
+    def unjudged(self) -> Comparison:
         """The same where nothing is promised."""
-        return Finding(self.what, f"{self.text} (not judged)", holds=True)
+        return Comparison(self.what, f"{self.text} (not judged)", holds=True)
 
 
 Figures = Mapping[int, Mapping[str, Any]]
@@ -55,7 +55,7 @@ def read_figures(run: Path, steps: range) -> dict[int, dict[str, Any]]:
 
 def compare_rows(
     expected: Sequence[tuple[int, str]], logged: Figures, saved: str, name: str
-) -> Finding:
+) -> Comparison:
     """Whether the chain in a run is the one that follows from the order of the data.
 
     Args:
@@ -68,43 +68,45 @@ def compare_rows(
         told = logged.get(step, {}).get("chain", link)
         if told != link:
             text = f"step {step} is the first whose chain is not that of the data: the run logged "
-            return Finding("rows", f"{text}{told[:12]}, it should be {link[:12]}", holds=False)
+            return Comparison("rows", f"{text}{told[:12]}, it should be {link[:12]}", holds=False)
     last = expected[-1][1]
     if saved != last:
         text = f"the chain of {name} is {saved[:12]}, but that of the data is {last[:12]}"
-        return Finding("rows", text, holds=False)
+        return Comparison("rows", text, holds=False)
     text = f"{len(expected)} steps read the rows that the order of the data tells (chain "
-    return Finding("rows", f"{text}{last[:12]})", holds=True)
+    return Comparison("rows", f"{text}{last[:12]})", holds=True)
 
 
-def compare_tensors(ours: Mapping[str, Stored], again: Mapping[str, Stored]) -> Finding:
+def compare_tensors(
+    ours: Mapping[str, StoredTensor], again: Mapping[str, StoredTensor]
+) -> Comparison:
     """Whether two checkpoints hold the same weights and moments, in every bit."""
     names = sorted(ours.keys() | again.keys())
     gaps = {name: gap for name, gap in _gaps(ours, again, names) if gap is not None}
     if not gaps:
         text = f"{len(names)} of {len(names)} weights and moments are equal in every bit"
-        return Finding("tensors", text, holds=True)
+        return Comparison("tensors", text, holds=True)
     worst = max(gaps, key=lambda name: gaps[name])
     text = f"{len(gaps)} of {len(names)} differ, {worst} most: by {_share(gaps[worst])}"
     others = sorted(gaps.keys() - {worst}, key=lambda name: -gaps[name])[:3]
     if others:
         text += "; then " + ", ".join(f"{name} by {gaps[name]:.1e}" for name in others)
-    return Finding("tensors", text, holds=False)
+    return Comparison("tensors", text, holds=False)
 
 
 def _gaps(
-    ours: Mapping[str, Stored], again: Mapping[str, Stored], names: Iterable[str]
+    ours: Mapping[str, StoredTensor], again: Mapping[str, StoredTensor], names: Iterable[str]
 ) -> Iterator[tuple[str, float | None]]:
     for name in names:
         both = name in ours and name in again
-        yield name, difference(ours[name].read(), again[name].read()) if both else math.inf
+        yield name, measure_difference(ours[name].read(), again[name].read()) if both else math.inf
 
 
 def _share(gap: float) -> str:
     return f"{gap:.1e} of its largest number" if gap else "the sign of a zero alone"
 
 
-def compare_states(ours: Mapping[str, Any], again: Mapping[str, Any]) -> Finding:
+def compare_states(ours: Mapping[str, Any], again: Mapping[str, Any]) -> Comparison:
     """Whether the rest of two trainer states is equal: counts, loss scale, bad steps."""
     flat, other = _flat(ours), _flat(again)
     differing = [
@@ -113,8 +115,10 @@ def compare_states(ours: Mapping[str, Any], again: Mapping[str, Any]) -> Finding
         if flat.get(name) != other.get(name)
     ]
     if differing:
-        return Finding("state", "; ".join(differing), holds=False)
-    return Finding("state", "step, rows, updates, loss scale and bad steps are equal", holds=True)
+        return Comparison("state", "; ".join(differing), holds=False)
+    return Comparison(
+        "state", "step, rows, updates, loss scale and bad steps are equal", holds=True
+    )
 
 
 def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,17 +133,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 20 else f"{text[:12]}..."
 
 
-def compare_steps(logged: Figures, again: Figures, steps: range, *, tolerance: float) -> Finding:
+def compare_steps(logged: Figures, again: Figures, steps: range, *, tolerance: float) -> Comparison:
     """Whether the losses and learning rates that a run logged came out again.
 
     Args:
         logged: The run's; often not of every step.
         again: Those of the training again, of every step.
-        steps: The stretch.
+        steps: The segment.
         tolerance: Largest difference of two losses, as a share; 0 asks for equal numbers.
     """
     if not logged:
-        return Finding("steps", "the run logged none of them", holds=True)
+        return Comparison("steps", "the run logged none of them", holds=True)
     gaps = {
         step: _gap(logged[step].get("loss"), again.get(step, {}).get("loss")) for step in logged
     }
@@ -164,7 +168,7 @@ def compare_steps(logged: Figures, again: Figures, steps: range, *, tolerance: f
         text = f"{known}learning rates {equal}"
     if tolerance:
         text += f" (the tolerance for losses is {tolerance:g})"
-    return Finding("steps", text, holds=not apart and not rates)
+    return Comparison("steps", text, holds=not apart and not rates)
 
 
 def _gap(ours: float | None, again: float | None) -> float:
