@@ -6,13 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help install demo test torture check format clean
+.PHONY: help install demo quick test torture check format clean
 
 help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
+	@echo "make quick    run the tests that start no processes and take no seconds, under 2 minutes"
 	@echo "make test     run the whole test suite"
 	@echo "make torture  run tiny trainings with N random faults (N=300 SEED=1), compare their ends"
 	@echo "make check    formatting, lint, types and import layers"
+	@echo "make format   let ruff correct what it can"
 	@echo "make install  only make .venv"
 	@echo "make clean    delete what make demo wrote"
 
@@ -26,6 +28,10 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run.sh
+
+quick: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest \
+		-m "not (ranks or slow or gpu or slurm)" $(PYTEST_ARGS)
 
 test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)

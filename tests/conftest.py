@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from data_tools.prepare.run import run as prepare
 
 # Threads make tiny matrices slower, many times so beside other work. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell without job control ignores Ctrl-C for what it starts with `&`, and so would every test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "corpus"

@@ -1,4 +1,7 @@
-"""The shape of the code: sizes, docstrings, names. import-linter holds the layers."""
+"""The shape of the code: sizes, docstrings, names, and where tests lie.
+
+import-linter holds the layers.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,50 @@ import dataclasses
 import importlib
 import sys
 import typing
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("gpt2zh", "data_tools", "launcher")
+PACKAGES = ("gpt2zh", "data_tools")
+FOLDERS = (*PACKAGES, "launcher", "benchmarks")
 MODULES = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
-LONGEST_FILE, LONGEST_FUNCTION = 400, 70
+LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 60, 6
+
+# What was larger when the limits came. Do not add to these lists: take away from them.
+LONGER_FILES = {
+    "benchmarks/torture/__main__.py": 320,
+    "data_tools/sources/csv_kernel.py": 344,
+    "gpt2zh/config/cli.py": 307,
+    "gpt2zh/config/deepspeed.py": 331,
+    "gpt2zh/cost/states.py": 324,
+}
+LONGER_FUNCTIONS = {"gpt2zh/generation/generate.py: generate": 63}
+MORE_PARAMETERS = {
+    "data_tools/clean/repetition.py: _share": 7,
+    "data_tools/prepare/run.py: _go_through": 8,
+    "gpt2zh/checkpoint/master_weights.py: _send_pieces": 7,
+    "gpt2zh/checkpoint/saver.py: __init__": 7,
+    "gpt2zh/model/attention.py: causal_attention": 7,
+    "gpt2zh/run/hooks.py: __init__": 7,
+}
+
+# Tests of a whole run, an act or a promise of several modules, named after what they test.
+WHOLE_RUNS = {
+    "tests/acts/test_new_act.py",
+    "tests/checkpoint/test_damage.py",
+    "tests/checkpoint/test_elastic.py",
+    "tests/data_tools/prepare/test_append.py",
+    "tests/data_tools/prepare/test_survival.py",
+    "tests/data_tools/sources/test_real_data.py",
+    "tests/data_tools/test_prepare_errors.py",
+    "tests/plan/test_allowed_changes.py",
+    "tests/run/test_ending.py",
+    "tests/run/test_interrupted.py",
+    "tests/train/test_muon_runs.py",
+}
 
 modules = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: str(path.relative_to(ROOT)).removesuffix(".py")
@@ -36,22 +74,104 @@ def test_a_module_says_what_it_is(path: Path) -> None:
     assert text and len(text.splitlines()[0]) > 10
 
 
-@modules
-def test_files_and_functions_can_be_overlooked(path: Path) -> None:
-    lines = path.read_text("utf-8").splitlines()
-    assert len(lines) <= LONGEST_FILE
-    long = [
-        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
-    ]
-    assert not long
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
+    """Yield "file: name", the function, and whether it stands in a class."""
+    for node in ast.walk(tree_of(path)):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield f"{place(path)}: {child.name}", child, isinstance(node, ast.ClassDef)
+
+
+def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef, is_in_class: bool) -> int:
+    names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    return len(names) - (is_in_class and names[:1] in (["self"], ["cls"]))
+
+
+def check_limit(sizes: dict[str, int], limit: int, exceptions: dict[str, int]) -> None:
+    """Assert that nothing is above the limit but the exceptions, none of which has grown."""
+    above = {name: size for name, size in sizes.items() if size > limit}
+    grown = {name: size for name, size in above.items() if size > exceptions.get(name, limit)}
+    assert not grown, f"above {limit}: {grown}"
+    met = {name for name in exceptions if sizes.get(name, limit + 1) <= limit}
+    assert not met, f"now within {limit}, so take these out of the exceptions: {sorted(met)}"
+
+
+def test_files_are_short() -> None:
+    sizes = {place(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    check_limit(sizes, LONGEST_FILE, LONGER_FILES)
+
+
+def test_functions_are_short() -> None:
+    sizes: dict[str, int] = {}
+    for path in MODULES:
+        for name, node, _ in functions(path):
+            assert node.end_lineno
+            sizes[name] = max(sizes.get(name, 0), node.end_lineno - node.lineno + 1)
+    check_limit(sizes, LONGEST_FUNCTION, LONGER_FUNCTIONS)
+
+
+def test_functions_take_few_parameters() -> None:
+    """Many of them mean that a dataclass is missing."""
+    sizes: dict[str, int] = {}
+    for path in MODULES:
+        for name, node, is_in_class in functions(path):
+            sizes[name] = max(sizes.get(name, 0), parameters_of(node, is_in_class))
+    check_limit(sizes, MOST_PARAMETERS, MORE_PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "exceptions"),
+    [({"a": 7}, {}), ({"a": 9}, {"a": 8}), ({"a": 6}, {"a": 7})],
+    ids=["too large", "grown", "small by now"],
+)
+def test_a_limit_refuses(sizes: dict[str, int], exceptions: dict[str, int]) -> None:
+    with pytest.raises(AssertionError):
+        check_limit(sizes, 6, exceptions)
+
+
+def room_of(test: Path) -> Path:
+    """Return the folder of code that a folder of tests mirrors."""
+    parts = test.relative_to(ROOT / "tests").parts[:-1]
+    return ROOT.joinpath(*parts if parts[:1] == ("data_tools",) else ("gpt2zh", *parts))
+
+
+def lost_tests(tests: Iterable[Path]) -> list[str]:
+    """List tests in a room of tests/ whose name is not that of a module or package of that room."""
+    lost = []
+    for test in tests:
+        name = test.stem.removeprefix("test_")
+        subject = room_of(test) / ("__main__" if name == "main" else name)
+        if test.parent.name == "tests" or not room_of(test).is_dir():
+            continue  # not in a room: tests/test_story.py, tests/gpu, tests/slurm, tests/benchmarks
+        if not subject.with_suffix(".py").is_file() and not subject.is_dir():
+            lost.append(place(test))
+    return sorted(lost)
+
+
+def test_a_test_lies_where_its_module_lies() -> None:
+    """A module that moves takes its test with it."""
+    assert lost_tests((ROOT / "tests").rglob("test_*.py")) == sorted(WHOLE_RUNS)
+
+
+def test_a_test_whose_module_is_gone_is_reported() -> None:
+    tests = [ROOT / "tests" / name for name in ("text/test_gone.py", "data_tools/test_gone.py")]
+    assert lost_tests(tests) == ["tests/data_tools/test_gone.py", "tests/text/test_gone.py"]
+
+
+def test_rooms_of_tests_are_rooms_of_the_code() -> None:
+    """Else the tests in them would mirror nothing, and nobody would notice."""
+    rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    code = {path.name for path in (ROOT / "gpt2zh").iterdir() if path.is_dir()}
+    assert rooms - code <= {"benchmarks", "data_tools", "faults", "gpu", "slurm"}
 
 
 @modules
 def test_package_files_hold_a_docstring_and_nothing_else(path: Path) -> None:
-    if path.name != "__init__.py":
+    if path.name != "__init__.py" or place(path).startswith("benchmarks/"):
         return
     body = tree_of(path).body[1:]
     names = [t.id for node in body for t in getattr(node, "targets", [])]

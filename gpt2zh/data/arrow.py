@@ -26,4 +26,4 @@ def numpy_column(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_boolean(column.type):
         bits = np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8)
         return np.unpackbits(bits, count=end, bitorder="little")[begin:].astype(np.bool_)
-    return np.frombuffer(data or b"", str(column.type))[begin:end]
+    return np.frombuffer(data or b"", column.type.to_pandas_dtype())[begin:end]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import random
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_tools.__main__ import main
+from data_tools.shards.split import document_hash, held_out
 
 Command = Callable[..., int]
 
@@ -20,6 +23,16 @@ TEXTS = (
     "龘䶮😀 <eos> [SEP] <0x41> ＡＢＣ",
     "短",
 )
+
+
+def many_texts(count: int, seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    pool = "".join(TEXTS) + "甲乙丙丁戊己庚辛"
+    return [f"{i}：" + "".join(rng.choices(pool, k=rng.randrange(1, 90))) for i in range(count)]
+
+
+def is_validation(text: str, fraction: float) -> bool:
+    return bool(held_out(np.array([document_hash(text.encode())], np.uint64), fraction)[0])
 
 
 @pytest.fixture

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from generating import load_generator, save_model
+from generating import folder, generator, load_generator, save_model  # noqa: F401  two fixtures
 
 from gpt2zh.generation.text import TextGenerator
 from gpt2zh.text.tokenizer import load_tokenizer
-
-
-@pytest.fixture(scope="package")
-def folder(tmp_path_factory: pytest.TempPathFactory, tiny_vocabulary: Path) -> Path:
-    target = tmp_path_factory.mktemp("run") / "checkpoint-5"
-    return save_model(target, load_tokenizer(tiny_vocabulary))
-
-
-@pytest.fixture(scope="package")
-def generator(folder: Path) -> TextGenerator:
-    return load_generator(folder)
 
 
 @pytest.fixture(scope="package")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.generation.text import TextGenerator
 from gpt2zh.model.build import new_model
-from gpt2zh.text.tokenizer import TextTokenizer
+from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 CONTEXT = 32
 GREEDY = SamplingConfig(temperature=0, max_new_tokens=16)
@@ -33,3 +34,14 @@ def save_model(folder: Path, tokenizer: TextTokenizer) -> Path:
 def load_generator(folder: Path) -> TextGenerator:
     """Load a saved model on the CPU in fp32."""
     return TextGenerator.load(folder, device=torch.device("cpu"), dtype=torch.float32)
+
+
+@pytest.fixture(scope="package")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_vocabulary: Path) -> Path:
+    target = tmp_path_factory.mktemp("run") / "checkpoint-5"
+    return save_model(target, load_tokenizer(tiny_vocabulary))
+
+
+@pytest.fixture(scope="package")
+def generator(folder: Path) -> TextGenerator:
+    return load_generator(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,14 @@ def altered(path: Path) -> None:
 def first(shards: Path, split: str = "train") -> Path:
     table = json.loads((shards / "manifest.json").read_text("utf-8"))
     return shards / table["splits"][split]["shards"][0]["file"]
+
+
+@pytest.fixture
+def shards(tiny_shards: Path, tmp_path: Path) -> Path:
+    """A copy of the shards, which a test may damage."""
+    return Path(shutil.copytree(tiny_shards, tmp_path / "shards"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "small"

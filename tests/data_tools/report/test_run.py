@@ -12,12 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_tools.report.groups import MOST, grouped
-from data_tools.report.lengths import Lengths, joined, log_edges
-from gpt2zh.data.manifest import KEPT, Source, read_manifest
+from gpt2zh.data.manifest import KEPT, read_manifest
 from gpt2zh.pages.plots import LABEL
 
-from .conftest import TEXTS, Command
+from ..conftest import TEXTS, Command
 
 
 def verses(count: int, seed: int) -> list[str]:
@@ -341,61 +339,3 @@ def test_a_table_of_the_right_size_that_cannot_be_read_is_an_error(
     path.write_bytes(bytes(path.stat().st_size))
     assert command("report", shards) == 2
     assert f"table of documents {path} cannot be read" in capsys.readouterr().err
-
-
-def source(path: str, read: int = 1) -> Source:
-    return Source(
-        path=path,
-        format="csv",
-        compression="",
-        encoding="utf-8",
-        bytes=read,
-        read=read,
-        records=0,
-        fates={},
-        characters=0,
-        tokens=0,
-        extents=(),
-    )
-
-
-def names_of(paths: list[str]) -> list[str]:
-    return [group.name for group in grouped([source(path) for path in paths])]
-
-
-def test_few_files_stand_by_themselves_below_what_they_share() -> None:
-    assert names_of(["/d/x/a.csv", "/d/y/b.csv"]) == ["x/a.csv", "y/b.csv"]
-    assert names_of(["d/a.csv"]) == ["a.csv"]
-    assert names_of(["/d/a.csv", "e/a.csv"]) == ["/d/a.csv", "e/a.csv"]
-
-
-def test_many_files_are_summed_by_the_deepest_folders_that_are_few() -> None:
-    paths = [f"d/{a}/{b}/{c}.csv" for a in "xy" for b in range(15) for c in range(3)]
-    assert names_of(paths) == ["x/", "y/"]
-    assert names_of([path for path in paths if "/x/" in path]) == [f"{b}/" for b in range(15)]
-    assert names_of([f"d/{number}.csv" for number in range(99)]) == ["./"]
-
-
-def test_of_too_many_folders_the_largest_are_named() -> None:
-    groups = grouped([source(f"d/{number}/a.csv", number) for number in range(50)])
-    assert len(groups) == MOST
-    assert {f"{number}/" for number in range(31, 50)} < {group.name for group in groups}
-    (others,) = (group for group in groups if group.name == "31 other folders/")
-    assert others.read.bytes == sum(range(31)) and len(others.sources) == 31
-
-
-def test_lengths_are_binned_exactly_from_none_to_the_longest() -> None:
-    edges = log_edges(1000)
-    assert edges[:12].tolist() == [0, 1, 2, 3, 4, 6, 8, 12, 16, 23, 32, 46]
-    assert edges[-2] <= 1000 < edges[-1]
-    lengths = Lengths(np.array([0, 3, 1000]), np.array([2, 1, 5]))
-    documents, tokens = lengths.binned(edges)
-    assert (documents[0], documents[3], documents[-1]) == (2, 1, 5) and documents.sum() == 8
-    assert (tokens[0], tokens[3], tokens[-1]) == (0, 3, 5000) and tokens.sum() == 5003
-
-
-def test_quantiles_are_lengths_that_occur() -> None:
-    one = Lengths(np.array([1, 2]), np.array([1, 1]))
-    both = joined([one, Lengths(np.array([2, 9]), np.array([1, 7]))])
-    assert (both.tokens.tolist(), both.documents.tolist()) == ([1, 2, 9], [1, 2, 7])
-    assert [both.quantile(part) for part in (0.01, 0.1, 0.3, 0.31, 1)] == [1, 1, 2, 9, 9]

@@ -1,4 +1,4 @@
-"""JSON: a value in each line, or one list; objects with the key, or bare strings."""
+"""JSON as one list; its elements are objects with the key, or bare strings."""
 
 from __future__ import annotations
 
@@ -7,64 +7,9 @@ import random
 from collections.abc import Callable
 
 import pytest
+from json_cases import FAULTS, VALUES, raw
 
 from data_tools.sources import source
-from gpt2zh.config.errors import UserError
-
-VALUES = [
-    ('{"id": 1, "content": "一\\n\\"\\u4e8c\\ud83d\\ude00"}', '一\n"二😀'),
-    ('"bare"', "bare"),
-    ('{"content": null}', ""),
-    ("null", ""),
-    ('{"content": "", "deep": [[{"content": 1}]]}', ""),
-]
-FAULTS = [
-    ('{"text": "x"}', "missing key", "no key 'content'; its keys are: text"),
-    ('{"content": 5}', "not a string", "'content' is of type int"),
-    ("[1]", "not a string", "it is of type list"),
-    ("12", "not a string", "it is of type int"),
-    ('"a\\ud800"', "lone surrogate", "U+D800 at character 1"),
-    ('"a\\u0000"', "NUL character", "at character 1"),
-    ('"a\xff"', "bad UTF-8", "byte 0xFF at character 2"),
-]
-BROKEN_LINES = [
-    ('{"content": "x"', "bad JSON", "Expecting ',' delimiter at character 15"),
-    ("x", "bad JSON", "Expecting value at character 0"),
-    ('"a\tb"', "bad JSON", "Invalid control character"),
-    ("[" * 100_000, "bad JSON", "recursion"),
-    ('"a" "b"', "bad JSON", "Extra data"),
-    ('"a\0"', "NUL character", "at character 2"),
-    ("9" * 5000, "bad JSON", "integer string"),
-]
-
-
-def raw(text: str) -> bytes:
-    """UTF-8, but for one character that becomes a bad byte."""
-    return text.encode().replace("\xff".encode(), b"\xff")
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("chunk", [1, 11, 4_000_000])
-def test_lines_are_values(read: Callable, set_limits: Callable, line_end: str, chunk: int) -> None:
-    set_limits(chunk=chunk, documents=3 if chunk == 11 else 0)
-    text = "\ufeff" + line_end.join(["", *(value for value, _ in VALUES), ""])
-    reading = read("a.jsonl", text.encode())
-    assert reading.documents == [(n, wanted) for n, (_, wanted) in enumerate(VALUES, 2)]
-    assert reading.overhead == 3 + len(line_end)
-
-
-@pytest.mark.parametrize(("value", "reason", "detail"), [*FAULTS, *BROKEN_LINES])
-def test_broken_line_is_set_aside(read: Callable, value: str, reason: str, detail: str) -> None:
-    reading = read("a.ndjson", b'"good"\n' + raw(value) + b'\n\n"good"\n', encoding="utf-8")
-    assert reading.documents == [(1, "good"), (4, "good")]
-    assert reading.faults == [(2, reason, len(raw(value)) + 1)]
-    assert detail in reading.aside[0].detail
-
-
-def test_line_too_long_is_set_aside(read: Callable, set_limits: Callable) -> None:
-    set_limits(longest=100, chunk=30)
-    reading = read("a.jsonl", b'"a"\n"' + b"x" * 500 + b'"\n"b"\n')
-    assert reading.documents == [(1, "a"), (3, "b")] and reading.faults == [(2, "too long", 503)]
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 50, 4_000_000])
@@ -139,14 +84,3 @@ def test_long_list_is_handed_on_in_blocks(read: Callable, monkeypatch: pytest.Mo
 def test_empty_json_holds_nothing(read: Callable, data: bytes) -> None:
     reading = read("a.json", data)
     assert not reading.documents and not reading.aside
-
-
-def test_json_file_may_hold_lines(read: Callable) -> None:
-    assert read("a.json", b'{"content": "a"}\n{"content": "b"}\n').documents == [(1, "a"), (2, "b")]
-
-
-@pytest.mark.parametrize("data", ['{"contents": "x"}\n{"id": 1}', '[{"id": 1}, {"contents": ""}]'])
-def test_key_that_no_object_has_is_refused(read: Callable, data: str) -> None:
-    with pytest.raises(UserError, match=r"no key 'content'.*--content-column contents"):
-        read("a.json", data.encode())
-    assert read("a.json", data.encode(), content_column="contents").texts

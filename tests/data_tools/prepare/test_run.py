@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, models
 
-from data_tools.shards.split import document_hash, held_out
 from gpt2zh.data.manifest import ASIDE, EMPTY, KEPT, read_manifest
 from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.text.tokenizer import load_tokenizer
 
-from .conftest import TEXTS, Command
+from ..conftest import Command, is_validation, many_texts
 
 
 def documents_of(shards: Path, split: str = "train") -> list[str]:
@@ -28,16 +26,6 @@ def documents_of(shards: Path, split: str = "train") -> list[str]:
         tokenizer.decode(ids)
         for ids in unpack([packed], eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id)
     ]
-
-
-def many_texts(count: int, seed: int = 0) -> list[str]:
-    rng = random.Random(seed)
-    pool = "".join(TEXTS) + "甲乙丙丁戊己庚辛"
-    return [f"{i}：" + "".join(rng.choices(pool, k=rng.randrange(1, 90))) for i in range(count)]
-
-
-def is_validation(text: str, fraction: float) -> bool:
-    return bool(held_out(np.array([document_hash(text.encode())], np.uint64), fraction)[0])
 
 
 def all_bytes(folder: Path) -> dict[str, bytes]:
@@ -125,19 +113,6 @@ def test_split_does_not_depend_on_files_or_their_order(
     for split in ("train", "validation"):
         found = [sorted(documents_of(tmp_path / f"{n}-out", split)) for n in ("one", "two")]
         assert found[0] == found[1] and len(found[0]) > 10
-
-
-HASH = 16_900_922_526_095_758_282  # xxh3-64 of 从前有座山
-
-
-def test_hash_of_a_document_is_the_same_on_every_machine() -> None:
-    assert document_hash("从前有座山".encode()) == HASH
-    assert is_validation("从前有座山", 0.917) and not is_validation("从前有座山", 0.916)
-
-
-def test_fraction_of_documents_is_held_out() -> None:
-    held = sum(is_validation(text, 0.1) for text in many_texts(5000))
-    assert 400 < held < 600
 
 
 def test_zero_nlp_packing_reports_what_it_drops(

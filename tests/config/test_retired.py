@@ -1,0 +1,17 @@
+"""Settings of earlier versions: read as long as they mean what every run does now."""
+
+from __future__ import annotations
+
+from gpt2zh.config.retired import retired_fault, without_retired
+
+
+def test_a_retired_setting_is_a_fault_only_with_another_value() -> None:
+    assert retired_fault("train.batch_ramp", "none") is None
+    fault = retired_fault("train.batch_ramp", "4:5steps")
+    assert fault and "train.batch_ramp is '4:5steps'" in fault and "write none" in fault
+
+
+def test_retired_settings_are_taken_out_of_nested_tables_only_at_their_place() -> None:
+    table = {"seed": 1, "batch_ramp": 2, "train": {"batch_ramp": "none", "steps": 3}}
+    assert without_retired(table) == {"seed": 1, "batch_ramp": 2, "train": {"steps": 3}}
+    assert table["train"] == {"batch_ramp": "none", "steps": 3}

@@ -1,0 +1,30 @@
+"""A text file appears whole, or the old one stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gpt2zh.files.durable import write_whole
+
+
+def test_the_new_text_replaces_the_old_one_and_leaves_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    for text in ("一二三" * 1000, "四"):
+        write_whole(path, text)
+        assert path.read_text("utf-8") == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_file_stays_when_the_new_one_cannot_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_whole(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "new \ud800")
+    assert path.read_text("utf-8") == "old"
+
+
+def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "gone" / "state.json", "text")
