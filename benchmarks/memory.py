@@ -43,8 +43,8 @@ def cases(*, small: bool) -> Iterator[Case]:
     if small:
         tiny = {"stage": 1, "reduce_bucket_size": 100_000}
         yield Case("tiny, stage 1, bf16", TINY, tiny, "bf16", 8, 2)
-        tiny |= {"stage": 2}
-        yield Case("tiny, stage 2, fp32, recompute", TINY, tiny, "fp32", 16, recompute=True)
+        second = tiny | {"stage": 2}
+        yield Case("tiny, stage 2, fp32, recompute", TINY, second, "fp32", 16, recompute=True)
         return
     zero = {stage: profile(stage)["zero_optimization"] for stage in range(4)}
     small_model = ModelConfig()

@@ -119,6 +119,7 @@ def import_everything() -> None:
 
     torch.set_num_threads(1)  # a pool of threads does not survive a fork
     import_deepspeed()
+    importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")  # by every ZeRO engine
     for part in (*_LOOPS.values(), "overhead"):
         importlib.import_module(f"benchmarks.throughput.{part}")
 

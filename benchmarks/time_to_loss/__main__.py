@@ -190,7 +190,11 @@ def start(work: Path, name: str, seed: int, *, on_gpu: bool) -> None:
     module = ("-m", "benchmarks.time_to_loss", f"--child={name}:{seed}", f"--work={work}")
     log = work / "logs" / f"{name}-{seed}.txt"
     log.parent.mkdir(exist_ok=True)
-    processes.start(processes.Start(module, {} if on_gpu else ON_CPU, log=log, patience=None))
+    how = processes.Start(module, {} if on_gpu else ON_CPU, log=log, patience=None)
+    try:
+        processes.start(how)
+    except processes.ArmError as error:
+        raise SystemExit(f"error: {name}, seed {seed}: {error}; the whole log is {log}") from None
 
 
 def arm(options: Options) -> dict[str, Any]:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from benchmarks.memory import cases
 from gpt2zh.model.loss import SummedLoss
 from tests.support.held.meters import CpuMeter
 
@@ -87,3 +89,12 @@ def test_the_small_form_runs_on_a_cpu(tmp_path: Path) -> None:
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("| tiny"))
     off = float(line.split("|")[8].rstrip("% "))
     assert abs(off) < 3, done.stdout
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_every_setting_trains_at_the_stage_of_its_name(small: bool) -> None:
+    for case in list(cases(small=small)):
+        assert f"stage {case.zero['stage']}," in case.name
+        assert case.precision in case.name
+        assert case.compiled == ("compiled" in case.name)
+        assert case.recompute == ("recompute" in case.name)

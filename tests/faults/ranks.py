@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import itertools
 import math
 import os
@@ -37,7 +38,9 @@ from gpt2zh.train.step import step_seed
 from tests.faults.fault import Fault, FaultyWatch
 
 import_deepspeed()  # imported once, for all forks
-
+# Every ZeRO engine imports it, and with it torch's compiler. On a busy machine that takes seconds,
+# after which the watch of a fork believes that the rank hangs.
+importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
 
 FOLLOW = 15.0
 """Seconds in which the other ranks must end after the first one has ended."""

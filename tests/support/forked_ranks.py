@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import socket
@@ -70,6 +71,8 @@ def fork(log: Path, work: Callable[[int], None], rank: int) -> int:
         Its pid.
     """
     import_deepspeed()  # imported once, for all forks
+    # Every ZeRO engine imports it, and with it torch's compiler, which takes seconds.
+    importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
     sys.stdout.flush()
     child = os.fork()
     if child:
