@@ -50,6 +50,7 @@ WHOLE_RUNS = {
     "tests/data_tools/sources/test_real_data.py",
     "tests/data_tools/test_prepare_errors.py",
     "tests/plan/test_allowed_changes.py",
+    "tests/plan/test_optimizer_kind.py",
     "tests/run/test_ending.py",
     "tests/run/test_interrupted.py",
     "tests/train/test_muon_runs.py",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,88 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from shard_sets import HASH, LENGTH, PAD, make_rows, make_set
 
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
 from gpt2zh.config.errors import UserError
-from gpt2zh.data.manifest import (
-    MANIFEST,
-    Count,
-    Extent,
-    Manifest,
-    ShardEntry,
-    Source,
-    Split,
-    SplitRule,
-    TokenizerInfo,
-    read_manifest,
-    write_manifest,
-)
 from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import Shard, ShardSet, write_shard
-
-LENGTH = 16
-HASH = "a" * 64
-PAD = 2
-
-
-def make_rows(rows: int, seed: int = 0, dtype: type = np.uint16) -> np.ndarray:
-    top = 65_000 if dtype is np.uint16 else 200_000
-    return np.random.default_rng(seed).integers(PAD + 1, top, (rows, LENGTH)).astype(dtype)
-
-
-def make_set(
-    folder: Path,
-    sizes: tuple[int, ...] = (5, 1, 7),
-    dtype: type = np.uint16,
-    *,
-    padding: tuple[int, ...] = (),
-    packing: str = "full",
-):
-    """Write a folder of shards whose last rows end with padding; return all rows."""
-    blocks = [make_rows(size, seed, dtype) for seed, size in enumerate(sizes)]
-    for block, missing in zip(blocks, padding, strict=False):
-        block.reshape(-1)[block.size - missing :] = PAD
-    entries = [
-        write_shard(folder / f"train-{i:05d}.arrow", block, tokenizer_hash=HASH)
-        for i, block in enumerate(blocks)
-    ]
-    for i, missing in enumerate(padding):
-        entries[i] = dataclasses.replace(entries[i], padding=missing)
-    write_manifest(folder, make_manifest(tuple(entries), sum(padding), packing))
-    return np.concatenate(blocks)
-
-
-def make_manifest(
-    entries: tuple[ShardEntry, ...], padding: int = 0, packing: str = "full"
-) -> Manifest:
-    rows = sum(entry.rows for entry in entries)
-    counts = {"dropped_tokens": 0, "dropped_documents": 0}
-    split = Split(
-        documents=3, characters=9, tokens=7, rows=rows, padding=padding, shards=entries, **counts
-    )
-    empty = Split(documents=0, characters=0, tokens=0, rows=0, padding=0, shards=(), **counts)
-    source = Source(
-        path="a.csv",
-        format="csv",
-        compression="none",
-        encoding="utf-8",
-        bytes=9,
-        read=9,
-        records=4,
-        fates={"kept": Count(documents=3, bytes=8), "empty": Count(documents=1, bytes=1)},
-        characters=9,
-        tokens=7,
-        extents=(Extent(begin=0, end=9, line=1, digest="d"),),
-    )
-    return Manifest(
-        tokenizer=TokenizerInfo(name="t", hash=HASH, vocab_size=9, bos_id=0, eos_id=1, pad_id=2),
-        row_length=LENGTH,
-        packing=packing,
-        split_rule=SplitRule(hash="blake2b-64", validation_fraction=0.1),
-        splits={"train": split, "validation": empty},
-        sources=(source,),
-    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
@@ -286,42 +209,3 @@ def test_file_of_another_kind_is_no_shard(tmp_path: Path) -> None:
         writer.write_table(table)
     with pytest.raises(UserError, match="cannot be opened"):
         Shard(path)
-
-
-def test_manifest_comes_back_equal(tmp_path: Path) -> None:
-    manifest = make_manifest((ShardEntry(file="f", rows=1, bytes=2, sha256="c"),))
-    write_manifest(tmp_path, manifest)
-    assert read_manifest(tmp_path) == manifest
-
-
-def test_fingerprint_follows_the_rows_and_not_the_names() -> None:
-    entry = ShardEntry(file="f", rows=1, bytes=2, sha256="c")
-    renamed = ShardEntry(file="g", rows=1, bytes=2, sha256="c")
-    other = ShardEntry(file="f", rows=1, bytes=2, sha256="d")
-    print_of = [make_manifest((e,)).fingerprint for e in (entry, renamed, other)]
-    assert print_of[0] == print_of[1] != print_of[2]
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda table: table.update(format=99), "format 99"),
-        (lambda table: table.pop("splits"), "is damaged"),
-        (lambda table: table.update(row_length=17), "was altered: its fingerprint"),
-        (lambda table: table["tokenizer"].update(extra=1), "is damaged"),
-    ],
-)
-def test_damaged_manifest_is_refused(tmp_path: Path, damage, words: str) -> None:
-    make_set(tmp_path)
-    table = json.loads((tmp_path / MANIFEST).read_text("utf-8"))
-    damage(table)
-    (tmp_path / MANIFEST).write_text(json.dumps(table), "utf-8")
-    with pytest.raises(UserError, match=words):
-        read_manifest(tmp_path)
-
-
-def test_folder_without_manifest_is_told_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no manifest\.json.*data_tools prepare"):
-        read_manifest(tmp_path)
-    with pytest.raises(UserError, match="is no folder"):
-        ShardSet.open(tmp_path / "nowhere", "train")

@@ -16,13 +16,9 @@ from gpt2zh.acts.pretrain import make_plan
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.files import run_folder
 from gpt2zh.plan.describe import announce, describe
-from gpt2zh.plan.run_plan import IDENTITY
 from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
-
-KINDS = ("adamw", "muon")
 
 
 def test_a_run_continues_from_its_newest_complete_checkpoint(
@@ -282,29 +278,3 @@ def test_the_same_data_by_another_path_is_no_other_run(
         (run / name).write_text(text, "utf-8")
     monkeypatch.chdir(shards.parent)
     assert plan_of(Path("shards"), run).resume_from is None
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_other_optimizer_is_refused_for_it_keeps_other_moments(
-    tiny_shards: Path, run: Path, kind: str
-) -> None:
-    newest = save_checkpoint(plan_of(tiny_shards, run, optimizer__kind=kind), 3)
-    assert plan_of(tiny_shards, run, optimizer__kind=kind).resume_from == newest
-    (other,) = set(KINDS) - {kind}
-    message = refused(tiny_shards, run, optimizer__kind=other)
-    assert f"optimizer.kind: '{kind}' in {newest}, '{other}' now" in message
-    assert "use another --output" in message
-
-
-def test_older_runs_are_adamws(tiny_shards: Path, run: Path) -> None:
-    newest = save_checkpoint(plan_of(tiny_shards, run), 3)
-    for where in (run, newest):
-        path = where / IDENTITY
-        identity = json.loads(path.read_text("utf-8"))
-        assert identity.pop("optimizer.kind") == "adamw"
-        path.write_text(json.dumps(identity), "utf-8")
-    (newest / run_folder.MANIFEST).unlink()
-    files = run_folder.make_entries(newest.iterdir())
-    run_folder.commit(newest, newest.with_name("checkpoint-4"), files)
-    assert plan_of(tiny_shards, run).resume_from == newest.with_name("checkpoint-4")
-    assert "'adamw' in" in refused(tiny_shards, run, optimizer__kind="muon")
