@@ -239,7 +239,7 @@ def test_the_faults_of_all_corpora_are_told_at_once(
         "4 faults",
         "some have a weight and some have none",
         "is missing",
-        "nowhere is no folder",
+        "nowhere is not a folder",
         "'no' is no weight",
     ):
         assert part in message

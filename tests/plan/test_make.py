@@ -42,7 +42,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
         ["manifest.json", "damaged", "prepare the shards again"],
     ),
     "altered manifest": (lambda s: change_manifest(s / "manifest.json"), ["was altered"]),
-    "no folder": (shutil.rmtree, ["is no folder", "python -m data_tools prepare"]),
+    "no folder": (shutil.rmtree, ["is not a folder", "python -m data_tools prepare"]),
 }
 
 
