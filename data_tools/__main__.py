@@ -7,7 +7,7 @@ import sys
 from data_tools.config import FinishConfig, PrepareConfig, TrainTokenizerConfig, VerifyConfig
 from data_tools.doctor.options import DoctorConfig
 from data_tools.report.options import CatConfig, ReportConfig
-from gpt2zh.config.cli import Verb, run_verbs
+from gpt2zh.config.verbs import Verb, run_verbs
 
 VERBS = (
     Verb(

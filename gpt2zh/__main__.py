@@ -6,7 +6,7 @@ import sys
 
 from gpt2zh.acts.estimate_options import EstimateConfig
 from gpt2zh.acts.generate_options import GenerateConfig
-from gpt2zh.config.cli import Verb, run_verbs
+from gpt2zh.config.verbs import Verb, run_verbs
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.verify.options import VerifyCheckpointConfig, VerifyResumeConfig

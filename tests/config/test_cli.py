@@ -100,7 +100,7 @@ def test_a_value_arrives_as_it_was_typed(argv: list[str], field: str, value: obj
         (["--train.globl-batch=3"], ["--train.globl_batch", "--train.global_batch?"]),
         (["--layers=2"], ["--layers", "--model.layers?"]),
         (["--train.lr=1"], ["--train.lr", "--optimizer.lr?"]),  # in another section
-        (["--xyzzy=1"], ["--xyzzy", "known: data, output"]),
+        (["--xyzzy=1"], ["--xyzzy", "known: output, "]),
         (["a.csv"], ["'a.csv'", "quote globs"]),
         (
             ["--modle.layers=2", "--sead", "4", "stray"],
@@ -115,7 +115,7 @@ def test_a_value_arrives_as_it_was_typed(argv: list[str], field: str, value: obj
             ["--train.sequence_length_warmup=128:9"],
             ["train.sequence_length_warmup", "write 128:1000steps,256:500steps"],
         ),
-        (["--checkpoint.every=soon"], ["checkpoint.every", "'soon'", "10min, 1.5h or never"]),
+        (["--checkpoint.every=soon"], ["checkpoint.every", "'soon'", "1000steps,10min or never"]),
         (["--resume"], ["--resume", "expected one argument"]),
     ],
 )
@@ -136,12 +136,12 @@ def test_a_wrong_flag_is_named_with_its_cure(argv: list[str], told: list[str]) -
         ),
         ("train: {steps: many}", ["train.steps", "many", "int"]),
         ("validation: {prompts: [1]}", ["validation.prompts", "str", "1"]),
-        ("checkpoint: {every: 1.5}", ["checkpoint.every", "steps are whole", "2steps"]),
+        ("checkpoint: {every: 1.5}", ["checkpoint.every", "steps must be an integer", "2steps"]),
         ("checkpoint: {every: null}", ["checkpoint.every is null", "default 1000steps"]),
         ("model: 5", ["model", "section"]),
         ("data: shards/", ["data is a list; write data: [shards/]"]),
-        ("", ["no table of options"]),
-        ("[1, 2]", ["no table of options"]),
+        ("", ["must hold a YAML mapping of options"]),
+        ("[1, 2]", ["must hold a YAML mapping of options"]),
         ("a: [", ["not valid YAML", "line 1"]),
     ],
 )
@@ -166,11 +166,11 @@ def test_a_config_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert "No such file" in refused(f"--config={tmp_path / 'missing.yaml'}")
     assert "directory" in refused(f"--config={tmp_path}")
     (tmp_path / "latin.yaml").write_bytes(b"data: \xff\n")
-    assert "no UTF-8" in refused(f"--config={tmp_path / 'latin.yaml'}")
+    assert "not UTF-8" in refused(f"--config={tmp_path / 'latin.yaml'}")
 
 
 def test_missing_required_options_are_all_named() -> None:
-    with pytest.raises(UserError, match=r"required: data, output"):
+    with pytest.raises(UserError, match=r"required: output, data"):
         parse(PretrainConfig, argv=["--seed=3"], prog="pretrain")
 
 
