@@ -13,7 +13,7 @@ from data_tools.config import (
 )
 from data_tools.doctor.options import DoctorConfig
 from data_tools.report.options import ReportConfig
-from gpt2zh.config.cli import Verb, run_verbs
+from gpt2zh.config.verbs import Verb, run_verbs
 
 VERBS = (
     Verb(

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_tools.config import CatConfig
 from gpt2zh.config.errors import UserError
-from gpt2zh.data.documents import Part, Place, find_row, parts_of
+from gpt2zh.data.documents import DocumentPart, RowLocation, find_row, read_documents
 from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, read_manifest
 from gpt2zh.data.shard import Shard
 from gpt2zh.files.checksum import check_size
@@ -33,7 +33,7 @@ def run(config: CatConfig) -> None:
         )
     ids = shard.tokens[place.row]
     tokenizer = load_tokenizer(config.shards / TOKENIZER_DIR)
-    parts = parts_of(config.shards, manifest, config.split, place, ids)
+    parts = read_documents(config.shards, manifest, config.split, place, ids)
     print(
         f"row {config.row} of {manifest.splits[config.split].rows} ({config.split}), "
         f"row {place.row} of {place.shard.file}, {len(ids)} tokens"
@@ -46,7 +46,7 @@ def run(config: CatConfig) -> None:
         print(f"\n{_span(len(ids) - rest, len(ids))}padding")
 
 
-def _find_row(manifest: Manifest, config: CatConfig) -> Place:
+def _find_row(manifest: Manifest, config: CatConfig) -> RowLocation:
     split, row = config.split, config.row
     rows = manifest.splits[split].rows
     if not 0 <= row < rows:
@@ -59,7 +59,7 @@ def _find_row(manifest: Manifest, config: CatConfig) -> Place:
 
 
 def _show(
-    part: Part, ids: np.ndarray, tokenizer: TextTokenizer, config: CatConfig
+    part: DocumentPart, ids: np.ndarray, tokenizer: TextTokenizer, config: CatConfig
 ) -> Iterator[str]:
     """Yield the lines about one document: its place, which part of it is here, and the text."""
     here = ids[part.begin : part.end]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from gpt2zh.acts.options import GenerateConfig, PlannedRun, PlanOptions
-from gpt2zh.config.cli import Verb, run_verbs
 from gpt2zh.config.schema import LaunchOptions
+from gpt2zh.config.verbs import Verb, run_verbs
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.verify.options import VerifyCheckpointConfig, VerifyResumeConfig

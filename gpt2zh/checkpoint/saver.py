@@ -102,7 +102,7 @@ class Saver:
         now = time.monotonic()
         if self._retry_at is not None and now >= self._retry_at:
             return True
-        return self._config.every.due(step=step, seconds=now - self._saved_at)
+        return self._config.every.is_due(step=step, seconds=now - self._saved_at)
 
     def begin(self, state: TrainState) -> float:
         """Copy the state and begin to write it; first end what is under way.

@@ -1,1 +1,1 @@
-"""What a run is: its fields, their defaults, how they are read and checked."""
+"""Options of runs: their fields and defaults, and how they are read and checked."""

@@ -1,4 +1,4 @@
-"""Numbers of a config that have no meaning, found without any file."""
+"""Check the numbers of a config, without reading any file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from gpt2zh.config.schema import TrainingConfig
 
 SMALLEST_WINDOW = 16
-"""Losses before which nothing is called a spike."""
+"""Losses that are needed before a step can count as a spike."""
 
 
 def config_faults(config: TrainingConfig) -> list[str]:
-    """Return what is wrong with a config by itself, one sentence each."""
+    """Return the faults of a config, one sentence each; empty if it is valid."""
     model, train, optimizer = config.model, config.train, config.optimizer
     least_one = {
         "model.layers": model.layers,
@@ -58,29 +58,31 @@ def config_faults(config: TrainingConfig) -> list[str]:
     ]
     if config.checkpoint.keep_last < 2:
         found.append(
-            f"checkpoint.keep_last is {config.checkpoint.keep_last}; it must be 2 or more, for a "
-            "disk may ruin one"
+            f"checkpoint.keep_last is {config.checkpoint.keep_last}; it must be 2 or more, since a "
+            "disk may damage one checkpoint"
         )
     if config.guard.spike and config.guard.spike_window < SMALLEST_WINDOW:
         found.append(
             f"guard.spike_window is {config.guard.spike_window}; it must be {SMALLEST_WINDOW} or "
-            "more, for fewer losses tell no deviation"
+            "more, since fewer losses have no reliable standard deviation"
         )
     if config.guard.hang_after.steps:
-        found.append(f"guard.hang_after is {config.guard.hang_after}; it is a time, such as 10min")
+        found.append(
+            f"guard.hang_after is {config.guard.hang_after}; it must be a time, such as 10min"
+        )
     return found or _contradictions(config)
 
 
 def _contradictions(config: TrainingConfig) -> list[str]:
-    """What does not fit together among numbers that are fine by themselves."""
+    """Return the contradictions between numbers that are each valid."""
     model, train, optimizer = config.model, config.train, config.optimizer
     found = []
     if model.width % model.heads:
-        found.append(f"model.width {model.width} is no multiple of model.heads {model.heads}")
+        found.append(f"model.width {model.width} is not a multiple of model.heads {model.heads}")
     if any(length < 2 for length, _ in train.sequence_length_warmup.stages):
         found.append(
             f"train.sequence_length_warmup {train.sequence_length_warmup} has sequences of 1 "
-            "token; the last token of a sequence is only predicted, so use 2 or more"
+            "token; a loss needs two tokens, so use 2 or more"
         )
     found += [
         f"train.sequence_length_warmup has sequences of {length} tokens, which do not divide "
@@ -93,11 +95,14 @@ def _contradictions(config: TrainingConfig) -> list[str]:
     if not 0 < optimizer.lr < math.inf:
         found.append(f"optimizer.lr is {optimizer.lr}; it must be above 0 and finite")
     if not 0 < optimizer.decay_fraction <= 1:
-        found.append(f"optimizer.decay_fraction is {optimizer.decay_fraction}; above 0, at most 1")
+        found.append(
+            f"optimizer.decay_fraction is {optimizer.decay_fraction}; it must be above 0 and at "
+            "most 1"
+        )
     return found
 
 
 def _divisors(number: int) -> str:
-    """The proper divisors of a number that make useful sequences, largest first."""
+    """Return the divisors of a number that are useful lengths, largest first, as text."""
     found = [str(part) for part in range(number // 2, 7, -1) if number % part == 0]
     return ", ".join(found) or f"{number} (it has no useful divisors)"

@@ -9,15 +9,15 @@ _FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|s|sec|min|h)?")
 
 
 class Duration:
-    """A length of training in steps, in seconds, or whichever is over first; neither is never.
+    """A length of training in steps, in seconds, or both (whichever ends first); neither is never.
 
-    Not a dataclass, for jsonargparse would split that into two flags.
+    Not a dataclass, since jsonargparse would make two flags of it.
     """
 
     __slots__ = ("seconds", "steps")
 
     def __init__(self, *, steps: int = 0, seconds: float = 0.0) -> None:
-        """Take optimizer steps and wall-clock seconds; 0 leaves one of them out."""
+        """Take optimizer steps and wall-clock seconds; 0 means that one is not used."""
         self.steps = steps
         self.seconds = seconds
 
@@ -50,13 +50,16 @@ class Duration:
             match = _FORM.fullmatch(part.strip())
             if not match:
                 raise ValueError(
-                    f"'{text}' is no period; write 1000steps, 1000steps,10min, 10min, 1.5h or never"
+                    f"'{text}' is not a valid period; write 1000steps, 10min, 1.5h, "
+                    "1000steps,10min or never"
                 )
             number, unit = match.groups()
             if unit is not None and not unit.startswith("step"):
                 seconds = float(number) * _SECONDS[unit]
             elif "." in number:
-                raise ValueError(f"'{text}': steps are whole; write {round(float(number))}steps")
+                raise ValueError(
+                    f"'{text}': steps must be an integer; write {round(float(number))}steps"
+                )
             else:
                 steps = int(number)
         return cls(steps=steps, seconds=seconds)
@@ -69,17 +72,22 @@ class Duration:
             parts.append(f"{int(number) if number == int(number) else number}{unit}")
         return ",".join(parts) or "never"
 
-    def due(self, *, step: int, seconds: float) -> bool:
-        """Whether it is time: at every multiple in steps, and once the time has passed.
+    def is_due(self, *, step: int, seconds: float) -> bool:
+        """Return whether it is time again: at every multiple in steps, or after the seconds.
 
         Args:
-            step: Optimizer steps done since the start of the run.
+            step: Optimizer steps since the start of the run.
             seconds: Wall-clock seconds since the last time.
         """
-        return bool(self.steps and step % self.steps == 0) or self.over(step=0, seconds=seconds)
+        return bool(self.steps and step % self.steps == 0) or self.is_over(step=0, seconds=seconds)
 
-    def over(self, *, step: int, seconds: float) -> bool:
-        """Whether this length has passed after so many steps and seconds; never is never over."""
+    def is_over(self, *, step: int, seconds: float) -> bool:
+        """Return whether this length has passed; `never` is never over.
+
+        Args:
+            step: Optimizer steps since the start of this length.
+            seconds: Wall-clock seconds since the start of this length.
+        """
         return bool(self.steps and step >= self.steps) or bool(
             self.seconds and seconds >= self.seconds
         )

@@ -1,4 +1,4 @@
-"""The error of a user's input, told apart from our own faults."""
+"""Errors with a known cause, whose message is all that a user needs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Result = TypeVar("Result")
 
 
 class UserError(ValueError):
-    """What was given cannot work; the message shows the value, the rule and the cure.
+    """The input is not valid. The message shows the value, the rule and the cure.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
 def attempt(act: Callable[[], Result], faults: list[str]) -> Result | None:
-    """Return what `act` returns, or None if the user has made a mistake, and add that to `faults`.
+    """Return what `act` returns; on a user's mistake add its message to `faults` and return None.
 
-    An OSError counts as one: it names its file and the reason.
+    An OSError counts as one, since it names its file and the reason.
     """
     try:
         return act()
@@ -30,11 +30,11 @@ def attempt(act: Callable[[], Result], faults: list[str]) -> Result | None:
 
 
 def raise_all(faults: Sequence[str], title: str) -> None:
-    """Raise one `UserError` that lists every fault, so that a user mends them in one go.
+    """Raise one `UserError` that lists every fault, so that a user can correct all at once.
 
     Args:
-        faults: One sentence for each fault; nothing is raised when there are none.
-        title: What was checked.
+        faults: One sentence for each fault; without any, nothing is raised.
+        title: What was checked; shown if there are several faults.
 
     Raises:
         UserError: There is at least one fault.
@@ -46,9 +46,9 @@ def raise_all(faults: Sequence[str], title: str) -> None:
 
 
 class RunError(Exception):
-    """A run ended early, for a reason that the user has to know and nobody's program erred."""
+    """The run ended early for a known reason that is not a bug."""
 
     def __init__(self, code: Exit, message: str) -> None:
-        """Take the exit code and what to tell."""
+        """Take the exit code and the message for the user."""
         super().__init__(message)
         self.code = code

@@ -1,4 +1,4 @@
-"""What the exit code of a training process means. The table of the README is this one."""
+"""The exit codes of a training process; the table in the README shows the same ones."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import enum
 
 
 class Exit(enum.IntEnum):
-    """Exit codes of `launcher/pretrain.py`; from 65 on those of BSD's sysexits.h."""
+    """Exit codes of a launcher script; those from 65 on are from BSD's sysexits.h."""
 
     DONE = 0
     """All steps are trained and saved."""
     CRASHED = 1
-    """An error of the program; the traceback is printed."""
+    """The program has a bug; the traceback is printed."""
     REFUSED = 2
-    """Something is wrong with options, data, folder or checkpoint; nothing was changed."""
+    """Options, data, folder or checkpoint are not valid; nothing was changed."""
     BAD_NUMBERS = 65
-    """Too many steps in a row without a finite loss; saved as it was before them."""
+    """Too many steps in a row had bad numbers; the state before them is saved."""
     LOST_RANK = 69
     """Another rank died or crashed; start again to continue from the last checkpoint."""
     HUNG = 70
     """No rank made progress for too long; start again to continue from the last checkpoint."""
     OUT_OF_MEMORY = 71
-    """Memory ran out; the message says what to turn."""
+    """Memory ran out; the message lists the settings to reduce."""
     NOT_SAVED = 74
     """The run ended, but its last steps could not be written."""
     STOPPED = 75
@@ -29,5 +29,5 @@ class Exit(enum.IntEnum):
 
 
 def by_signal(number: int) -> int:
-    """The exit code of a process that a signal ended at once, as shells have it."""
+    """Return the exit code that shells give a process that a signal killed."""
     return 128 + number

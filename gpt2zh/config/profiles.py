@@ -1,10 +1,10 @@
 """The DeepSpeed settings that come with the project.
 
-This is their only source: the package works without files. ds_configs/ shows the same as files for
-the command line, and a test compares them.
+The package uses these and needs no files. ds_configs/ has the same settings as files for the
+command line, and a test compares them.
 
-Buckets of 1e8 numbers instead of DeepSpeed's 5e8: of a GPT-2 small two of those would be larger
-than the model.
+Buckets have 1e8 elements instead of DeepSpeed's 5e8, since two such buckets would be larger than
+GPT-2 small.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 BUCKET = 100_000_000
-"""Numbers that are reduced or gathered at a time."""
+"""Elements that are reduced or gathered at a time."""
 
 _OFFLOAD = {"device": "cpu", "pin_memory": True}
 
 
 def profile(stage: int, *, offload: bool = False) -> dict[str, Any]:
-    """The DeepSpeed JSON of a ZeRO stage.
+    """Return the DeepSpeed JSON of a ZeRO stage.
 
     Args:
         stage: 0 to 3.
@@ -39,14 +39,14 @@ def profile(stage: int, *, offload: bool = False) -> dict[str, Any]:
 
 
 def candidates(ranks: int) -> list[dict[str, Any]]:
-    """What to try for a model, the fastest first: of those that fit, the first is the best.
+    """Return the JSONs to try for a model, the fastest first: the first that fits is the best.
 
-    Stage 1 sends gradients once a step, 2 and 3 with every micro-batch (DeepSpeed's
-    engine.allreduce_gradients), so they are for models that do not fit otherwise. A single rank has
-    nobody to share with.
+    Stage 1 sends gradients once a step, stages 2 and 3 with every micro-batch (DeepSpeed's
+    engine.allreduce_gradients), so these are for models that do not fit otherwise. With a single
+    rank, stages 2 and 3 save nothing without offload.
 
     Args:
-        ranks: Processes.
+        ranks: Number of processes.
     """
     stages = (1, 2, 3) if ranks > 1 else (1,)
     away = [profile(stage, offload=True) for stage in (2, 3)]

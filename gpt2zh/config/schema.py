@@ -1,4 +1,4 @@
-"""What a training run is: every knob, its default, its unit and its meaning."""
+"""The options of a training run: names, defaults, units and help texts."""
 
 from __future__ import annotations
 
@@ -12,59 +12,60 @@ from gpt2zh.config.stages import Stages
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of the GPT-2."""
+    """Shape of the GPT-2."""
 
     layers: int = 12
-    """Transformer blocks."""
+    """Number of transformer blocks."""
     heads: int = 12
     """Attention heads per block; must divide the width."""
     width: int = 768
     """Hidden size."""
     context: int = 512
-    """Longest sequence in tokens; shards packed in full are read in rows of it, whatever length
-    they were prepared with."""
+    """Maximum sequence length in tokens. Shards with full packing are read in rows of this length,
+    whatever row length they were prepared with."""
     dropout: float = 0.0
-    """Dropout probability of embeddings, attention and residuals; one epoch needs none."""
+    """Dropout probability of embeddings, attention and residuals; training for one epoch needs
+    none."""
     activation: Literal["gelu_pytorch_tanh", "gelu_new"] = "gelu_pytorch_tanh"
-    """GPT-2's GELU as one fused kernel, or as the original chain of operations."""
+    """GPT-2's GELU: gelu_pytorch_tanh is one fused kernel, gelu_new the original operations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How much is trained, and in what portions."""
+    """Length of the training, batch sizes and precision."""
 
     epochs: float = 1.0
-    """Passes over the training rows, those of all corpora counted together: weights decide how
-    often each one is read within; not used when steps is given."""
+    """Passes over the training rows of all corpora together; with several corpora, their weights
+    decide how often each one is read. Ignored when steps is set."""
     steps: int | None = None
-    """Optimizer steps; null takes them from epochs."""
+    """Optimizer steps; null computes them from epochs."""
     global_batch: int = 160
-    """Rows per optimizer step over all ranks; the same on any number of ranks."""
+    """Rows per optimizer step over all ranks; it does not depend on the number of ranks."""
     micro_batch: int | Literal["auto"] = 8
-    """Rows per rank and forward pass; accumulation follows from it and the global batch. auto takes
-    as many as the memory holds by estimate. What does not fit the device is halved before the first
-    step; the global batch stays."""
+    """Rows per rank and forward pass; gradient accumulation follows from it and global_batch. auto
+    uses the largest that is estimated to fit into memory. If it does not fit, it is halved before
+    the first step; global_batch stays the same."""
     sequence_length_warmup: Stages = field(default_factory=Stages)
     """Shorter sequences in the first steps: 128:1000steps,256:500steps, then the full context; none
-    for the full context throughout. The rows and the tokens of a step stay the same, each row is
-    only cut into sequences of that length, which must divide the context."""
+    uses the full context in all steps. The rows and tokens of a step stay the same: each row is cut
+    into sequences of that length, which must divide the context."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of forward and backward; the optimizer always keeps fp32 weights."""
+    """Number format of the forward and backward pass; the optimizer always keeps fp32 weights."""
     activation_checkpointing: bool = False
     """Recompute the blocks in the backward pass: less memory, about a quarter slower."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Let torch.compile make one graph of the model; auto does so on a GPU, except at ZeRO 3, and
-    goes on without if it cannot."""
+    """Use torch.compile. auto compiles on a GPU, except with ZeRO 3, and trains without if
+    compiling fails; always fails then."""
     deterministic: bool = False
-    """Let a GPU add in the same order every time, so that a resume there is exact to the bit; it
-    costs speed. A CPU always does."""
+    """Use deterministic algorithms on a GPU, so that a resumed run is exact to the bit; this is
+    slower. On a CPU it always is."""
     document_mask: bool = False
-    """Let tokens attend only within their document, whose positions begin at 0; rows hold several
-    documents, which see each other otherwise."""
+    """Let tokens attend only within their own document, with positions from 0. Otherwise the
+    documents of a row attend to each other."""
 
     @property
     def rows_at_once(self) -> int:
-        """`micro_batch` as the number that a plan has made of it."""
+        """`micro_batch` as a number; a plan has replaced auto."""
         assert self.micro_batch != "auto"
         return self.micro_batch
 
@@ -74,106 +75,108 @@ class OptimizerConfig:
     """AdamW or Muon, and the learning rate."""
 
     kind: Literal["adamw", "muon"] = "adamw"
-    """adamw, or muon for the matrices of the blocks and AdamW for the rest: it learns more from a
-    step, which takes a little longer. Begin with AdamW's learning rate; muon bears a larger one."""
+    """adamw; or muon, which uses Muon for the matrices of the blocks and AdamW for the rest. Muon
+    learns more per step, and its steps are a little slower. Start with AdamW's learning rate; muon
+    tolerates a larger one."""
     lr: float = 6e-4
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
-    """Shape after the warm-up; wsd (warmup-stable-decay) stays at the peak, then falls linearly."""
+    """Learning-rate schedule after the warm-up; wsd (warmup-stable-decay) stays at the peak, then
+    decays linearly."""
     warmup_steps: int = 100
     """Optimizer steps of linear warm-up from 0."""
     final_lr_fraction: float = 0.1
     """Learning rate of the last step as a fraction of the peak."""
     decay_fraction: float = 0.2
-    """Share of all steps in which wsd falls."""
+    """Fraction of all steps in which wsd decays."""
     beta1: float = 0.9
-    """AdamW's decay of the gradient's mean."""
+    """AdamW's decay rate of the mean of gradients."""
     beta2: float = 0.95
-    """AdamW's decay of the gradient's square."""
+    """AdamW's decay rate of the mean of squared gradients."""
     eps: float = 1e-8
-    """AdamW's guard against division by zero."""
+    """AdamW's epsilon, which prevents division by zero."""
     momentum: float = 0.95
-    """Muon's decay of the gradient's mean."""
+    """Muon's momentum: the decay rate of the mean of gradients."""
     weight_decay: float = 0.1
-    """Decay of matrices and embeddings; biases and norms have none."""
+    """Weight decay of matrices and embeddings; biases and layer norms have none."""
     max_grad_norm: float = 1.0
-    """Largest global gradient norm; 0 clips nothing."""
+    """Maximum global gradient norm for clipping; 0 disables clipping."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """When the run is saved, and what is kept."""
+    """When to save checkpoints, and which to keep."""
 
     every: Duration = field(default_factory=lambda: Duration(steps=1000, seconds=600))
-    """Period of saving: 500steps, 10min, both (500steps,10min) or never; the end and a stop always
-    save."""
+    """How often to save: 500steps, 10min, both (500steps,10min) or never. The run also saves at its
+    end and when it is stopped."""
     keep_last: int = 3
-    """Newest checkpoints kept, in number; at least 2, for a disk may ruin one."""
+    """Number of newest checkpoints to keep; at least 2, since a disk may damage one."""
     keep_best: bool = False
-    """Keep the checkpoint of the lowest validation loss, too, and save one when a validation finds
-    a lower loss."""
+    """Save a checkpoint when a validation finds a lower loss, and keep the one with the lowest."""
     keep_every: int = 0
-    """Checkpoints at multiples of this many steps are kept for good; 0 keeps only the newest."""
+    """Never delete checkpoints at multiples of this many steps; 0 keeps only the newest."""
     async_save: bool = True
-    """Train on while a copy in host memory is written; false waits until it is on the disk."""
+    """Continue training while a copy in host memory is written; false waits until it is on the
+    disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """What is measured on held-out text, and when."""
+    """When and how to validate on held-out text."""
 
     every: Duration = field(default_factory=lambda: Duration(steps=1000))
-    """Period of validation: 1000steps, 30min, both or never; the end always validates."""
+    """How often to validate: 1000steps, 30min, both or never. The run also validates at its end."""
     rows: int = 512
-    """Rows of the validation split that are read, evenly spread over it (of several corpora, shared
-    out by their sizes); 0 reads all."""
+    """Rows of the validation split to use, evenly spread over it; with several corpora, in
+    proportion to their sizes. 0 uses all."""
     patience: int = 0
-    """Stop after this many validations in a row without a lower loss; 0 never stops for it."""
+    """Stop after this many validations in a row without a lower loss; 0 never stops early."""
     prompts: tuple[str, ...] = ("从前有座山", "今天天气")
-    """Texts continued at each validation."""
+    """Prompts that the model continues at each validation."""
     sample_tokens: int = 64
-    """Tokens written after each prompt; 0 writes none."""
+    """Tokens to generate after each prompt; 0 generates none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
-    """What is written while training."""
+    """What to log while training."""
 
     every: int = 10
-    """Optimizer steps between two lines of the console, metrics.jsonl and TensorBoard."""
+    """Optimizer steps between log lines on the console, in metrics.jsonl and in TensorBoard."""
     rows: bool = False
     """Write the number of every row that is read, in order, to rows.u64 in the run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuardConfig:
-    """What keeps bad numbers from the weights, and a run from standing still."""
+    """How to react to bad numbers, loss spikes and hangs."""
 
     bad_steps: int = 5
-    """Steps in a row whose loss or gradients are not finite, or spike, after which the run stops.
-    Each is tried twice and then left out."""
+    """Stop after this many bad steps in a row: steps with a spike, or with a loss or gradients that
+    are not finite (inf or nan). Each is tried twice and then skipped."""
     spike: float = 0.0
-    """Leave out a step whose loss lies this many standard deviations above the mean of the last
-    ones, such as 6; 0 leaves out none."""
+    """Skip a step whose loss is this many standard deviations above the mean of recent losses, such
+    as 6; 0 skips none."""
     spike_window: int = 128
-    """Losses that a spike is measured against, in steps."""
+    """Number of recent losses, one a step, that a spike is compared with."""
     hang_after: Duration = field(default_factory=lambda: Duration(seconds=600))
-    """End all ranks when one has shown no progress for this time: 10min, or never."""
+    """End all ranks when one makes no progress for this time: 10min, or never."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """What every training run has, whatever it trains on; an act adds its data."""
+    """Options of every training run; an act adds the options of its data."""
 
     act: ClassVar[str] = "train"
-    """Name of the act, which runs and checkpoints carry."""
+    """Name of the act, which is saved in runs and checkpoints."""
     output: Path
-    """Folder of this run: checkpoints, logs and the resolved configs."""
+    """Folder of this run, for checkpoints, logs and the resolved configs."""
     deepspeed_config: Path | None = None
-    """DeepSpeed JSON; it owns ZeRO, offload and communication, nothing else. null takes the lowest
-    ZeRO stage whose share of the model fits a GPU."""
+    """DeepSpeed JSON file. It sets ZeRO, offload and communication; all other settings belong to
+    this config. null uses the lowest ZeRO stage that fits a GPU."""
     seed: int = 1
-    """Seed of the initial weights, of the order of the rows and of dropout."""
+    """Random seed of initial weights, row order and dropout."""
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -190,26 +193,26 @@ class PretrainConfig(TrainingConfig):
     act: ClassVar[str] = "pretrain"
     """Name of the act."""
     data: tuple[str, ...]
-    """Folders of shards, as written by `python -m data_tools prepare`. Several are mixed, each with
-    its weight: news/:0.5 poetry/:0.2 is five tokens of news for two of poetry; without weights each
-    is read as often as the others."""
+    """Folders of shards, made by `python -m data_tools prepare`. Several are mixed by weight:
+    news/:0.5 poetry/:0.2 means five tokens of news for two of poetry; without weights each is read
+    equally often."""
     verify_data: bool = True
-    """Read all shards once before training and compare their sha256 with the manifest."""
+    """Read all shards before training and compare their sha256 with the manifest."""
     skip_rows: tuple[str, ...] = ()
-    """Training rows that are read without loss: numbers (17), ranges (40-47), or the files that a
-    run writes of steps with bad numbers (RUN/bad-steps/step-123.json)."""
+    """Training rows to exclude from the loss: numbers (17), ranges (40-47), or files that a run
+    writes about bad steps (RUN/bad-steps/step-123.json)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchOptions:
-    """How this start differs from the next one; not part of the run's config."""
+    """Options of one start of a run; not saved in the run's config."""
 
     resume: Path | None = None
-    """Checkpoint to continue from; without it the newest complete one in output, if any."""
+    """Checkpoint to continue from; by default the newest complete one in output, if any."""
     stop_after: Duration = field(default_factory=Duration)
-    """Save and leave after this much work in this start: 500steps, 8h or never."""
+    """Save and exit after this much training in this start: 500steps, 8h or never."""
     allow_change: tuple[str, ...] = ()
-    """Continue a checkpoint although these differ from it: data, tokenizer, seed, global_batch,
-    model.dropout, model.activation; the rest must be equal."""
+    """Settings that may differ from the checkpoint: data, tokenizer, seed, global_batch,
+    model.dropout, model.activation. All others must be equal."""
     dry_run: bool = False
-    """Check config, JSON, shards, tokenizer and disk, print the plan, train nothing."""
+    """Check config, JSON, shards, tokenizer and disk, print the plan and exit without training."""

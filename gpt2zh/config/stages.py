@@ -1,4 +1,4 @@
-"""What the first steps of a run do otherwise than the rest: `128:1000steps,256:500steps`."""
+"""A number that differs in the first steps of a run: `128:1000steps,256:500steps`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ _STAGE = re.compile(r"(\d+)\s*:\s*(\d+)\s*steps?")
 
 
 class Stages:
-    """A number that holds for the first steps, then another; after these the usual one, from the
-    first step on if there are none.
+    """A number for the first steps, then others for the next; after the last stage the usual one.
 
-    A function of the step alone, so that a resumed run goes on with the right number. Not a
-    dataclass, for jsonargparse would split that into flags.
+    It is a function of the step alone, so a resumed run continues with the right number. Not a
+    dataclass, since jsonargparse would make flags of it.
     """
 
     __slots__ = ("stages",)
 
     def __init__(self, *stages: tuple[int, int]) -> None:
-        """Take (number, optimizer steps) one after the other."""
+        """Take pairs of (number, optimizer steps), in order."""
         self.stages = stages
 
     def __bool__(self) -> bool:
@@ -50,7 +49,9 @@ class Stages:
         for part in given.split(","):
             match = _STAGE.fullmatch(part.strip())
             if not match:
-                raise ValueError(f"'{text}' is not understood; write 128:1000steps,256:500steps")
+                raise ValueError(
+                    f"'{text}' is not a valid list of stages; write 128:1000steps,256:500steps"
+                )
             value, steps = map(int, match.groups())
             if value < 1 or steps < 1:
                 raise ValueError(f"'{text}': both numbers of a stage must be 1 or more")
@@ -62,20 +63,20 @@ class Stages:
 
     @property
     def steps(self) -> int:
-        """Steps before the usual number."""
+        """Steps of all stages."""
         return sum(steps for _, steps in self.stages)
 
     def at(self, step: int, *, then: int) -> int:
-        """The number in optimizer step `step`, the first is 1.
+        """Return the number in an optimizer step.
 
         Args:
-            step: Number of the step.
-            then: The usual number.
+            step: Number of the step, from 1.
+            then: The usual number, after all stages.
         """
         return next((value for value, _ in self.after(step - 1)), then)
 
     def after(self, step: int) -> Iterator[tuple[int, int]]:
-        """Yield what is left of the stages after so many steps: (number, steps)."""
+        """Yield the stages that are left after `step` steps: (number, steps)."""
         for value, steps in self.stages:
             if step < steps:
                 yield value, steps - step

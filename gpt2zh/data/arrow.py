@@ -1,4 +1,4 @@
-"""numpy to Arrow without a copy, and without pandas."""
+"""Convert between numpy and Arrow without a copy, and without pandas."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pyarrow as pa
 
 
 def arrow_column(values: np.ndarray) -> pa.Array:
-    """Wrap numbers, or pack truth values, (n,).
+    """Return numbers, (n,), as an Arrow column without a copy; booleans are packed into bits.
 
-    `pa.array` would import pandas first, which takes longer than small work does.
+    `pa.array` would import pandas, which takes longer than small work does.
     """
     is_bool = values.dtype == np.bool_
     data = np.packbits(values, bitorder="little") if is_bool else np.ascontiguousarray(values)
@@ -18,7 +18,7 @@ def arrow_column(values: np.ndarray) -> pa.Array:
 
 
 def numpy_column(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Return the values of a column without nulls, (n,); `to_numpy` would import pandas too."""
+    """Return the values of a column without nulls, (n,); `to_numpy` would import pandas."""
     if isinstance(column, pa.ChunkedArray):
         return np.concatenate([numpy_column(chunk) for chunk in column.chunks] or [np.empty(0)])
     data = column.buffers()[1]

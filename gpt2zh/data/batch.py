@@ -1,7 +1,7 @@
 """A batch: tokens, the labels that count in the loss, and where they come from.
 
-Data makes batches of numpy arrays, without torch; `data.tensors` makes tensors of them. Shapes: `B`
-rows of `T` tokens.
+The data makes batches of numpy arrays, without torch; `data.tensors` turns them into tensors.
+Shapes: `B` rows of `T` tokens.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Batch(Generic[Array]):
     targets: int
     """Labels that count in the loss; position 0 has no position before it and never counts."""
     tokens: int
-    """Tokens of text: all but padding."""
+    """Tokens of text: all except padding."""
     numbers: np.ndarray
-    """Row numbers in the training data, int64; fewer than B where rows are cut shorter."""
+    """Row numbers in the training data, int64; fewer than B if rows are cut into shorter ones."""
 
 
 def batch_of(
@@ -38,9 +38,9 @@ def batch_of(
 
     Args:
         rows: Token ids of any integer type, (B, T).
-        pad_id: Padding, which has no loss and is not counted as text.
+        pad_id: Id of padding, which has no loss and does not count as text.
         numbers: Row numbers in the training data.
-        counted: Which tokens count in the loss, (B, T) bool; None counts all but padding.
+        counted: Which tokens count in the loss, (B, T) bool; None counts all except padding.
     """
     ids = rows.astype(np.int64)
     is_padding = ids == pad_id

@@ -1,8 +1,8 @@
-"""A hash chain of the row numbers that the weights have seen.
+"""A hash chain of the row numbers that the weights were trained on.
 
-Every step hashes the row numbers of all ranks, in the order of the global batch, onto the hash
-before it. Two runs with equal chains have read the same rows in the same order, whatever their
-ranks and restarts were; and whoever has the data can compute the chain again.
+Every step hashes the previous hash together with the row numbers of all ranks, in the order of the
+global batch. Two runs with equal chains have read the same rows in the same order, on any number of
+ranks and with any number of restarts. The chain can be computed again from the data.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ START = "0" * 64
 
 
 def extend(chain: str, rows: np.ndarray) -> str:
-    """Hash the rows of one more step onto a chain.
+    """Return the chain after one more step.
 
     Args:
         chain: The chain so far, 64 hexadecimal digits.
-        rows: Row numbers of the step over all ranks, (global batch,), in the order of the walk.
+        rows: Row numbers of the step over all ranks, (global batch,), in the order of reading.
 
     Returns:
         sha256 of the chain's 32 bytes and the row numbers as little-endian 64-bit integers, in

@@ -1,9 +1,9 @@
-"""Which documents a row holds, and in which file and line each of them begins.
+"""Find the documents of a row, and the file and line where each of them begins.
 
-A shard holds tokens and no places. Where a document stands follows from the table of its unit:
-the documents of a unit and split, joined in the table's order, are a stream, and the shards of
-that unit and split hold one stretch of it after the other. Under zero_nlp packing a document gives
-only its whole chunks to the stream, and a mark stands on both sides of each.
+A shard holds only tokens. The positions of documents follow from the table of its unit: the
+documents of a unit and split, joined in the table's order, are a stream of tokens, and each shard
+of that unit and split holds the next span of the stream. With zero_nlp packing, only whole chunks
+of a document are in the stream, and a row is [CLS], a chunk, [SEP].
 
 Shapes: `T` tokens of a row, `n` documents.
 """
@@ -26,32 +26,32 @@ from gpt2zh.files.checksum import check_size
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a row holds of one document; numbers of tokens."""
+class DocumentPart:
+    """The part of one document that is in a row, in tokens."""
 
     path: str
     line: int
     begin: int
     """First token, in the row."""
     end: int
-    """One past the last, the closing one included."""
+    """One past the last token in the row, the end-of-document token included."""
     first: int
     """First token, in the document."""
     tokens: int
-    """Of the whole document, the closing one included under full packing."""
+    """Tokens of the whole document; with full packing its end-of-document token included."""
     first_row: int
     """Row of the split in which the document begins."""
     last_row: int
-    """Row of the split in which the document ends, or its last one that was not dropped."""
+    """Row of the split that holds the last token of the document that was not dropped."""
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A shard as a stretch of the stream of its unit and split."""
+class ShardSpan:
+    """A shard as a span of the token stream of its unit and split."""
 
     shard: ShardEntry
     begin: int
-    """Token of the stream with which it begins."""
+    """Its first token in the stream."""
     end: int
     """One past its last token in the stream."""
     first_row: int
@@ -59,44 +59,44 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a row lies."""
+class RowLocation:
+    """The position of a row: its shard, and its tokens in the stream of the unit and split."""
 
     shard: ShardEntry
     row: int
     """Number in the shard."""
     begin: int
-    """Token of the stream with which it begins."""
+    """Its first token in the stream."""
     end: int
     """One past its last token in the stream."""
     length: int
     """Tokens of the stream in a full row."""
-    stretches: tuple[Stretch, ...]
-    """All that the unit and split have, in their order."""
+    spans: tuple[ShardSpan, ...]
+    """All shards of the unit and split, in order."""
 
 
-def documents_of(shards: ShardSet, row: int) -> list[Part]:
-    """Say which documents a row holds, in their order.
+def find_documents(shards: ShardSet, row: int) -> list[DocumentPart]:
+    """Return the documents of a row, in order.
 
     Args:
-        shards: The rows, of the length of the preparation or cut anew.
-        row: Number of the row in them; `Part.first_row` and `last_row` are such numbers too.
+        shards: The rows, with the length of the preparation or cut to another length.
+        row: Number of the row in `shards`, as are `first_row` and `last_row` of the result.
 
     Raises:
         IndexError: There is no such row.
         UserError: The table of the unit is missing, damaged, or does not fit the row.
     """
     (ids,) = shards.gather(np.array([row]))
-    place = find_row(shards.manifest, shards.split, row, row_length=shards.row_length)
-    return parts_of(shards.folder, shards.manifest, shards.split, place, ids)
+    location = find_row(shards.manifest, shards.split, row, row_length=shards.row_length)
+    return read_documents(shards.folder, shards.manifest, shards.split, location, ids)
 
 
-def find_row(manifest: Manifest, split: str, row: int, *, row_length: int) -> Place:
-    """Say where a row of a split lies.
+def find_row(manifest: Manifest, split: str, row: int, *, row_length: int) -> RowLocation:
+    """Return the position of a row of a split.
 
     Args:
-        manifest: That of the shards.
-        split: Part of the rows.
+        manifest: The manifest of the shards.
+        split: Name of the split, such as train.
         row: Number in the split, from 0.
         row_length: Tokens of a row; as in `ShardSet`, each shard is cut by itself.
 
@@ -104,56 +104,57 @@ def find_row(manifest: Manifest, split: str, row: int, *, row_length: int) -> Pl
         UserError: The shards in the manifest have fewer rows.
     """
     assert row >= 0, row
-    length = row_length - 2 * _margin(manifest)
-    stretches = _stretches(manifest, split, length)
+    length = row_length - 2 * _special_tokens(manifest)
+    spans = _shard_spans(manifest, split, length)
     rows = 0
-    for stretch in stretches:
-        begin = stretch.begin + (row - stretch.first_row) * length
-        if begin < stretch.end:
-            return Place(
-                shard=stretch.shard,
-                row=row - stretch.first_row,
+    for span in spans:
+        begin = span.begin + (row - span.first_row) * length
+        if begin < span.end:
+            return RowLocation(
+                shard=span.shard,
+                row=row - span.first_row,
                 begin=begin,
-                end=min(begin + length, stretch.end),
+                end=min(begin + length, span.end),
                 length=length,
-                stretches=tuple(one for one in stretches if one.shard.unit == stretch.shard.unit),
+                spans=tuple(one for one in spans if one.shard.unit == span.shard.unit),
             )
-        rows = stretch.first_row + -(-(stretch.end - stretch.begin) // length)
+        rows = span.first_row + -(-(span.end - span.begin) // length)
     raise UserError(
         f"the shards of the {split} split have {rows} rows, but the manifest says "
-        f"{manifest.splits[split].rows}; it was altered: restore it or prepare the shards again"
+        f"{manifest.splits[split].rows}; the manifest was altered: restore it or prepare the "
+        "shards again"
     )
 
 
-def parts_of(
-    folder: Path, manifest: Manifest, split: str, place: Place, ids: np.ndarray
-) -> list[Part]:
-    """Say which documents a row holds, in their order.
+def read_documents(
+    folder: Path, manifest: Manifest, split: str, location: RowLocation, ids: np.ndarray
+) -> list[DocumentPart]:
+    """Return the documents of a row, in order, from the table of its unit.
 
     Args:
-        folder: The shards.
-        manifest: Theirs.
-        split: Part of the rows.
-        place: Where the row lies.
-        ids: The row, (T,), with which the table is compared.
+        folder: Folder of the shards.
+        manifest: The manifest of the shards.
+        split: Name of the split, such as train.
+        location: Position of the row.
+        ids: Token ids of the row, (T,); the table must agree with them.
 
     Raises:
         UserError: The table of the unit is missing, damaged, or does not fit the row.
     """
-    unit = _unit_of(manifest, place.shard)
+    unit = _find_unit(manifest, location.shard)
     check_size(folder, unit.documents, kind="table of documents")
     path = folder / unit.documents.file
     table = read_columns(path, ("source", "line", "tokens", "validation"))
     chosen = table["validation"].astype(bool) == (split == VALIDATION)
     table = {name: column[chosen].astype(np.int64) for name, column in table.items()}
-    held = _held(manifest, table["tokens"])
-    fits = int(held.sum()) == place.stretches[-1].end
-    parts = list(_parts(manifest, table, held, place)) if fits else []
-    if not parts or not _fits(manifest, parts, ids):
+    held = _tokens_in_stream(manifest, table["tokens"])
+    fits = int(held.sum()) == location.spans[-1].end
+    parts = list(_yield_parts(manifest, table, held, location)) if fits else []
+    if not parts or not _matches(manifest, parts, ids):
         raise UserError(
-            f"table of documents {path} does not fit the rows of {place.shard.file}; one of them "
-            "was altered: `python -m data_tools verify` says which, copy it anew or prepare the "
-            "shards again"
+            f"table of documents {path} does not fit the rows of {location.shard.file}; one of "
+            "them was altered: run `python -m data_tools verify` to see which one, then copy it "
+            "again or prepare the shards again"
         )
     return parts
 
@@ -162,7 +163,7 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Read columns of a table of documents, (n,) each.
 
     Raises:
-        UserError: It is missing or damaged.
+        UserError: The table is missing or damaged.
     """
     try:
         table = pq.ParquetFile(path).read(columns=list(names))
@@ -171,100 +172,100 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         first = (str(error).splitlines() or [""])[0]
         raise UserError(
             f"table of documents {path} cannot be read ({type(error).__name__}: {first}); copy it "
-            "anew or prepare the shards again"
+            "again or prepare the shards again"
         ) from error
 
 
-def _margin(manifest: Manifest) -> int:
-    """Return how many marks stand at each end of a row."""
+def _special_tokens(manifest: Manifest) -> int:
+    """Return how many special tokens stand at each end of a row."""
     return 0 if manifest.packing == "full" else 1
 
 
-def _stretches(manifest: Manifest, split: str, length: int) -> list[Stretch]:
-    """Return the stretches of all units in the order of the split.
+def _shard_spans(manifest: Manifest, split: str, length: int) -> list[ShardSpan]:
+    """Return the spans of all shards of all units, in the order of the split.
 
     Args:
-        manifest: That of the shards.
-        split: Part of the rows.
+        manifest: The manifest of the shards.
+        split: Name of the split, such as train.
         length: Tokens of the stream in a row.
     """
-    prepared = manifest.row_length - 2 * _margin(manifest)
-    stretches: list[Stretch] = []
+    prepared = manifest.row_length - 2 * _special_tokens(manifest)
+    spans: list[ShardSpan] = []
     unit, begin, row = None, 0, 0
     for shard in manifest.splits[split].shards:
         if shard.unit != unit:
             unit, begin = shard.unit, 0
         tokens = shard.rows * prepared - shard.padding
-        stretches.append(Stretch(shard, begin, begin + tokens, row))
+        spans.append(ShardSpan(shard, begin, begin + tokens, row))
         begin += tokens
         row += -(-tokens // length)  # rounded up: the last row is filled with padding
-    return stretches
+    return spans
 
 
-def _unit_of(manifest: Manifest, shard: ShardEntry) -> UnitEntry:
+def _find_unit(manifest: Manifest, shard: ShardEntry) -> UnitEntry:
     unit = next((unit for unit in manifest.units if unit.number == shard.unit), None)
     if unit is None:
         raise UserError(
-            f"shard {shard.file} is of unit {shard.unit}, which the manifest does not have; it "
-            "was altered: restore it or prepare the shards again"
+            f"shard {shard.file} belongs to unit {shard.unit}, which the manifest does not have; "
+            "the manifest was altered: restore it or prepare the shards again"
         )
     return unit
 
 
-def _held(manifest: Manifest, tokens: np.ndarray) -> np.ndarray:
-    """Return how many tokens of documents of so many, (n,), are in the stream, (n,)."""
+def _tokens_in_stream(manifest: Manifest, tokens: np.ndarray) -> np.ndarray:
+    """Return how many of the tokens of each document, (n,), are in the stream, (n,)."""
     if manifest.packing == "full":
         return tokens
-    chunk = manifest.row_length - 2 * _margin(manifest)
+    chunk = manifest.row_length - 2 * _special_tokens(manifest)
     return tokens // chunk * chunk
 
 
-def _parts(
-    manifest: Manifest, table: dict[str, np.ndarray], held: np.ndarray, place: Place
-) -> Iterator[Part]:
-    """Yield the documents of a row, by how many tokens each has in the stream, (n,)."""
-    margin = _margin(manifest)
+def _yield_parts(
+    manifest: Manifest, table: dict[str, np.ndarray], held: np.ndarray, location: RowLocation
+) -> Iterator[DocumentPart]:
+    """Yield the documents of a row; `held` are the tokens of each in the stream, (n,)."""
+    margin = _special_tokens(manifest)
     ends = np.cumsum(held)
     begins = ends - held
-    first = np.searchsorted(ends, place.begin, "right")
-    last = np.searchsorted(begins, place.end, "left")
+    first = np.searchsorted(ends, location.begin, "right")
+    last = np.searchsorted(begins, location.end, "left")
     for number in range(int(first), int(last)):
         begin, end = int(begins[number]), int(ends[number])
         if begin == end:
-            continue  # no token of it is anywhere
-        yield Part(
-            path=_path(manifest, int(table["source"][number])),
+            continue  # no row holds a token of it
+        yield DocumentPart(
+            path=_source_path(manifest, int(table["source"][number])),
             line=int(table["line"][number]),
-            begin=margin + max(begin, place.begin) - place.begin,
-            end=margin + min(end, place.end) - place.begin,
-            first=max(begin, place.begin) - begin,
+            begin=margin + max(begin, location.begin) - location.begin,
+            end=margin + min(end, location.end) - location.begin,
+            first=max(begin, location.begin) - begin,
             tokens=int(table["tokens"][number]),
-            first_row=_row_with(place, begin),
-            last_row=_row_with(place, end - 1),
+            first_row=_row_holding(location, begin),
+            last_row=_row_holding(location, end - 1),
         )
 
 
-def _row_with(place: Place, token: int) -> int:
+def _row_holding(location: RowLocation, token: int) -> int:
     """Return the number in the split of the row that holds a token of the stream."""
-    stretch = next(stretch for stretch in place.stretches if token < stretch.end)
-    return stretch.first_row + (token - stretch.begin) // place.length
+    span = next(span for span in location.spans if token < span.end)
+    return span.first_row + (token - span.begin) // location.length
 
 
-def _path(manifest: Manifest, source: int) -> str:
+def _source_path(manifest: Manifest, source: int) -> str:
     if not 0 <= source < len(manifest.sources):
         raise UserError(
             f"a table of documents names source {source}, but the manifest has "
-            f"{len(manifest.sources)}; copy the table anew or prepare the shards again"
+            f"{len(manifest.sources)}; copy the table again or prepare the shards again"
         )
     return manifest.sources[source].path
 
 
-def _fits(manifest: Manifest, parts: Sequence[Part], ids: np.ndarray) -> bool:
-    """Compare the ends of documents in a row with the tokens that close them."""
+def _matches(manifest: Manifest, parts: Sequence[DocumentPart], ids: np.ndarray) -> bool:
+    """Return whether documents end in a row where its end-of-document tokens are."""
     if manifest.packing != "full":
         return True
     tokenizer = manifest.tokenizer
-    said = [part.end - 1 for part in parts if part.first + part.end - part.begin == part.tokens]
+    expected = [part.end - 1 for part in parts if part.first + part.end - part.begin == part.tokens]
     used = parts[-1].end
-    closed = np.flatnonzero(ids == tokenizer.eos_id).tolist()
-    return closed == said and bool((ids[used:] == tokenizer.pad_id).all())
+    found = np.flatnonzero(ids == tokenizer.eos_id).tolist()
+    return found == expected and bool((ids[used:] == tokenizer.pad_id).all())

@@ -1,6 +1,6 @@
 """From data to batches on a device, read ahead by a thread.
 
-What was read ahead is nobody's progress: the loop counts the rows that the weights have seen.
+Rows that were only read ahead do not count as progress: the loop counts the rows it trained on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Portions:
-    """How a step is shared out."""
+    """How the rows of a step are divided."""
 
     global_batch: int
     """Rows of a step over all ranks."""
@@ -47,15 +47,15 @@ def training_steps(
     world: World,
     device: torch.device,
 ) -> Generator[list[Batch[torch.Tensor]], None, None]:
-    """Yield for ever this rank's micro-batches of one optimizer step after the other.
+    """Yield this rank's micro-batches of one optimizer step after another, without end.
 
     Args:
-        data: What is trained on.
+        data: The training data.
         portions: Rows of a step and of a micro-batch.
         first_step: Number of the first step, from 1.
         start: Rows consumed before it, by all ranks.
-        world: This rank's place.
-        device: Where the batches are needed.
+        world: This rank, and the number of ranks.
+        device: Where the batches go.
     """
     rows, at_once = portions.global_batch, portions.micro_batch
 
@@ -76,13 +76,13 @@ def training_steps(
 def validation_batches(
     held_out: HeldOut, *, limit: int, micro_batch: int, world: World, device: torch.device
 ) -> Iterator[Batch[torch.Tensor]]:
-    """Yield this rank's batches of `limit` rows (0: all), each row on one rank.
+    """Yield this rank's batches of `limit` rows (0: all); each row goes to one rank.
 
-    The rows are evenly spread over the split: they lie in the order of the source files, and the
+    The rows are evenly spread over the split: rows are in the order of the source files, so the
     first ones alone would be of one kind.
 
-    Every rank gets the same number of batches, since at ZeRO 3 a forward pass is a collective; a
-    rank without rows left repeats row 0 with no label counted.
+    Every rank gets the same number of batches, since with ZeRO 3 a forward pass is a collective. A
+    rank that has no rows left gets row 0 again, where no label counts.
     """
     rows = min(limit, held_out.rows) if limit else held_out.rows
     chosen = np.arange(rows) * held_out.rows // max(rows, 1)
@@ -96,9 +96,9 @@ def validation_batches(
 
 
 def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """Yield `items` while a thread prepares the next ones; its exceptions are raised here.
+    """Yield `items` while a thread prepares the next ones, and raise the thread's exceptions.
 
-    Close it: a thread that still computes while Python exits takes the process down with it.
+    Close the generator: a thread that still computes while Python exits can crash the process.
     """
     ready: queue.Queue[Item | BaseException] = queue.Queue(maxsize=_AHEAD)
     left = threading.Event()
@@ -115,7 +115,7 @@ def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
                 if left.is_set():
                     return
             put(StopIteration())
-        except BaseException as error:  # handed to the reader, who raises it
+        except BaseException as error:  # the reader raises it
             put(error)
 
     thread = threading.Thread(target=work, name="read-ahead", daemon=True)

@@ -1,6 +1,6 @@
-"""What a folder of shards says about itself: where its rows come from and what they are.
+"""The manifest of a folder of shards: what its rows are and where they come from.
 
-The same inputs and options give the same bytes, so there is no date and no host in it.
+The same inputs and options give the same bytes, so it holds no date and no host name.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ FILTERED, ASIDE = "filtered: ", "set aside: "  # each followed by its rule or re
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """How much met one fate."""
+    """How many documents and bytes had one outcome."""
 
     documents: int = 0
     bytes: int = 0
-    """Of the decoded file: the documents' records with their other columns and syntax."""
+    """Bytes of the decoded file: records with all their columns and syntax."""
 
     def __add__(self, other: Count) -> Count:
         return Count(documents=self.documents + other.documents, bytes=self.bytes + other.bytes)
@@ -38,44 +38,44 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """A stretch of an input file that was read in one go."""
+    """A part of an input file that was read by one unit."""
 
     begin: int
     end: int
     line: int
-    """Line in which it begins, from 1."""
+    """Its first line, counted from 1."""
     digest: str
     """xxh3_128 of the raw bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One input file, and what became of everything in it."""
+    """One input file, and the outcome of everything in it."""
 
     path: str
     format: str
     compression: str
     encoding: str
     bytes: int
-    """On the disk."""
+    """Bytes on the disk."""
     read: int
-    """Bytes after decompression and decoding, as the reader's stream counted them."""
+    """Bytes after decompression and decoding, counted by the reader's stream."""
     records: int
-    """Records, as the reader counted them."""
+    """Records, counted by the reader."""
     fates: dict[str, Count]
-    """What became of them: kept, empty, structure (header, blank lines), exact duplicate, near
-    duplicate, and by rule or reason 'filtered: ...' and 'set aside: ...'. Sums to `records` and
+    """Outcomes: kept, empty, structure (header, blank lines), exact duplicate, near duplicate, and
+    'filtered: ...' and 'set aside: ...' with the rule or reason. They sum to `records` and
     `read`."""
     characters: int
-    """Of the documents kept."""
+    """Characters of the documents kept."""
     tokens: int
-    """Of the documents kept, the closing eos of each included under full packing."""
+    """Tokens of the documents kept; with full packing the eos of each is included."""
     extents: tuple[Extent, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry:
-    """One file of the folder that is no shard."""
+    """One file of the folder that is not a shard."""
 
     file: str
     bytes: int
@@ -91,20 +91,20 @@ class ShardEntry:
     bytes: int
     sha256: str
     unit: int = 0
-    """The stretch of the input that it was made from."""
+    """Number of the unit it was made from."""
     padding: int = 0
     """Padding tokens at the end of its last row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitEntry:
-    """One stretch of the input, prepared by itself: several small files, one, or part of one."""
+    """A part of the input that is prepared by itself: several small files, one, or part of one."""
 
     number: int
     documents: FileEntry
     """Table of the documents kept, in order: source, line, characters, tokens, hash, split."""
     bands: FileEntry | None = None
-    """Keys by which near duplicates are found, where they were looked for."""
+    """Keys by which near duplicates are found; None if they were not searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,21 +114,21 @@ class Split:
     documents: int
     characters: int
     tokens: int
-    """Tokens of all documents, counted as in `Source`; over `characters` it turns a loss per token
-    into one per character."""
+    """Tokens of all documents, counted as in `Source`; divided by `characters`, it converts a loss
+    per token to a loss per character."""
     rows: int
     padding: int
     """Padding tokens at the ends of the shards."""
     dropped_tokens: int
-    """Tokens in no row; 0 under full packing."""
+    """Tokens that are in no row; 0 with full packing."""
     dropped_documents: int
-    """Documents of which no token is in any row; 0 under full packing."""
+    """Documents without any token in a row; 0 with full packing."""
     shards: tuple[ShardEntry, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerInfo:
-    """Which tokenizer made the ids."""
+    """The tokenizer that made the ids."""
 
     name: str
     hash: str
@@ -150,7 +150,7 @@ class SplitRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All that is known about a folder of shards."""
+    """The whole manifest of a folder of shards."""
 
     tokenizer: TokenizerInfo
     row_length: int
@@ -160,15 +160,15 @@ class Manifest:
     sources: tuple[Source, ...]
     units: tuple[UnitEntry, ...] = ()
     extras: tuple[FileEntry, ...] = ()
-    """The other files: the list of what was set aside, and the tokenizer."""
+    """The other files: the list of records set aside, and the tokenizer."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Every option that decided what the rows are, and the versions of libraries that did."""
+    """Every option and every library version that the rows depend on."""
     unknown: dict[str, int] = field(default_factory=dict)
-    """The texts that most often became the unknown token, and how often."""
+    """The texts that most often became the unknown token, with their counts."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash over what defines the rows, and nothing else."""
+        """Hash of everything that defines the rows, and of nothing else."""
         defining = {
             "format": FORMAT_VERSION,
             "tokenizer": self.tokenizer.hash,
@@ -180,7 +180,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest` into a folder of shards, where it appears complete."""
+    """Write `manifest` into a folder of shards; the file appears only when it is complete."""
     table = {"format": FORMAT_VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
     text = json.dumps(table, ensure_ascii=False, indent=2) + "\n"
     temporary = folder / f"{MANIFEST}.tmp"
@@ -195,11 +195,11 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a folder of shards.
 
     Raises:
-        UserError: There is none, it is damaged, or another version of the format wrote it.
+        UserError: The file is missing, damaged or of another version of the format.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        what = "has no manifest.json" if folder.is_dir() else "is no folder"
+        what = "has no manifest.json" if folder.is_dir() else "is not a folder"
         raise UserError(
             f"{folder} {what}, so it holds no shards; make them with "
             f"`python -m data_tools prepare --input 'corpus/**/*.csv' --output {folder}`"

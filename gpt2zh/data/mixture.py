@@ -1,8 +1,8 @@
-"""Several corpora as one walk: which corpus the next row comes from, and which of its rows.
+"""Mix several corpora into one order: which corpus the next row comes from, and which of its rows.
 
-The corpora take turns in a fixed cycle of slots, so what was read before any position follows by
-arithmetic, and the position of a mixture is one integer like that of a single corpus. Each corpus
-goes through its own epochs in its own order.
+The corpora take turns in a fixed cycle of 2^20 slots. So the rows read before any position follow
+by arithmetic, and the position in a mixture is one integer, as in a single corpus. Each corpus goes
+through its own epochs in its own order.
 
 Shapes: `K` corpora.
 """
@@ -21,17 +21,17 @@ CYCLE = 1 << 20
 
 
 class Mixture:
-    """The walk through the rows of one or several corpora, which are numbered one after the other.
+    """The order of the rows of one or several corpora, whose rows are numbered consecutively.
 
-    One corpus alone is walked as `rows_at` does.
+    One corpus alone has the order of `rows_at`.
     """
 
     def __init__(self, rows: Sequence[int], *, shares: Sequence[float], seed: int) -> None:
-        """Deal the slots of the cycle.
+        """Assign the slots of the cycle to the corpora.
 
         Args:
             rows: Rows of each corpus, at least 1.
-            shares: How often each is read in relation to the others, in rows; above 0.
+            shares: Relative number of rows read from each corpus; above 0.
             seed: Seed of the order.
         """
         self.rows = sum(rows)
@@ -44,7 +44,7 @@ class Mixture:
         self._owners, self._turns = deal(self.slots)
 
     def at(self, position: int, count: int) -> np.ndarray:
-        """The row numbers of `count` consecutive places in the walk, shape (count,), int64.
+        """Return the row numbers of `count` consecutive positions, (count,), int64.
 
         Args:
             position: Rows consumed before, over all corpora, epochs and ranks.
@@ -62,23 +62,26 @@ class Mixture:
         return numbers
 
     def epochs(self, position: int) -> list[float]:
-        """How often each corpus was read when `position` rows are consumed."""
+        """Return how often each corpus was read after `position` rows."""
         counts = self.counts_before(position).tolist()
         return [count / rows for count, rows in zip(counts, self._sizes, strict=True)]
 
     def counts_before(self, position: int) -> np.ndarray:
-        """How many of the first `position` rows come from each corpus, (K,), int64."""
+        """Return how many of the first `position` rows come from each corpus, (K,), int64."""
         cycles, slots = divmod(position, CYCLE)
         return cycles * self.slots + np.bincount(self._owners[:slots], minlength=len(self.slots))
 
 
 def apportion(shares: Sequence[float]) -> np.ndarray:
-    """The slots of each corpus in a cycle, (K,), int64: by largest remainders, each at least 1."""
+    """Return the slots of each corpus in a cycle, (K,), int64.
+
+    The method of largest remainders, with at least one slot for each.
+    """
     quotas = np.array(shares) / math.fsum(shares) * CYCLE
     slots = np.maximum(np.floor(quotas).astype(np.int64), 1)
     while (left := CYCLE - int(slots.sum())) > 0:
         slots[np.argmax(quotas - slots)] += 1
-    if left < 0:  # the smallest were given more than their share
+    if left < 0:  # the smallest got more than their share
         slots[np.argmax(slots)] += left
     return slots
 
@@ -86,14 +89,14 @@ def apportion(shares: Sequence[float]) -> np.ndarray:
 def deal(slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Spread the slots of every corpus evenly over the cycle.
 
-    Slot number j of the n slots of a corpus belongs at the time (2 j + 1) / 2 n of the cycle; the
-    order of these times is that of the divisor method of Sainte-Lague, where the next slot goes to
-    whoever is furthest behind. Equal fractions are equal floats, so the order is the same anywhere;
-    at equal times the first corpus comes first.
+    Slot number j of the n slots of a corpus is due at the time (2 j + 1) / 2 n of the cycle. This
+    gives the order of the divisor method of Sainte-Lague, where the next slot goes to the corpus
+    that is furthest behind. Equal fractions are equal floats, so the order is the same on every
+    machine; at equal times the first corpus comes first.
 
     Returns:
-        By slot of the cycle, (CYCLE,): the number of its corpus, and how many slots of that corpus
-        lie before it.
+        For each slot of the cycle, (CYCLE,): the number of its corpus, and how many slots of that
+        corpus come before it.
     """
     turns = [np.arange(count) for count in slots.tolist()]
     times = [(2 * mine + 1) / len(mine) for mine in turns]

@@ -1,9 +1,10 @@
-"""Which rows are read, and in what order: pure arithmetic, no files, no processes.
+"""The order in which rows are read: pure arithmetic, no files, no processes.
 
-An epoch's order follows from (seed, epoch) alone. Training is a walk through the epochs, one
-after the other; its position is one integer, the rows consumed. A step takes the next
-`global_batch` rows (the last step of an epoch reaches into the next one, so that no row is left
-out), and ranks only split that batch: the same rows are read on any number of ranks.
+The order of an epoch follows from (seed, epoch) alone, and epochs follow one another. So the
+position in the data is one integer, the rows consumed; a checkpoint saves nothing else about the
+data. A step takes the next `global_batch` rows (the last step of an epoch continues into the next
+epoch, so no row is left out), and ranks only divide that batch: the same rows are read on any
+number of ranks.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import numpy as np
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _INVERSES = tuple(np.uint64(pow(int(factor), -1, 2**64)) for factor in (_GOLDEN, *_FACTORS))
-_BLOCK = 1 << 13  # numbers that are hashed at once; they and their copies stay in the cache
+_BLOCK = 1 << 13  # numbers hashed at once; they and their copies stay in the CPU's cache
 
 
 def rows_at(position: int, count: int, *, rows: int, seed: int) -> np.ndarray:
-    """The row numbers of `count` consecutive places in the walk, shape (count,), int64.
+    """Return the row numbers of `count` consecutive positions, (count,), int64.
 
     Args:
         position: Rows consumed before, over all epochs and ranks.
@@ -40,30 +41,30 @@ def rows_at(position: int, count: int, *, rows: int, seed: int) -> np.ndarray:
 
 
 def rank_share(batch: np.ndarray, *, rank: int, ranks: int) -> np.ndarray:
-    """This rank's consecutive part of a global batch whose length `ranks` divides."""
+    """Return this rank's consecutive part of a global batch; `ranks` must divide its length."""
     share = len(batch) // ranks
     return batch[rank * share : (rank + 1) * share]
 
 
 def stream_seed(seed: int, stream: int) -> int:
-    """The seed of one of several walks that must not run in step; stream 0 has `seed` itself."""
+    """Return the seed of one of several independent streams; stream 0 has `seed` itself."""
     if stream == 0:
         return seed
     with np.errstate(over="ignore"):
         return int(_mix(_mix(np.uint64(seed) + _GOLDEN) + np.uint64(stream)))
 
 
-@cache  # per data set; of each only the orders that a batch at an epoch's end may touch
+@cache  # one entry a data set; each keeps the two orders that a batch at an epoch's end needs
 def _orders(rows: int, seed: int) -> Callable[[int], np.ndarray]:
     return lru_cache(maxsize=2)(partial(_epoch_order, rows, seed))
 
 
 def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of all rows, shape (rows,), int64: row numbers in the order of their hashes.
+    """Return a permutation of all rows, (rows,), int64: row numbers in the order of their hashes.
 
-    Not numpy's generator, whose streams may change between its versions (numpy NEP 19): a run must
-    find the same order after an upgrade. The hash is a bijection, so sorted hashes can be turned
-    back into their row numbers; numpy sorts plain numbers far faster than it finds their order.
+    Not by numpy's generator, whose streams may change between versions (numpy NEP 19): a run must
+    find the same order after an upgrade. The hash is a bijection, so row numbers can be computed
+    back from sorted hashes; numpy's sort is much faster than its argsort.
     """
     with np.errstate(over="ignore"):
         start = _mix(_mix(np.uint64(seed) + _GOLDEN) ^ np.uint64(epoch))
@@ -79,14 +80,14 @@ def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit integers."""
+    """Hash by the finalizer of splitmix64 (Steele, Lea, Flood 2014), a bijection of 64 bits."""
     x = (x ^ (x >> np.uint64(30))) * _FACTORS[0]
     x = (x ^ (x >> np.uint64(27))) * _FACTORS[1]
     return np.asarray(x ^ (x >> np.uint64(31)))
 
 
 def _unmix(x: np.ndarray) -> np.ndarray:
-    """What `_mix` made `x` of."""
+    """Invert `_mix`."""
     x = (x ^ (x >> np.uint64(31)) ^ (x >> np.uint64(62))) * _INVERSES[2]
     x = (x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))) * _INVERSES[1]
     return x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))

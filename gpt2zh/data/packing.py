@@ -1,8 +1,8 @@
-"""Documents to rows of one length, as pure arithmetic on token ids.
+"""Pack documents into rows of one length: pure arithmetic on token ids.
 
-Two rules: `FullPacker` lets documents follow one another and loses nothing; `ZeroNlpPacker`
-repeats what the zero_nlp project did, for comparison. Both take documents in portions and carry
-over what does not fill a row yet, so a corpus of any size streams through.
+There are two rules: `FullPacker` joins documents and loses nothing; `ZeroNlpPacker` does what the
+zero_nlp project did, for comparison. Both take documents in portions and keep the tokens that do
+not fill a row yet, so a corpus of any size can be streamed.
 
 Shapes: `T` tokens of a row, `n` documents, `t` tokens of a portion.
 """
@@ -15,32 +15,32 @@ from typing import Protocol
 import numpy as np
 
 SMALLEST_ROW = 8
-"""Tokens; below this a row holds little but its own ends."""
+"""Tokens; a shorter row would hold almost nothing but special tokens."""
 
 
 class Packer(Protocol):
-    """What turns documents into rows, and counts what it does with them."""
+    """Turns documents into rows, and counts padding and dropped tokens."""
 
     padding: int
     dropped_tokens: int
     dropped_documents: int
 
     def add(self, ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Take documents and return the rows that became full, (rows, T).
+        """Add documents and return the rows that became full, (rows, T).
 
         Args:
-            ids: (t,), the documents one after the other, each with the token that closes it.
+            ids: (t,), the documents joined, each with its end-of-document token.
             counts: (n,), tokens of each.
         """
         ...
 
     def finish(self) -> np.ndarray:
-        """Return what is left, (0 or 1, T)."""
+        """Return the last row, if any tokens are left, (0 or 1, T)."""
         ...
 
 
 class FullPacker:
-    """Documents follow one another and are cut where a row ends; the next row goes on with it."""
+    """Joins documents; one that does not fit into a row continues in the next row."""
 
     def __init__(self, row_length: int, *, pad_id: int, dtype: np.dtype) -> None:
         self._row_length = row_length
@@ -51,7 +51,7 @@ class FullPacker:
         self.dropped_documents = 0
 
     def add(self, ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Take documents and return the rows that became full, (rows, T)."""
+        """Add documents and return the rows that became full, (rows, T)."""
         flat = np.concatenate([self._rest, ids]) if len(self._rest) else ids
         full = len(flat) - len(flat) % self._row_length
         self._rest = flat[full:].copy()  # a view would keep all of `flat` alive
@@ -69,7 +69,7 @@ class FullPacker:
 
 
 class ZeroNlpPacker:
-    """Whole chunks of [CLS] T-2 tokens [SEP] of each document; tails and short ones are dropped."""
+    """Makes rows of [CLS], T - 2 tokens, [SEP] of each document; drops what does not fill one."""
 
     def __init__(self, row_length: int, *, cls_id: int, sep_id: int, dtype: np.dtype) -> None:
         self._row_length = row_length
@@ -81,14 +81,14 @@ class ZeroNlpPacker:
         self.dropped_documents = 0
 
     def add(self, ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Take documents and return their whole chunks, (rows, T)."""
+        """Add documents and return their whole chunks, (rows, T)."""
         inner = self._row_length - 2
         begins = np.cumsum(counts) - counts  # (n,)
         chunks = counts // inner  # (n,)
-        # Of the r-th row of all: the document it is cut from, and its place among that one's.
+        # For each row: the document it is cut from, and the number of the chunk in that document.
         owner = np.repeat(np.arange(len(counts)), chunks)
-        place = np.arange(len(owner)) - np.repeat(np.cumsum(chunks) - chunks, chunks)
-        first = begins[owner] + place * inner
+        number = np.arange(len(owner)) - np.repeat(np.cumsum(chunks) - chunks, chunks)
+        first = begins[owner] + number * inner
         rows = np.empty((len(owner), self._row_length), self._dtype)
         rows[:, 0] = self._cls_id
         rows[:, 1:-1] = ids[first[:, None] + np.arange(inner)]
@@ -98,7 +98,7 @@ class ZeroNlpPacker:
         return rows
 
     def finish(self) -> np.ndarray:
-        """Return no row: nothing is carried over, (0, T)."""
+        """Return no rows, (0, T): no tokens are kept between calls."""
         return np.empty((0, self._row_length), self._dtype)
 
 
@@ -106,9 +106,9 @@ def unpack(rows: Iterable[np.ndarray], *, eos_id: int, pad_id: int) -> Iterator[
     """Yield the documents that `FullPacker` put into `rows`, each without its eos.
 
     Args:
-        rows: Rows or blocks of rows, in the order in which they were packed.
-        eos_id: Ends a document.
-        pad_id: Fills the last row.
+        rows: Rows or blocks of rows, in the order of packing.
+        eos_id: Id of the end-of-document token.
+        pad_id: Id of padding, which fills the last row.
     """
     open_parts: list[np.ndarray] = []
     for block in rows:

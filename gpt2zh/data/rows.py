@@ -1,4 +1,4 @@
-"""Numbered rows in many blocks: what shard files of one or several corpora are to a reader.
+"""Rows of many blocks under one numbering: how the shard files of all corpora are read.
 
 Shapes: `T` tokens of a row.
 """
@@ -11,14 +11,14 @@ import numpy as np
 
 
 class Rows:
-    """The rows of several blocks, numbered through from 0."""
+    """The rows of several blocks, numbered from 0 across all blocks."""
 
     def __init__(self, blocks: Sequence[np.ndarray], *, row_length: int) -> None:
         """Join blocks without a copy.
 
         Args:
             blocks: Token ids, (rows, row_length) each, all of one type.
-            row_length: Tokens of a row, which no block would tell if there are none.
+            row_length: Tokens of a row; needed where there are no blocks.
         """
         assert all(block.shape[1] == row_length for block in blocks), row_length
         self.blocks = tuple(blocks)
@@ -28,13 +28,16 @@ class Rows:
         self.rows = int(self._starts[-1])
 
     def gather(self, indices: np.ndarray) -> np.ndarray:
-        """Return the rows of these numbers, in their order.
+        """Return the rows with these numbers, in the given order.
 
         Args:
-            indices: Row numbers, (n,), each from 0 up to `rows`.
+            indices: Row numbers, (n,), each from 0 to `rows` - 1.
 
         Returns:
             A new array of token ids, (n, T).
+
+        Raises:
+            IndexError: A number is out of range.
         """
         indices = np.asarray(indices, dtype=np.int64)
         if len(indices) and not 0 <= indices.min() <= indices.max() < self.rows:
@@ -47,8 +50,8 @@ class Rows:
         out = np.empty((len(indices), self.row_length), dtype)
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         places = indices - self._starts[owners]
-        # Row by row: a step takes few rows of each of many blocks, and indexing a block by an
-        # array costs more than copying its rows.
+        # Copy row by row: a step takes few rows from each of many blocks, and indexing a block by
+        # an array costs more than that.
         for i, (owner, place) in enumerate(zip(owners.tolist(), places.tolist(), strict=True)):
             out[i] = self.blocks[owner][place]
         return out
@@ -60,12 +63,12 @@ def cut(tokens: np.ndarray, row_length: int, *, used: int, pad_id: int) -> list[
     Args:
         tokens: Token ids, (n,).
         row_length: Tokens of a row.
-        used: Tokens of the stream; what follows is padding.
-        pad_id: Fills the last row.
+        used: Tokens of the stream; the rest is padding.
+        pad_id: Id of padding, which fills the last row.
 
     Returns:
-        Blocks of rows, (rows, row_length) each, none of them empty: together all of the stream and
-        no row of padding alone.
+        Blocks of rows, (rows, row_length) each, none of them empty. Together they hold the whole
+        stream, and no row is padding alone.
     """
     full = used // row_length
     rest = tokens[full * row_length : used]

@@ -1,10 +1,10 @@
-"""The file format of token rows, written once and memory-mapped ever after.
+"""The file format of token rows, which are written once and then memory-mapped.
 
 A shard is an Arrow IPC *stream* with a single record batch. Its column `input_ids` is
-fixed_size_list<uint16>[row_length] (uint32 where the vocabulary needs it). A second column
-`loss_mask`, fixed_size_list<uint8>[row_length], is there only where some tokens do not count in the
-loss: it is 1 for those that do. One batch makes each column one contiguous block, which numpy sees
-without a copy; the stream format is the one that `datasets.Dataset.from_file` opens. A folder of
+fixed_size_list<uint16>[row_length] (uint32 for a large vocabulary). An optional second column
+`loss_mask`, fixed_size_list<uint8>[row_length], is 1 for tokens that count in the loss and 0 for
+others; without it all tokens count. With one batch, each column is one contiguous block, which
+numpy views without a copy. `datasets.Dataset.from_file` opens this stream format, too. A folder of
 shards with its manifest is a `ShardSet`.
 """
 
@@ -30,7 +30,7 @@ COLUMN, MASK = "input_ids", "loss_mask"
 TRAIN, VALIDATION = "train", "validation"
 
 _NO_SHARD = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError)
-_READERS = 4  # files that are verified at once
+_READERS = 4  # files verified at once
 _VERSION_KEY = b"gpt2zh.format"
 _LENGTH_KEY = b"gpt2zh.row_length"
 _TOKENIZER_KEY = b"gpt2zh.tokenizer"
@@ -42,11 +42,14 @@ def write_shard(
     """Write rows to a new file, flush it to the disk and describe it.
 
     Args:
-        path: Name of the file.
+        path: Path of the file.
         rows: Token ids, (rows, row_length), uint16 or uint32, contiguous.
-        tokenizer_hash: Which tokenizer made them.
+        tokenizer_hash: Hash of the tokenizer that made them.
         mask: 1 for tokens that count in the loss, else 0, (rows, row_length) uint8, contiguous;
             None if all count.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     row_length = rows.shape[1]
     columns = {COLUMN: _fixed_size_lists(rows)}
@@ -76,9 +79,9 @@ def _fixed_size_lists(rows: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _view(column: pa.FixedSizeListArray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a column without a copy.
+    """Return a column as an array without a copy.
 
-    Not by to_numpy: pyarrow imports pandas for it, which takes longer than all the rest.
+    Not by to_numpy, for which pyarrow imports pandas; that takes longer than all the rest.
     """
     values = column.values
     dtype = np.dtype(str(values.type))
@@ -89,10 +92,10 @@ class Shard:
     """One memory-mapped file of rows."""
 
     def __init__(self, path: Path) -> None:
-        """Map the file; the rows are read from the disk when they are looked at.
+        """Map the file; rows are read from the disk when they are used.
 
         Raises:
-            UserError: It is no shard, or a damaged one.
+            UserError: The file is not a valid shard.
         """
         self.path = path
         try:
@@ -107,8 +110,8 @@ class Shard:
             self.mask = _view(batch.column(MASK), shape) if has_mask else None  # (rows, T)
         except _NO_SHARD as error:
             raise UserError(
-                f"shard {path} cannot be opened, it is truncated, altered or no shard "
-                f"({type(error).__name__}: {error}); prepare the shards again or copy it anew"
+                f"shard {path} cannot be opened ({type(error).__name__}: {error}); it is "
+                "truncated, altered or not a shard: copy it again or prepare the shards again"
             ) from error
 
     @property
@@ -118,12 +121,12 @@ class Shard:
 
 
 class ShardSet:
-    """All rows of one split, numbered through from 0."""
+    """All rows of one split, numbered from 0 across its shards."""
 
     def __init__(
         self, folder: Path, split: str, shards: list[Shard], manifest: Manifest, row_length: int
     ) -> None:
-        """Join shards; use `open`, which checks them against the manifest."""
+        """Join shards; use `open`, which compares them with the manifest."""
         self.folder = folder
         self.split = split
         self.shards = shards
@@ -138,14 +141,14 @@ class ShardSet:
 
         Args:
             folder: The shards and their manifest.
-            split: Which part of the rows.
-            row_length: Tokens of a row; that of the preparation when absent. Under full packing it
-                may be any: the stream of tokens in each shard is cut anew, nothing is lost, and
-                the last row of a shard is filled up with padding.
+            split: Name of the split.
+            row_length: Tokens of a row; None for that of the preparation. With full packing any
+                length is possible: the stream of tokens in each shard is cut again, nothing is
+                lost, and padding fills the last row of a shard.
 
         Raises:
-            UserError: A file is missing, has another size than it was written with, or holds
-                something else than the manifest says; or its rows cannot be cut anew.
+            UserError: A file is missing, has a wrong size or does not agree with the manifest; or
+                its rows cannot be cut to another length.
         """
         manifest = read_manifest(folder)
         if split not in manifest.splits:
@@ -168,8 +171,8 @@ class ShardSet:
             said = (entry.rows, manifest.row_length, manifest.tokenizer.hash)
             if found != said:
                 raise UserError(
-                    f"shard {shard.path} holds {_describe(*found)}, but the manifest says "
-                    f"{_describe(*said)}; it belongs to another folder: copy the right one"
+                    f"shard {shard.path} holds {_format_content(*found)}, but the manifest says "
+                    f"{_format_content(*said)}; it belongs to another folder: copy the right one"
                 )
             shards.append(shard)
         return cls(folder, split, shards, manifest, row_length)
@@ -181,12 +184,12 @@ class ShardSet:
 
     @property
     def blocks(self) -> tuple[np.ndarray, ...]:
-        """The rows in their order, (rows, T) each; nearly all are views of the files."""
+        """The rows in order, (rows, T) each; nearly all are views of the files."""
         return self._rows.blocks
 
     @property
     def masks(self) -> list[np.ndarray] | None:
-        """The loss masks of `blocks`, (rows, T) uint8 each; None if all tokens count everywhere."""
+        """The loss masks of `blocks`, (rows, T) uint8 each; None if all tokens count."""
         if all(shard.mask is None for shard in self.shards):
             return None
         ones = np.ones(1, np.uint8)
@@ -206,17 +209,17 @@ class ShardSet:
 
     @property
     def fingerprint(self) -> str:
-        """Hash over what defines the rows; the manifest's own unless they are cut anew."""
+        """Hash of everything that defines the rows; the manifest's unless the length differs."""
         manifest = self.manifest
         if self.row_length == manifest.row_length:
             return manifest.fingerprint
         return hashlib.sha256(f"{manifest.fingerprint} {self.row_length}".encode()).hexdigest()
 
     def gather(self, indices: np.ndarray) -> np.ndarray:
-        """Return the rows of these numbers, in their order.
+        """Return the rows with these numbers, in the given order.
 
         Args:
-            indices: Row numbers, (n,), each from 0 up to `rows`.
+            indices: Row numbers, (n,), each from 0 to `rows` - 1.
 
         Returns:
             A new array of token ids, (n, T).
@@ -227,7 +230,7 @@ class ShardSet:
         """Read every file of the split and compare its sha256 with the manifest's.
 
         Raises:
-            UserError: A file is not what was written.
+            UserError: A file differs from what was written.
         """
         entries = self.manifest.splits[self.split].shards
         with ThreadPoolExecutor(_READERS) as pool:  # hashing lets other threads run
@@ -235,7 +238,7 @@ class ShardSet:
             list(pool.map(check, entries))
 
     def _cut(self, columns: Sequence[np.ndarray], *, pad: int) -> list[np.ndarray]:
-        """Return a column of each shard in rows of the length asked for; `pad` fills the last."""
+        """Return a column of each shard, cut to `row_length`; `pad` fills the last row."""
         if self.row_length == self.manifest.row_length:
             return list(columns)
         entries = self.manifest.splits[self.split].shards
@@ -248,5 +251,5 @@ class ShardSet:
         ]
 
 
-def _describe(rows: int, row_length: int, tokenizer_hash: str) -> str:
+def _format_content(rows: int, row_length: int, tokenizer_hash: str) -> str:
     return f"{rows} rows of {row_length} tokens of tokenizer {tokenizer_hash[:12]}"

@@ -24,10 +24,10 @@ class Corpus:
     """One folder of shards, opened."""
 
     name: str
-    """Its folder, as far as needed to tell it from the others."""
+    """As much of its folder's path as tells it apart from the other corpora."""
     folder: Path
     weight: float
-    """Tokens read of it in relation to the others."""
+    """Relative number of tokens read from it."""
     manifest: Manifest
     train: ShardSet
     held_out: ShardSet | None
@@ -35,12 +35,12 @@ class Corpus:
 
     @property
     def validation(self) -> Split:
-        """What the manifest says of the held-out text."""
+        """The manifest's entry of the held-out text."""
         return self.manifest.splits[VALIDATION]
 
     @property
     def share(self) -> float:
-        """Rows read of it in relation to the others'; not all rows are full of tokens."""
+        """Relative number of rows read from it: the weight counts tokens, and rows have padding."""
         return self.weight * self.train.rows / self.train.tokens
 
 
@@ -48,7 +48,7 @@ class HeldOutShards:
     """The validation split of a corpus."""
 
     def __init__(self, name: str, shards: ShardSet, split: Split, *, pad_id: int) -> None:
-        """Take the rows and what the manifest says of their text."""
+        """Take the rows, and the manifest's entry of their text."""
         self.name = name
         self.rows = shards.rows
         self.tokens = split.tokens
@@ -58,7 +58,7 @@ class HeldOutShards:
         self._pad_id = pad_id
 
     def make_batch(self, numbers: np.ndarray) -> Batch[np.ndarray]:
-        """Return the rows of these numbers as a batch."""
+        """Return the rows with these numbers, (n,), as a batch."""
         counted = None if self._masks is None else self._masks.gather(numbers).astype(bool)
         rows = self._shards.gather(numbers)
         return batch_of(rows, pad_id=self._pad_id, numbers=numbers, counted=counted)
@@ -81,7 +81,7 @@ class ShardData:
 
         Args:
             corpora: At least one, each with training rows.
-            tokenizer: The one that made them.
+            tokenizer: The tokenizer that made them.
             seed: Seed of the order.
             row_length: Tokens of a row.
             lengths: Shorter sequences of the first steps; each divides the row length.
@@ -125,7 +125,7 @@ class ShardData:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fingerprints of the shards, with their shares where there are several."""
+        """The fingerprints of the shards, with their shares if there are several."""
         shares = (self._walk.slots / CYCLE).tolist()
         data = [
             {"fingerprint": corpus.train.fingerprint, "share": share}
@@ -137,11 +137,11 @@ class ShardData:
         }
 
     def order(self, position: int, count: int) -> np.ndarray:
-        """Return the row numbers of `count` places of the walk from `position` on, (count,)."""
+        """Return the row numbers of `count` positions from `position` on, (count,)."""
         return self._walk.at(position, count)
 
     def make_batch(self, numbers: np.ndarray, step: int) -> Batch[np.ndarray]:
-        """Return rows as a batch, each cut into several sequences while the step has shorter ones.
+        """Return rows as a batch; early steps may cut each row into several shorter sequences.
 
         Skipped rows become padding, which has no loss.
         """
@@ -156,12 +156,12 @@ class ShardData:
         return batch_of(rows.reshape(-1, length), pad_id=pad, numbers=numbers, counted=counted)
 
     def epochs(self, rows: int) -> dict[str, float]:
-        """Return how often each corpus was read, by name, once so many rows are consumed."""
+        """Return how often each corpus was read, by name, after `rows` rows."""
         names = [corpus.name for corpus in self.corpora]
         return dict(zip(names, self._walk.epochs(rows), strict=True))
 
     def describe(self) -> list[str]:
-        """Return the weight and size of each corpus, if there are several."""
+        """Return a line with the weight and size of each corpus, if there are several."""
         if len(self.corpora) == 1:
             return []
         total = sum(corpus.weight for corpus in self.corpora)
@@ -172,8 +172,8 @@ class ShardData:
         ]
 
     def describe_row(self, number: int) -> dict[str, Any]:
-        """Return corpus, place, documents and text of a row."""
-        from gpt2zh.data.documents import documents_of  # reads tables that training does not need
+        """Return the corpus, number, documents and text of a row."""
+        from gpt2zh.data.documents import find_documents  # it loads pyarrow.parquet
 
         begin = 0
         for corpus in self.corpora:
@@ -184,9 +184,9 @@ class ShardData:
         try:
             documents: list[dict[str, Any]] = [
                 {"file": part.path, "line": part.line}
-                for part in documents_of(corpus.train, number - begin)
+                for part in find_documents(corpus.train, number - begin)
             ]
-        except UserError as error:  # the table of documents is not needed for training
+        except UserError as error:  # training goes on without the table of documents
             documents = [{"unknown": str(error)}]
         return {
             "number": number,

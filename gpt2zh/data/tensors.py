@@ -1,4 +1,4 @@
-"""Batches as tensors: from numpy to page-locked memory to a device."""
+"""Move batches from numpy to page-locked memory to a device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpt2zh.data.batch import Batch
 def as_tensors(batch: Batch[np.ndarray], device: torch.device) -> Batch[torch.Tensor]:
     """Return the batch as tensors in host memory, ready for `to_device`.
 
-    For a GPU the memory is page-locked, since only from there a copy does not make the host wait.
+    For a GPU the memory is page-locked: only then a copy does not make the host wait.
     """
     ids, labels = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.labels)
     if device.type == "cuda":
@@ -22,7 +22,7 @@ def as_tensors(batch: Batch[np.ndarray], device: torch.device) -> Batch[torch.Te
 
 
 def to_device(batch: Batch[torch.Tensor], device: torch.device) -> Batch[torch.Tensor]:
-    """Return the same batch on a device; the copy from page-locked memory does not wait."""
+    """Return the batch on a device; the copy from page-locked memory is asynchronous."""
     if device.type == "cpu":
         return batch
     return replace(

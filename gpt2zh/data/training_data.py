@@ -1,7 +1,7 @@
-"""What a run trains on, as the run sees it: an order of numbered rows, batches, held-out text.
+"""The protocol of training data: an order of numbered rows, batches, held-out text.
 
-A new kind of training brings its own data of this form. It knows nothing of ranks, of DeepSpeed or
-of how far the run is, and it answers before torch is imported.
+A new kind of training implements it. An implementation does not know about ranks, DeepSpeed or the
+progress of the run, and must not import torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gpt2zh.text.tokenizer import TextTokenizer
 
 
 class HeldOut(Protocol):
-    """Text that is not trained on, for validation."""
+    """Text for validation, which is not trained on."""
 
     @property
     def name(self) -> str:
@@ -25,7 +25,7 @@ class HeldOut(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rows of the split."""
+        """Number of rows."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class HeldOut(Protocol):
         ...
 
     def make_batch(self, numbers: np.ndarray) -> Batch[np.ndarray]:
-        """Return the rows of these numbers, (n,), as a batch."""
+        """Return the rows with these numbers, (n,), as a batch."""
         ...
 
 
@@ -58,7 +58,7 @@ class TrainingData(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What must be equal for a run to continue, such as fingerprints; JSON values by name."""
+        """JSON values by name, such as fingerprints, that must be equal for a run to continue."""
         ...
 
     @property
@@ -68,7 +68,7 @@ class TrainingData(Protocol):
 
     @property
     def skipped_rows(self) -> int:
-        """Training rows that are read without loss, as `skip_rows` asks."""
+        """Training rows that are read without loss (`skip_rows`)."""
         ...
 
     @property
@@ -77,7 +77,7 @@ class TrainingData(Protocol):
         ...
 
     def order(self, position: int, count: int) -> np.ndarray:
-        """Return the row numbers of `count` places of the walk from `position` on, (count,)."""
+        """Return the row numbers of `count` positions from `position` on, (count,)."""
         ...
 
     def make_batch(self, numbers: np.ndarray, step: int) -> Batch[np.ndarray]:
@@ -90,13 +90,13 @@ class TrainingData(Protocol):
         ...
 
     def epochs(self, rows: int) -> Mapping[str, float]:
-        """Return how often each corpus was read, by name, once so many rows are consumed."""
+        """Return how often each corpus was read, by name, after `rows` rows."""
         ...
 
     def describe(self) -> Sequence[str]:
-        """Return what the plan prints about the data, one line each."""
+        """Return the lines that the plan prints about the data."""
         ...
 
     def describe_row(self, number: int) -> Mapping[str, Any]:
-        """Return where a row comes from and its text, as JSON values."""
+        """Return the source and the text of a row, as JSON values."""
         ...

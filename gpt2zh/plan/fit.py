@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt2zh.config import deepspeed, profiles
-from gpt2zh.config.batch import micro_batches
+from gpt2zh.config.batch import list_micro_batches
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig, TrainingConfig
 from gpt2zh.cost.memory import largest_micro_batch
@@ -109,7 +109,7 @@ def choose(
     fitting = [one for least in (enough, 1) for one in tried if one[0] >= least]
     rows, option = fitting[0] if fitting else tried[-1]
     if asked == "auto":
-        taken = micro_batches(train, ranks, most=max(rows, 1))[-1]
+        taken = list_micro_batches(train, ranks, most=max(rows, 1))[-1]
         config = dataclasses.replace(config, train=dataclasses.replace(train, micro_batch=taken))
     warning = None
     if rows < enough:

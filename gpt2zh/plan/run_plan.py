@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2zh.config import deepspeed
-from gpt2zh.config.batch import micro_batches
+from gpt2zh.config.batch import list_micro_batches
 from gpt2zh.config.cli import dump
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.data.training_data import TrainingData
@@ -75,7 +75,7 @@ class RunPlan:
     def with_smaller_micro_batch(self) -> RunPlan | None:
         """Return the same run with half the micro-batch or less; None if it is one row already."""
         most = self.micro_batch // 2
-        smaller = micro_batches(self.config.train, self.world.size, most=most)
+        smaller = list_micro_batches(self.config.train, self.world.size, most=most)
         return self.with_micro_batch(smaller[-1]) if smaller else None
 
     @property

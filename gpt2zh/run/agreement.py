@@ -86,7 +86,7 @@ class Agreement:
                 result.applied,
                 self._stop.asked() or self._is_over_time(step),
                 self._saver.is_due(step),
-                every.due(step=step, seconds=now - self._validated_at),
+                every.is_due(step=step, seconds=now - self._validated_at),
                 self._saver.busy,
                 round(1e6 * micro_seconds),
                 sum(batch.tokens for batch in batches),
@@ -137,4 +137,4 @@ class Agreement:
         """
         seconds = time.monotonic() - self._started if self._plan.world.is_main else 0.0
         limit = self._plan.options.stop_after
-        return limit.over(step=step - self._first_step, seconds=seconds)
+        return limit.is_over(step=step - self._first_step, seconds=seconds)

@@ -13,7 +13,7 @@ import torch
 from generating import GREEDY, SAMPLED
 
 from gpt2zh.__main__ import VERBS
-from gpt2zh.config.cli import run_verbs
+from gpt2zh.config.verbs import run_verbs
 from gpt2zh.generation.text import TextGenerator
 
 

@@ -30,7 +30,8 @@ def test_the_defaults_have_a_meaning() -> None:
 def test_fewer_than_two_checkpoints_are_too_few(keep: int) -> None:
     (told,) = faults_of(checkpoint=CheckpointConfig(keep_last=keep))
     assert told == (
-        f"checkpoint.keep_last is {keep}; it must be 2 or more, for a disk may ruin one"
+        f"checkpoint.keep_last is {keep}; it must be 2 or more, since a disk may damage one "
+        "checkpoint"
     )
     assert faults_of(checkpoint=CheckpointConfig(keep_last=2)) == []
 
@@ -60,7 +61,9 @@ def test_a_window_that_tells_no_deviation_is_refused_where_it_is_used() -> None:
 @pytest.mark.parametrize("text", ["100steps", "100steps,10min"])
 def test_standing_still_is_measured_in_time(text: str) -> None:
     (told,) = faults_of(guard=GuardConfig(hang_after=Duration.parse(text)))
-    assert told.startswith("guard.hang_after is ") and told.endswith("it is a time, such as 10min")
+    assert told.startswith("guard.hang_after is ") and told.endswith(
+        "it must be a time, such as 10min"
+    )
     for fine in ("10min", "never"):
         assert faults_of(guard=GuardConfig(hang_after=Duration.parse(fine))) == []
 
@@ -76,7 +79,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_what_does_not_fit_together_is_told_too() -> None:
     (told,) = faults_of(model=ModelConfig(width=30, heads=4))
-    assert told == "model.width 30 is no multiple of model.heads 4"
+    assert told == "model.width 30 is not a multiple of model.heads 4"
 
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1, float("nan")])

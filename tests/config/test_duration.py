@@ -35,17 +35,19 @@ def test_every_form_is_read(text: object, steps: int, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("soon", "10min, 1.5h or never"),
-        ("", "10min, 1.5h or never"),
-        ("5steps,", "10min, 1.5h or never"),
-        ("-5", "10min, 1.5h or never"),
-        ("5 days", "10min, 1.5h or never"),
+        ("soon", "1000steps,10min or never"),
+        ("", "1000steps,10min or never"),
+        ("5steps,", "1000steps,10min or never"),
+        ("-5", "1000steps,10min or never"),
+        ("5 days", "1000steps,10min or never"),
         ("1.6", "2steps"),
-        ("2.5steps", "steps are whole"),
+        ("2.5steps", "steps must be an integer"),
     ],
 )
 def test_another_form_is_refused_with_the_value_and_the_known_ones(text: str, told: str) -> None:
-    with pytest.raises(ValueError, match=r"is no period|steps are whole") as caught:
+    with pytest.raises(
+        ValueError, match=r"is not a valid period|steps must be an integer"
+    ) as caught:
         Duration.parse(text)
     assert f"'{text}'" in str(caught.value) and told in str(caught.value)
 
@@ -89,7 +91,7 @@ def test_different_periods_differ() -> None:
 def test_due_at_multiples_of_steps_or_once_the_time_is_over(
     text: str, step: int, seconds: float, due: bool
 ) -> None:
-    assert Duration.parse(text).due(step=step, seconds=seconds) is due
+    assert Duration.parse(text).is_due(step=step, seconds=seconds) is due
 
 
 @pytest.mark.parametrize(
@@ -109,4 +111,4 @@ def test_due_at_multiples_of_steps_or_once_the_time_is_over(
 def test_over_once_either_length_has_passed(
     text: str, step: int, seconds: float, over: bool
 ) -> None:
-    assert Duration.parse(text).over(step=step, seconds=seconds) is over
+    assert Duration.parse(text).is_over(step=step, seconds=seconds) is over

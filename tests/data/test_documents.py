@@ -16,7 +16,7 @@ from verses import prepare_verses, texts_by_line, verses, write
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
 from gpt2zh.config.errors import UserError
-from gpt2zh.data.documents import documents_of
+from gpt2zh.data.documents import find_documents
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -75,7 +75,7 @@ def collect(rows: ShardSet) -> Pieces:
     for row in range(rows.rows):
         (ids,) = rows.gather(np.array([row]))
         used = margin = int(rows.manifest.packing != "full")
-        for part in documents_of(rows, row):
+        for part in find_documents(rows, row):
             whole = pieces[part.path, part.line]
             assert part.begin == used < part.end
             assert part.first == len(whole)
@@ -121,8 +121,8 @@ def test_a_document_longer_than_a_shard_is_found_in_all_its_rows(tmp_path: Path)
     rows = ShardSet.open(tmp_path / "out", row_length=13)
     assert len(rows.shards) > 3
     longest, short = collect(rows)
-    assert (longest[1], rows.rows - 1) == (2, documents_of(rows, rows.rows - 1)[-1].last_row)
-    (part,) = documents_of(rows, 20)
+    assert (longest[1], rows.rows - 1) == (2, find_documents(rows, rows.rows - 1)[-1].last_row)
+    (part,) = find_documents(rows, 20)
     assert (part.line, part.first_row) == (2, 0) and part.last_row >= rows.rows - 2
     assert short[1] > 2
 
@@ -148,7 +148,7 @@ def test_a_row_that_is_not_there_is_our_mistake(shards: Path) -> None:
     rows = ShardSet.open(shards, row_length=23)
     for row in (-1, rows.rows):
         with pytest.raises(IndexError, match="outside"):
-            documents_of(rows, row)
+            find_documents(rows, row)
 
 
 def blank(path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_damaged_table_is_refused(
     rows = ShardSet.open(copy, row_length=row_length)
     harm(copy / TABLE)
     with pytest.raises(UserError) as caught:
-        documents_of(rows, 0)
+        find_documents(rows, 0)
     assert f"table of documents {copy / TABLE} {fault}" in str(caught.value)
 
 
@@ -192,7 +192,7 @@ def test_a_table_that_does_not_fit_the_row_is_refused(
     fault: str,
 ) -> None:
     rows = ShardSet.open(copy, row_length=row_length)
-    row = documents_of(rows, 0)[0].last_row  # where the first document is closed
+    row = find_documents(rows, 0)[0].last_row  # where the first document is closed
     table = pq.read_table(copy / TABLE)
     trained = np.flatnonzero(~table["validation"].to_numpy())
     values = table[column].to_numpy().copy()
@@ -201,4 +201,4 @@ def test_a_table_that_does_not_fit_the_row_is_refused(
     pq.write_table(table.set_column(place, column, pa.array(values)), copy / TABLE)
     monkeypatch.setattr("gpt2zh.data.documents.check_size", lambda folder, entry, kind: None)
     with pytest.raises(UserError, match=fault):
-        documents_of(rows, row)
+        find_documents(rows, row)

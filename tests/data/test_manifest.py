@@ -48,5 +48,5 @@ def test_damaged_manifest_is_refused(tmp_path: Path, damage, words: str) -> None
 def test_folder_without_manifest_is_told_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no manifest\.json.*data_tools prepare"):
         read_manifest(tmp_path)
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         ShardSet.open(tmp_path / "nowhere", "train")

@@ -147,6 +147,6 @@ def test_what_nobody_wrote_is_named_but_no_fault(shards: Path, command: Command,
 
 def test_what_is_no_folder_of_shards_is_refused(command: Command, tmp_path: Path, capsys) -> None:
     assert command("verify", tmp_path / "none") == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
     assert command("verify", tmp_path) == 2
     assert "has no manifest.json" in capsys.readouterr().err

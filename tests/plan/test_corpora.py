@@ -242,7 +242,7 @@ def test_the_faults_of_all_corpora_are_told_at_once(
         "4 faults",
         "some folders have a weight and some have none",
         "is missing",
-        "nowhere is no folder",
+        "nowhere is not a folder",
         "'no' is not a valid weight",
     ):
         assert part in message

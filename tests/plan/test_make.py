@@ -42,7 +42,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
         ["manifest.json", "damaged", "prepare the shards again"],
     ),
     "altered manifest": (lambda s: change_manifest(s / "manifest.json"), ["was altered"]),
-    "no folder": (shutil.rmtree, ["is no folder", "python -m data_tools prepare"]),
+    "no folder": (shutil.rmtree, ["is not a folder", "python -m data_tools prepare"]),
 }
 
 
@@ -92,7 +92,7 @@ def test_more_ranks_than_rows(tiny_shards: Path, run: Path) -> None:
     ("more", "told"),
     [
         ({"model__layers": 0}, "model.layers is 0; it must be 1 or more"),
-        ({"model__heads": 4}, "model.width 30 is no multiple of model.heads 4"),
+        ({"model__heads": 4}, "model.width 30 is not a multiple of model.heads 4"),
         ({"model__dropout": 1.0}, "model.dropout is 1.0"),
         ({"train__epochs": 0}, "train.epochs is 0.0"),
         ({"train__steps": 0}, "train.steps is 0"),
@@ -103,7 +103,7 @@ def test_more_ranks_than_rows(tiny_shards: Path, run: Path) -> None:
         ({"checkpoint__keep_last": 1}, "checkpoint.keep_last is 1; it must be 2 or more"),
         ({"guard__bad_steps": 0}, "guard.bad_steps is 0"),
         ({"guard__spike": -1}, "guard.spike is -1.0"),
-        ({"guard__hang_after": "9steps"}, "guard.hang_after is 9steps; it is a time"),
+        ({"guard__hang_after": "9steps"}, "guard.hang_after is 9steps; it must be a time"),
         ({"log__every": 0}, "log.every is 0"),
         ({"train__global_batch": 0}, "train.global_batch is 0"),
         ({"train__micro_batch": 0}, "train.micro_batch is 0"),

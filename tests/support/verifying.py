@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gpt2zh.__main__ import VERBS
-from gpt2zh.config.cli import run_verbs
+from gpt2zh.config.verbs import run_verbs
 from gpt2zh.files import run_folder as files
 
 
