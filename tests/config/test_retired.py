@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gpt2zh.config.retired import retired_fault, without_retired
+from gpt2zh.config.retired import check_retired, without_retired
 
 
 def test_a_retired_setting_is_a_fault_only_with_another_value() -> None:
-    assert retired_fault("train.batch_ramp", "none") is None
-    fault = retired_fault("train.batch_ramp", "4:5steps")
+    assert check_retired("train.batch_ramp", "none") is None
+    fault = check_retired("train.batch_ramp", "4:5steps")
     assert fault and "train.batch_ramp is '4:5steps'" in fault and "write none" in fault
 
 
