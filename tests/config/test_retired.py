@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpt2zh.config.retired import check_retired, without_retired
+from gpt2zh.config.retired import check_retired, drop_retired
 
 
 def test_a_retired_setting_is_a_fault_only_with_another_value() -> None:
@@ -13,5 +13,5 @@ def test_a_retired_setting_is_a_fault_only_with_another_value() -> None:
 
 def test_retired_settings_are_taken_out_of_nested_tables_only_at_their_place() -> None:
     table = {"seed": 1, "batch_ramp": 2, "train": {"batch_ramp": "none", "steps": 3}}
-    assert without_retired(table) == {"seed": 1, "batch_ramp": 2, "train": {"steps": 3}}
+    assert drop_retired(table) == {"seed": 1, "batch_ramp": 2, "train": {"steps": 3}}
     assert table["train"] == {"batch_ramp": "none", "steps": 3}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from published import Published, predicted, published, shares
 
+from benchmarks.published import Published, predicted, published, shares
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import computing
 from gpt2zh.cost.cards import card_named

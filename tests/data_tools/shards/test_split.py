@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from data_tools.shards.split import document_hash
 
-from .conftest import is_validation, many_texts
+from ..conftest import is_validation, many_texts
 
 HASH = 16_900_922_526_095_758_282  # xxh3-64 of 从前有座山
 
