@@ -47,7 +47,7 @@ def main() -> int:
     quiet_libraries()
     return run_verbs(
         prog="gpt2zh",
-        description="Chinese GPT-2: use what `launcher/pretrain.py` has trained.",
+        description="Chinese GPT-2: plan a training run, check it, and use the model.",
         verbs=VERBS,
     )
 

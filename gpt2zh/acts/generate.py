@@ -21,7 +21,7 @@ def run(config: GenerateConfig, sampling: SamplingConfig) -> int:
     if config.samples < 1:
         raise UserError(f"--samples is {config.samples}; it must be 1 or more")
     if not prompts:
-        raise UserError(f"--prompt-file {config.prompt_file} has no prompt; write one per line")
+        raise UserError(f"--prompt-file {config.prompt_file} is empty; write one prompt per line")
     device = _device(config.device)
     generator = TextGenerator.load(config.model, device=device, dtype=_dtype(config.dtype, device))
     stream = config.stream and sampling.num_beams == 1
