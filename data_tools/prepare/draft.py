@@ -28,7 +28,6 @@ from data_tools.prepare.formats import (
 )
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan, SourceSlice, read_plan
-from data_tools.shards.output import whole_file
 from data_tools.shards.split import document_hashes, held_out
 from data_tools.sources.block import Block, SetAside
 from data_tools.sources.find import SourceFile
@@ -36,6 +35,7 @@ from data_tools.sources.read import SliceReader
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import arrow_column
 from gpt2zh.data.manifest import ASIDE, EMPTY, FILTERED, STRUCTURE, Count, Extent
+from gpt2zh.files.durable import whole_file
 from gpt2zh.text.kernels.utf8 import blank_documents, count_characters
 from gpt2zh.text.spans import SpanEncoder, make_encoder
 from gpt2zh.text.tokenizer import load_tokenizer

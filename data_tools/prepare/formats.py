@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan, Unit
-from data_tools.shards.output import whole_file, write_whole
 from gpt2zh.data.manifest import FileEntry
 from gpt2zh.files.checksum import file_sha256
+from gpt2zh.files.durable import whole_file, write_whole
 
 DRAFT_TABLE = pa.schema(
     [

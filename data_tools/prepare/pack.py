@@ -27,7 +27,6 @@ from data_tools.prepare.formats import (
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan, read_plan
 from data_tools.prepare.split_writer import SplitWriter
-from data_tools.shards.output import whole_file
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import arrow_column, numpy_column
 from gpt2zh.data.manifest import (
@@ -38,6 +37,7 @@ from gpt2zh.data.manifest import (
     UnitEntry,
 )
 from gpt2zh.data.shard import TRAIN, VALIDATION
+from gpt2zh.files.durable import whole_file
 from gpt2zh.text.id_type import token_dtype
 from gpt2zh.text.kernels.compiled import compiled_with_arrays
 

@@ -17,12 +17,12 @@ from typing import Any
 
 from data_tools.clean.options import describe
 from data_tools.config import PrepareConfig
-from data_tools.shards.output import write_whole
 from data_tools.shards.split import HASH_NAME
 from data_tools.sources.cut import Slice, cut
 from data_tools.sources.find import SourceFile
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import Manifest, TokenizerInfo
+from gpt2zh.files.durable import write_whole
 from gpt2zh.text.tokenizer import TextTokenizer
 
 _FORMAT = 2  # of the plan's file

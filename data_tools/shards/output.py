@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -92,33 +91,6 @@ def new_folder(target: Path) -> Iterator[Path]:
         building.replace(target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-@contextmanager
-def whole_file(path: Path, *, is_durable: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name when everything is written.
-
-    Args:
-        path: Its name.
-        is_durable: The file survives a power cut. Drafts need not: their sizes and tokens are
-            checked before they are used.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            if is_durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a durable text file that is there either completely or not at all."""
-    with whole_file(path, is_durable=True) as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gpt2zh.config.errors import UserError
+from gpt2zh.files.durable import write_whole
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 2
@@ -183,12 +183,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest` into a folder of shards; the file appears only when it is complete."""
     table = {"format": FORMAT_VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
     text = json.dumps(table, ensure_ascii=False, indent=2) + "\n"
-    temporary = folder / f"{MANIFEST}.tmp"
-    with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, text)
 
 
 def read_manifest(folder: Path) -> Manifest:

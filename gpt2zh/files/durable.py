@@ -1,20 +1,40 @@
-"""Write files that appear complete: under a temporary name first, then under the real one."""
+"""Files that appear whole: a temporary name first, the real one last."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def whole_file(path: Path, *, is_durable: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file that gets its name when everything is written.
+
+    Args:
+        path: Its name.
+        is_durable: The file survives a power cut. Files that are checked before they are used need
+            not.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text so that a reader finds the old file or the new one, even after a power cut.
+    """Write a text so that a reader, and a power cut, find the old file or the new one.
 
     Raises:
         OSError: It cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole_file(path, is_durable=True) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from gpt2zh.files.durable import write_whole
+from gpt2zh.files.durable import whole_file, write_whole
 
 
 def test_the_new_text_replaces_the_old_one_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -28,3 +29,14 @@ def test_the_old_file_stays_when_the_new_one_cannot_be_written(tmp_path: Path) -
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "gone" / "state.json", "text")
+
+
+def test_a_file_that_is_not_written_to_its_end_never_appears(tmp_path: Path) -> None:
+    def fail() -> None:
+        with whole_file(tmp_path / "file") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert os.listdir(tmp_path) == []

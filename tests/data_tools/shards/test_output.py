@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.shards.output import check_output, new_folder, whole_file
+from data_tools.shards.output import check_output, new_folder
 from gpt2zh.config.errors import UserError
 
 
@@ -40,17 +40,6 @@ def test_other_folders_files_and_mount_points_are_never_replaced(tmp_path: Path)
         check_output(tmp_path / "thesis.txt", overwrite=True)
     with pytest.raises(UserError, match="is a mount point"):
         check_output(Path("/"), overwrite=True)
-
-
-def test_a_file_that_is_not_written_to_its_end_never_appears(tmp_path: Path) -> None:
-    def fail() -> None:
-        with whole_file(tmp_path / "file") as file:
-            file.write(b"half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert os.listdir(tmp_path) == []
 
 
 def interrupted(target: Path) -> None:
