@@ -1,4 +1,4 @@
-"""Proof that a file is the one that was written."""
+"""Check that a file has the size and sha256 with which it was written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 1 << 22
 
 
 class Entry(Protocol):
-    """What a manifest says of one file."""
+    """The entry of one file in a manifest."""
 
     @property
     def file(self) -> str:
@@ -26,7 +26,7 @@ class Entry(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Hash of its bytes, in hexadecimal digits."""
+        """sha256 of its bytes, as hex."""
         ...
 
 
@@ -40,15 +40,15 @@ def file_sha256(path: Path) -> str:
 
 
 def check_size(folder: Path, entry: Entry, *, kind: str) -> None:
-    """Compare the size of a file of a folder of shards with the manifest's.
+    """Compare the size of a file in a folder of shards with its manifest.
 
     Args:
-        folder: The shards.
-        entry: What the manifest says of the file.
-        kind: What the file is, in words, for messages.
+        folder: The folder of shards.
+        entry: The manifest's entry of the file.
+        kind: Kind of the file, for messages.
 
     Raises:
-        UserError: The file is missing, or shorter or longer than it was written.
+        UserError: The file is missing, or has another size.
     """
     path = folder / entry.file
     if not path.is_file():
@@ -58,12 +58,12 @@ def check_size(folder: Path, entry: Entry, *, kind: str) -> None:
         state = "truncated" if size < entry.bytes else "altered"
         raise UserError(
             f"{kind} {path} is {state}: it has {size} bytes, the manifest says {entry.bytes}; copy "
-            "it anew or prepare the shards again"
+            "it again or prepare the shards again"
         )
 
 
 def check_content(folder: Path, entry: Entry, *, kind: str) -> None:
-    """Compare a file's size and sha256 with the manifest's; see `check_size`.
+    """Compare the size and sha256 of a file with its manifest; see `check_size`.
 
     Raises:
         UserError: They differ.
@@ -74,5 +74,5 @@ def check_content(folder: Path, entry: Entry, *, kind: str) -> None:
     if digest != entry.sha256:
         raise UserError(
             f"{kind} {path} was altered: its sha256 is {digest[:16]}..., the manifest says "
-            f"{entry.sha256[:16]}...; copy it anew or prepare the shards again"
+            f"{entry.sha256[:16]}...; copy it again or prepare the shards again"
         )

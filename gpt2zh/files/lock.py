@@ -1,9 +1,9 @@
-"""The lock of a run folder: two runs that write to one folder would ruin both. No torch.
+"""The lock of a run folder: two runs that write to the same folder would destroy each other.
 
-The file names its owner. The kernel's lock on it ends with the process, so nothing is left behind
-by one that was killed. Some network disks keep such locks to one machine or have none. Therefore
-the owner also touches the file every few seconds, and a file that another machine still touches is
-held, whatever the kernel says.
+The lock file names its owner. The kernel's lock on it ends with the process, so a killed run leaves
+no lock behind. On some network disks such locks hold on one machine only, or do not exist.
+Therefore the owner also touches the file every few seconds, and a file that another machine still
+touches counts as locked, whatever the kernel says.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ LOCK = ".lock"
 BEAT = 5.0
 """Seconds between two touches."""
 STALE = 45.0
-"""Seconds without a touch after which an owner on another machine has gone."""
+"""Seconds without a touch after which an owner on another machine counts as gone."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class RunLock:
-    """A run folder that is ours, until `release` or the end of the process."""
+    """The lock on a run folder, held until `release` or the end of the process."""
 
     def __init__(self, run: Path) -> None:
         """Take the lock.
 
-        An owner on another machine that touched the file lately is given the time to show that it
-        lives; then either this is refused, or the lock is taken over.
+        If an owner on another machine touched the file lately, wait to see whether it is alive;
+        take over the lock if not.
 
         Raises:
             UserError: Another process writes to the folder.
@@ -52,7 +52,7 @@ class RunLock:
                 self._refuse(run, error)
         owner = self._owner()
         if owner and not (has_locks and owner.get("host") == platform.node()):
-            print(f"{run} was left by {_named(owner)}: is it still alive?", flush=True)
+            print(f"{run} is locked by {_named(owner)}; checking whether it is alive", flush=True)
             if _still_touched(path):
                 self._refuse(run, None)
         self._file.truncate(0)
@@ -64,7 +64,7 @@ class RunLock:
         self._thread.start()
 
     def release(self) -> None:
-        """Let others have the folder."""
+        """Release the lock."""
         self._left.set()
         self._thread.join()
         with contextlib.suppress(OSError):  # a disk may be full or gone by now
@@ -88,8 +88,7 @@ class RunLock:
         owner = self._owner()
         self._file.close()
         raise UserError(
-            f"{run} is being written by {_named(owner)}; wait until it has ended, or use "
-            "another --output"
+            f"{run} is in use by {_named(owner)}; wait until it has ended, or use another --output"
         ) from error
 
 
@@ -100,16 +99,16 @@ def _named(owner: dict[str, object]) -> str:
 
 
 def _still_touched(path: Path) -> bool:
-    """Whether somebody touches a file, watched for as long as a touch may take.
+    """Return whether another process touches a file; this can take `STALE` seconds.
 
-    The clocks of machines differ, so only changes count, not what time they tell.
+    The clocks of machines differ, so only a change of the time counts, not its value.
     """
     first = path.stat().st_mtime_ns
     begun = time.monotonic()
     while time.monotonic() - begun < STALE:
         if path.stat().st_mtime_ns != first:
             return True
-        if time.time() - first / 1e9 > 3 * STALE:  # so old that no clock can excuse it
+        if time.time() - first / 1e9 > 3 * STALE:  # too old even for a wrong clock
             return False
         time.sleep(0.5)
     return False

@@ -1,8 +1,8 @@
-"""Checkpoint folders as files: complete or not, which is newest, which may go. No torch.
+"""Checkpoint folders as files: check, find, commit and delete them. Does not import torch.
 
-A checkpoint is written under a temporary name; the manifest, which holds the size and sha256 of
-every file, is written last, then the folder is renamed. So `checkpoint-<step>` is complete when
-its manifest is there and every file has the size that it tells.
+A checkpoint is written under a temporary name. The manifest, which holds the size and sha256 of
+every file, is written last; then the folder is renamed. So `checkpoint-<step>` is complete if it
+has a manifest and every file has the size given there.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from gpt2zh.files.checksum import file_sha256
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
 MINIMUM = 2
-"""Valid checkpoints that are never deleted."""
+"""Number of valid checkpoints that are never deleted."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
-    """The folder of the checkpoint of one step."""
+    """Return the folder of the checkpoint of a step."""
     return run / f"checkpoint-{step}"
 
 
 def list_checkpoints(run: Path) -> list[tuple[int, Path]]:
-    """Steps and folders that have a checkpoint's name, oldest first, complete or not."""
+    """Return step and folder of everything named like a checkpoint, oldest first."""
     if not run.is_dir():
         return []
     found = ((_NAME.fullmatch(entry.name), entry) for entry in run.iterdir() if entry.is_dir())
@@ -41,18 +41,18 @@ def list_checkpoints(run: Path) -> list[tuple[int, Path]]:
 
 
 def parse_step(folder: Path) -> int | None:
-    """The step that the name of a checkpoint's folder tells; None if it has another name."""
+    """Return the step in a checkpoint folder's name; None if it has another name."""
     match = _NAME.fullmatch(folder.resolve().name)
     return int(match.group(1)) if match else None
 
 
 def list_files(folder: Path) -> set[str]:
-    """The files of a complete checkpoint, as its manifest names them."""
+    """Return the names of the files in the manifest of a complete checkpoint."""
     return set(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
 
 
 def find_faults(folder: Path, *, content: bool) -> list[str]:
-    """What is wrong with a checkpoint; nothing if it is complete.
+    """Return what is wrong with a checkpoint; an empty list if it is complete.
 
     Args:
         folder: The checkpoint.
@@ -79,23 +79,23 @@ def find_faults(folder: Path, *, content: bool) -> list[str]:
                 found.append(f"{path} has {path.stat().st_size} bytes, should have {size}")
             elif content and file_sha256(path) != digest:
                 found.append(f"{path} was altered: its sha256 differs from the manifest's")
-        except OSError as error:  # a disk that cannot read it
+        except OSError as error:  # the disk cannot read it
             found.append(f"{path} cannot be read: {error.strerror}")
     return found
 
 
 def _manifest_text(files: dict[str, Any]) -> str:
-    """The one text of a manifest: with its own digest, so that no changed bit goes unnoticed."""
+    """Return the text of a manifest, with its own digest so that any changed bit is found."""
     listed = json.dumps(files, indent=1, sort_keys=True)
     digest = hashlib.sha256(listed.encode()).hexdigest()
     return json.dumps({"format": 2, "files": files, "sha256": digest}, indent=1, sort_keys=True)
 
 
 def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint whose every byte is right, and what is wrong with newer ones.
+    """Return the newest checkpoint whose bytes are all correct, and the faults of newer ones.
 
     Raises:
-        UserError: There are checkpoints, but none is complete: to begin anew would bury them.
+        UserError: There are checkpoints, but none is complete; a new start would hide them.
     """
     rejected: list[str] = []
     for _, folder in reversed(list_checkpoints(run)):
@@ -105,17 +105,17 @@ def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
         rejected += wrong
     if rejected:
         raise UserError(
-            f"{run} holds checkpoints but none that is complete: {'; '.join(rejected)}. Restore "
+            f"{run} has checkpoints, but none is complete: {'; '.join(rejected)}. Restore "
             "one, move them away, or use another --output"
         )
     return None, rejected
 
 
 def require_complete(folder: Path) -> None:
-    """Refuse a folder that is no complete checkpoint.
+    """Check that a folder is a complete checkpoint.
 
     Raises:
-        UserError: With what is wrong and which checkpoints would do.
+        UserError: It is not; with its faults, and the complete checkpoints near it.
     """
     wrong = find_faults(folder, content=True)
     if not wrong:
@@ -124,17 +124,17 @@ def require_complete(folder: Path) -> None:
     others = [
         str(path) for _, path in near if path != folder and not find_faults(path, content=False)
     ]
-    cure = f"complete ones there: {', '.join(others)}" if others else "none is complete there"
-    raise UserError(f"--resume {folder} is no complete checkpoint: {'; '.join(wrong)}. {cure}")
+    cure = f"use one of: {', '.join(others)}" if others else "no complete one is near it"
+    raise UserError(f"--resume {folder} is not a complete checkpoint: {'; '.join(wrong)}; {cure}")
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The trainer state of a complete checkpoint."""
+    """Return the trainer state of a complete checkpoint, as its JSON holds it."""
     return json.loads((folder / STATE).read_text("utf-8"))
 
 
 def make_entries(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """Bring files to disk and return the manifest's entries of them, by file name."""
+    """Sync files to disk and return their manifest entries by file name."""
     entries = {}
     for path in paths:
         _sync(path)
@@ -143,7 +143,7 @@ def make_entries(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
 
 
 def writing_path(run: Path, step: int) -> Path:
-    """The folder that a checkpoint is written in before it has its name."""
+    """Return the temporary folder in which a checkpoint is written."""
     return run / f".checkpoint-{step}.writing"
 
 
@@ -156,29 +156,29 @@ def begin(run: Path, step: int) -> Path:
 
 
 def discard(temporary: Path) -> None:
-    """Delete what was written of a checkpoint that will not be."""
+    """Delete the files of a checkpoint that could not be written."""
     shutil.rmtree(temporary, ignore_errors=True)
 
 
 def commit(temporary: Path, final: Path, entries: dict[str, dict[str, Any]]) -> None:
-    """Write the manifest last, bring it to disk and give the folder its name."""
+    """Write the manifest, sync it to disk and rename the folder to its final name."""
     manifest = temporary / MANIFEST
     manifest.write_text(_manifest_text(entries), "utf-8")
     _sync(manifest)
     _sync(temporary)
-    if final.exists():  # of a run that went another way from an older checkpoint
+    if final.exists():  # from before a resume from an older checkpoint
         _set_aside(final)
     os.replace(temporary, final)
     _sync(final.parent)
 
 
 def set_aside_newer(run: Path, step: int) -> list[Path]:
-    """Rename checkpoints beyond `step`, which a run that goes back to it would contradict."""
+    """Rename the checkpoints after `step`, from which a run continues, and return the new paths."""
     return [_set_aside(folder) for number, folder in list_checkpoints(run) if number > step]
 
 
 def _set_aside(folder: Path) -> Path:
-    """Give a checkpoint a name that no reader takes for one, and lose nothing."""
+    """Rename a checkpoint so that no reader takes it for one; keep its content."""
     target, count = folder.with_name(f"superseded-{folder.name}"), 1
     while target.exists():
         count += 1
@@ -189,14 +189,14 @@ def _set_aside(folder: Path) -> Path:
 def prune(
     run: Path, *, keep_last: int, keep_every: int, pinned: Collection[int] = frozenset()
 ) -> None:
-    """Delete checkpoints, except those that are to be kept.
+    """Delete old checkpoints.
 
-    At least two whose every byte is right stay, even if disks have ruined newer ones.
+    At least two whose bytes are all correct stay, even if newer ones are damaged.
 
     Args:
         run: The run folder.
-        keep_last: The newest complete ones that stay, in number.
-        keep_every: Multiples of so many steps stay; 0 for none.
+        keep_last: How many of the newest complete checkpoints stay.
+        keep_every: Checkpoints at multiples of this step stay; 0 for none.
         pinned: Steps whose checkpoints stay in any case.
     """
     complete = [
@@ -219,7 +219,7 @@ def prune(
             if path in doomed:
                 doomed.remove(path)
     for path in doomed:
-        # A name that no reader takes for a checkpoint, for deleting takes a while.
+        # Rename first: deleting takes a while, and no reader must find half a checkpoint.
         dying = run / f".{path.name}.deleting"
         with contextlib.suppress(OSError):
             path.rename(dying)

@@ -1,1 +1,1 @@
-"""Ranks: who is who, signals, agreement, logs, the watch over all of them."""
+"""Ranks: their numbers, stop signals, agreement, logs, and the watch over all of them."""

@@ -1,4 +1,4 @@
-"""What a rank computes on, as a value: plans ask for nothing else of torch."""
+"""The device of a rank, as a value: plans need nothing else that torch knows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Device:
 
 
 def host_memory(root: Path = Path("/")) -> int:
-    """Bytes of the host that nobody else takes now: of the machine, or of our container if less.
+    """Return the free bytes of the host: of the machine, or of our container if that is less.
 
     Args:
-        root: Where `proc` and `sys` lie.
+        root: The folder that holds `proc` and `sys`.
     """
     found = [_of_machine(root / "proc" / "meminfo")]
     groups = root / "sys" / "fs" / "cgroup"
     mine = groups / _own_group(root / "proc" / "self" / "cgroup")
-    for group in (mine, *mine.parents):  # the limit of a group holds for those within
+    for group in (mine, *mine.parents):  # a limit also holds for all groups below
         if group.is_relative_to(groups):
             found += _of_group(group)
     return max(0, min(found))
@@ -36,25 +36,27 @@ def _of_machine(meminfo: Path) -> int:
     try:
         lines = meminfo.read_text("ascii").splitlines()
         return next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # no Linux, or one that hides it
+    except (OSError, StopIteration):  # not Linux, or a Linux that hides it
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _own_group(membership: Path) -> str:
-    """This process's path among the groups of cgroup v2, whose number is 0."""
+    """Return the path of this process among the groups of cgroup v2, whose number is 0."""
     try:
         lines = membership.read_text("utf-8").splitlines()
     except OSError:
         return ""
     paths = [line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")]
-    return "".join(path for path in paths if ".." not in path)  # ..: beyond what we can see
+    return "".join(
+        path for path in paths if ".." not in path
+    )  # ..: outside of what is visible here
 
 
 def _of_group(group: Path) -> list[int]:
-    """What a group has left, in a list that is empty where it has no limit.
+    """Return the bytes that a group has left, in a list; an empty one if it has no limit.
 
-    Files that were read are counted to it as well, but make room at once (the kernel's docs,
-    admin-guide/cgroup-v2.rst).
+    The usage includes the page cache of inactive files, which the kernel frees when memory is
+    needed (kernel docs, admin-guide/cgroup-v2.rst).
     """
     try:
         limit, taken = (

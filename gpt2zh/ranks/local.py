@@ -1,7 +1,7 @@
-"""Ranks as processes of this machine, started and ended together. No torch.
+"""Start ranks as processes of this machine, and end them together. Does not import torch.
 
-Not torchrun: it hides the exit codes of the ranks, prints a traceback of its own when one is not 0,
-and sets OMP_NUM_THREADS, on which the last bits of sums on a CPU depend.
+torchrun is not used: it hides the exit codes of the ranks, prints its own traceback when one is not
+0, and sets OMP_NUM_THREADS, on which the last bits of sums on a CPU depend.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.ranks.world import World
 
-_GRACE = 5.0  # seconds that the other ranks have when one has failed
+_GRACE = 5.0  # seconds for the other ranks to end after one has failed
 _FINE = (Exit.DONE, Exit.STOPPED)
-# A launcher around us is not theirs; and unbuffered lines would arrive in pieces, mixed up.
-_NOT_THEIRS = ("CROSS_RANK", "TORCHELASTIC_RUN_ID", "PYTHONUNBUFFERED")
+# They do not run under our launcher; and lines of unbuffered output would be mixed up.
+_NOT_PASSED_ON = ("CROSS_RANK", "TORCHELASTIC_RUN_ID", "PYTHONUNBUFFERED")
 
 
 def run_ranks(
@@ -39,7 +39,7 @@ def run_ranks(
         module: What `python -m` runs.
         arguments: Its command line.
         ranks: Processes.
-        settings: Variables of their environment besides those of this process.
+        settings: Environment variables in addition to those of this process.
         show: Called with each line that any of them prints.
 
     Returns:
@@ -48,13 +48,16 @@ def run_ranks(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shared = {name: value for name, value in os.environ.items() if name not in _NOT_THEIRS}
+    shared = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **settings}
     reader, writer = os.pipe()
     processes: list[subprocess.Popen[bytes]] = []
     with open(reader, encoding="utf-8", errors="replace") as lines, ThreadPoolExecutor(1) as thread:
         try:
-            with open(writer, "wb"), _signals_held():  # ours is closed when all have theirs
+            with (
+                open(writer, "wb"),
+                _defer_signals(),
+            ):  # close our end as soon as every rank has its own
                 for rank in range(ranks):
                     processes.append(
                         subprocess.Popen(
@@ -63,7 +66,7 @@ def run_ranks(
                             stdin=subprocess.DEVNULL,
                             stdout=writer,
                             stderr=writer,
-                            start_new_session=True,  # Ctrl-C ends us, and we end them
+                            start_new_session=True,  # Ctrl-C reaches only us, and we end them
                         )
                     )
             code = thread.submit(_wait, processes)
@@ -75,8 +78,8 @@ def run_ranks(
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let signals act afterwards: amid the birth of a process, nobody would know to end it."""
+def _defer_signals() -> Iterator[None]:
+    """Defer signals while processes are started, so that none is orphaned."""
     held: list[int] = []
     before = {
         number: signal.signal(number, lambda caught, frame: held.append(caught))
@@ -92,7 +95,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait for all; when one has failed, end the others after a while."""
+    """Wait for all; when one has failed, end the others after `_GRACE` seconds."""
     failed: int | None = None
     until = 0.0
     while None in (codes := [process.poll() for process in processes]):
@@ -109,7 +112,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End what still runs, at once: nothing of it is wanted."""
+    """Kill the processes that still run, and wait for them."""
     for process in processes:
         if process.poll() is None:
             process.kill()

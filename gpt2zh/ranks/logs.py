@@ -1,4 +1,4 @@
-"""What a user reads: our own lines, once, and not the pages of the libraries."""
+"""Console output: our lines once for all ranks, and no output of the libraries but errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOUD = ("DeepSpeed", "transformers", "torch", "datasets", "accelerate")
 
 
 def quiet_libraries() -> None:
-    """Keep the libraries to errors; call it before they are imported."""
+    """Limit the libraries' logs to errors; call it before they are imported."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -1,8 +1,8 @@
-"""Noticing that this process shall stop: signals, a time limit, a launcher that has gone.
+"""Notice that this process must stop: by a signal, or because its launcher has gone.
 
-Only a flag is set here. The loop lets all ranks agree on it (`collectives.Control`), saves and
-leaves. A second Ctrl-C leaves at once, and so does the first signal while there is nothing to save.
-`install` runs before the heavy imports.
+Only a flag is set here. The loop lets all ranks agree on it (`ranks.control.ControlGroup`), saves
+and ends. A second Ctrl-C exits at once, and so does the first signal while there is nothing to
+save. `install` runs before the heavy imports.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from gpt2zh.config.exit_codes import by_signal
 
 
 class StopRequest:
-    """What asked this process to stop, if anything did."""
+    """A request to stop this process, with its reason."""
 
     def __init__(self) -> None:
         """Start with no request."""
         self.reason: str | None = None
         self.has_work = False
-        """Whether a step was taken that is to be saved; before, a signal ends the process."""
+        """Whether there is a step to save; before that, a signal ends the process at once."""
         self._first_interrupt = 0.0
-        # deepspeed's launcher (it sets CROSS_RANK) leaves its ranks behind when it is killed; any
-        # other parent may be a shell that went away as nohup wants it.
+        # deepspeed's launcher (it sets CROSS_RANK) leaves its ranks running when it is killed. Any
+        # other parent may be a shell that ended on purpose, as with nohup.
         self._launcher = _parents() if "CROSS_RANK" in os.environ else None
 
     def install(self) -> None:
-        """Take over SIGINT, SIGTERM and SIGUSR1."""
+        """Handle SIGINT, SIGTERM and SIGUSR1."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._handle)
 
     def asked(self) -> bool:
-        """Whether to stop; also notices that the launcher died and nobody would end us."""
+        """Return whether to stop: a signal came, or the launcher died and nothing else ends us."""
         if self.reason is None and self._launcher and _parents() != self._launcher:
             self.reason = "the launcher has gone"
         return self.reason is not None
@@ -43,7 +43,7 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         if not self.has_work:
-            # Waiting for a rank that will never come would only end when somebody kills us.
+            # The main thread may wait without end for a rank that never comes.
             os._exit(by_signal(number))
         now = time.monotonic()
         if number == signal.SIGINT:
@@ -56,7 +56,7 @@ class StopRequest:
 
 
 def _parents() -> tuple[int, int]:
-    """Process ids of the parent and its parent: launch.py and the `deepspeed` command."""
+    """Return the process ids of the parent and its parent: launch.py and `deepspeed`."""
     parent = os.getppid()
     try:
         with open(f"/proc/{parent}/status", encoding="ascii", errors="replace") as status:

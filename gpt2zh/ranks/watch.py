@@ -192,8 +192,9 @@ class Watch:
         self._looked = time.monotonic() + 3 * _LAST_WORDS  # keep the guard waiting for that
         me = self._world.rank
         others = [rank for rank in range(self._world.size) if rank not in ranks]
-        if me in ranks:
-            with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError):
+            board.put(f"ending/{me}", "")
+            if me in ranks:
                 board.put(f"stack/{me}", format_main_stack())
         if me == (others or ranks)[0]:
             for rank in ranks:
@@ -204,7 +205,9 @@ class Watch:
             _wait_until(lambda: board.get("reported") is not None)
         self._stack.cancel()
         if me == 0:
-            time.sleep(self.beat)  # the store ends with this process
+            # The store ends with this process; a rank that noticed nothing yet would blame us.
+            _wait_until(lambda: all(board.get(f"ending/{rank}") is not None for rank in others))
+            time.sleep(self.beat)
         os._exit(code)
 
     def _print_report(self, board: Board, rank: int, what: str) -> None:

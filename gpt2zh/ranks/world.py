@@ -1,4 +1,4 @@
-"""Where this process stands among all processes of the run."""
+"""The place of this process among all processes of the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class World:
-    """The place of one process; a plain value, so that tests can make any they like."""
+    """The place of one process; a plain value, so that tests can make any."""
 
     rank: int = 0
     """Number of this process among all, from 0."""
@@ -22,12 +22,12 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process speaks and writes shared files for all."""
+        """Whether this process prints and writes shared files for all."""
         return self.rank == 0
 
     @classmethod
     def detect(cls, env: Mapping[str, str] = os.environ) -> World:
-        """Read what deepspeed and torchrun set, else what srun sets; alone without either."""
+        """Read the variables of deepspeed or torchrun, else of srun; without them, one rank."""
         for rank, size, local_rank, local_sizes in (
             ("RANK", "WORLD_SIZE", "LOCAL_RANK", ("LOCAL_WORLD_SIZE", "LOCAL_SIZE")),
             ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", ("SLURM_NTASKS_PER_NODE",)),
@@ -41,7 +41,7 @@ class World:
         return cls()
 
     def variables(self) -> dict[str, str]:
-        """What torch.distributed reads, for a process that was started without a launcher."""
+        """Return the variables that torch.distributed reads, for a start without a launcher."""
         return {
             "RANK": str(self.rank),
             "WORLD_SIZE": str(self.size),

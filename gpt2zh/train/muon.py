@@ -1,18 +1,21 @@
-"""Muon for the hidden matrices of a GPT-2 and AdamW for all else, as one optimizer.
+"""Muon for the hidden matrices of a GPT-2 and AdamW for all other parameters, as one optimizer.
 
-Muon (Keller Jordan, kellerjordan.github.io/posts/muon) replaces the momentum of a matrix by the
-nearest matrix whose singular values are all about 1, so that rare directions move as far as common
-ones. It is meant for matrices between hidden layers. The embedding, which is the output head too,
-the positions, biases and norms stay with AdamW, as there.
+Muon (Keller Jordan, kellerjordan.github.io/posts/muon) orthogonalizes the momentum of a matrix: it
+replaces it by the nearest matrix whose singular values are all about 1, so that rare directions
+move as far as common ones. It is meant for matrices between hidden layers. The embedding (which is
+also the output head), the positions, biases and norms use AdamW, as in Jordan's code.
 
-An update of Muon is scaled to the root mean square of one of AdamW (Moonlight, arXiv 2502.16982,
-section 2.2). So one learning rate and one weight decay serve both kinds, and those that suit AdamW
-are where to begin.
+An update of Muon is scaled to the root mean square of an update of AdamW (Moonlight, arXiv
+2502.16982, section 2.2). So one learning rate and one weight decay serve both, and the values that
+suit AdamW are a good start.
 
-A GPT-2 of transformers stores its matrices as (in, out), the transpose of what others do. Nothing
-here minds: the nearest orthogonal matrix of a transpose is the transpose, and the scale is the same
-for both. What does matter is that `c_attn` holds three matrices side by side. Together they would
-share the singular values; apart they train better (Jordan, "Empirical considerations").
+transformers stores the matrices of a GPT-2 as (in, out), the transpose of nn.Linear. This changes
+nothing: the nearest orthogonal matrix of a transpose is the transpose, and the scale is the same
+for both. But `c_attn` holds three matrices side by side. Together they would share the singular
+values; separately they train better (Jordan, "Empirical considerations").
+
+DeepSpeed's own Muon is not used: it takes the embeddings for hidden matrices, scales for (out, in),
+and at stages 1 and 2 it clips after orthogonalizing.
 """
 
 from __future__ import annotations
@@ -28,55 +31,56 @@ from torch.optim import AdamW
 from gpt2zh.model.shape import AT_ONCE, ROUNDS
 
 LIKE_ADAMW = 0.2
-"""Root mean square of an update of AdamW at the learning rate 1, by Moonlight's measurement."""
-# A polynomial that moves all singular values in (0, 1] close to 1 in five rounds (Jordan).
+"""Root mean square of an AdamW update at learning rate 1, as measured by Moonlight."""
+# A polynomial that moves all singular values in (0, 1] close to 1 in five iterations (Jordan).
 _LINEAR, _CUBIC, _QUINTIC = 3.4445, -4.7750, 2.0315
 _TINY = 1e-7
 
 
 @dataclass(frozen=True)
 class ParameterSlice:
-    """What this rank holds of a parameter, in a flat tensor that ZeRO has cut from many."""
+    """The part of a parameter that this rank holds, in the flat tensor of a ZeRO partition."""
 
     shape: torch.Size
-    """Of the whole parameter."""
+    """Shape of the whole parameter."""
     start: int
-    """Its first element in the flat tensor."""
+    """First element of the slice in the flat tensor."""
     first: int
     """The same element in the parameter."""
     count: int
+    """Elements of the slice."""
     shared: int | None
-    """Where the parameter begins among those that several ranks hold pieces of; None if it is
-    whole here."""
+    """First element of the parameter in the buffer of parameters that are split over ranks; None
+    if this rank holds the whole parameter."""
 
     def in_flat(self, flat: torch.Tensor) -> torch.Tensor:
-        """The piece, in the flat tensor."""
+        """Return the slice, as a view of the flat tensor."""
         return flat.narrow(0, self.start, self.count)
 
     def in_shared(self, shared: torch.Tensor) -> torch.Tensor:
-        """The piece, among the parameters that several ranks hold pieces of."""
+        """Return the slice, as a view of the buffer of split parameters."""
         assert self.shared is not None
         return shared.narrow(0, self.shared + self.first, self.count)
 
     def whole(self, flat: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
-        """The parameter, wherever it is complete."""
+        """Return the whole parameter, as a view of the tensor that holds all of it."""
         if self.shared is None:
             return self.in_flat(flat).view(self.shape)
         return shared.narrow(0, self.shared, self.shape.numel()).view(self.shape)
 
 
 class Muon(AdamW):
-    """AdamW in which the groups that have `matrices` are updated by Muon instead.
+    """AdamW in which Muon updates the groups that have a key `matrices`.
 
-    Such a group tells the number of matrices side by side in each of its parameters, its `momentum`
-    and `weight_decay`. The state of a parameter is its momentum, as `exp_avg`. A step uses up the
-    gradients of these groups, never waits for the device, and is none if the device tensor
-    `found_inf` is not 0, like one of AdamW.
+    Such a group holds the number of matrices side by side in each of its parameters (`matrices`),
+    `momentum` and `weight_decay`. The state of a parameter is its momentum, as `exp_avg`. A step
+    overwrites the gradients of these groups and never waits for the device. Like fused AdamW, it
+    changes nothing if the device tensor `found_inf` is not 0.
 
-    At ZeRO stage 0 the parameters are whole. At 1 and 2 a group has one flat tensor, which begins
-    and ends anywhere: `cut` tells what lies in it. A matrix that lies on several ranks is put
-    together on all of them; each turns it and keeps what is its own. Of the others, each rank turns
-    its own alone.
+    At ZeRO stage 0 the parameters are whole. At stages 1 and 2 a group has one flat tensor, which
+    begins and ends at any element; `set_slices` describes its content. Only matrices that are split
+    over ranks travel: they are put together on every rank, and each rank that holds a part
+    orthogonalizes them and keeps its part. Whole matrices are orthogonalized by their rank alone.
     """
 
     def __init__(
@@ -85,16 +89,16 @@ class Muon(AdamW):
         super().__init__(groups, lr=0.0, betas=betas, eps=eps, fused=True)
         self._slices: dict[torch.Tensor, tuple[Sequence[ParameterSlice], int]] = {}
 
-    def set_slices(self, flat: torch.Tensor, pieces: Sequence[ParameterSlice], shared: int) -> None:
-        """Tell what a flat tensor is made of.
+    def set_slices(self, flat: torch.Tensor, slices: Sequence[ParameterSlice], shared: int) -> None:
+        """Set the parameters that a flat tensor consists of.
 
         Args:
             flat: The tensor of a group.
-            pieces: What this rank holds in it; perhaps nothing.
-            shared: Elements of all parameters of the group that lie on several ranks, the same
+            slices: The parts of parameters in it; may be empty.
+            shared: Elements of all parameters of the group that are split over ranks; the same
                 number on every rank.
         """
-        self._slices[flat] = pieces, shared
+        self._slices[flat] = slices, shared
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -114,11 +118,11 @@ class Muon(AdamW):
         parameters = [p for p in group["params"] if p.grad is not None]
         whole = []
         for p in parameters:
-            self._blend(p, group["momentum"], skip)
+            self._update_momentum(p, group["momentum"], skip)
             if p in self._slices:
                 _orthogonalize_slices(p.grad, *self._slices[p], matrices=group["matrices"])
             else:
-                assert p.dim() == 2, "a flat tensor, and nobody has told what lies in it"
+                assert p.dim() == 2, "a flat tensor without set_slices"
                 whole += p.grad.chunk(group["matrices"], dim=1)
         orthogonalize(whole)
         left = 1 - group["lr"] * group["weight_decay"]
@@ -128,8 +132,8 @@ class Muon(AdamW):
             else:
                 p.copy_(torch.where(skip, p, (p * left).add_(p.grad, alpha=-group["lr"])))
 
-    def _blend(self, p: torch.Tensor, decay: float, skip: torch.Tensor | None) -> None:
-        """Take a gradient into the momentum, and make it what is to be turned."""
+    def _update_momentum(self, p: torch.Tensor, decay: float, skip: torch.Tensor | None) -> None:
+        """Add the gradient to the momentum, and replace it by what is to be orthogonalized."""
         assert p.grad is not None
         state = self.state[p]
         if "exp_avg" not in state:
@@ -139,33 +143,33 @@ class Muon(AdamW):
             momentum.lerp_(p.grad, 1 - decay)
         else:
             momentum.copy_(torch.where(skip, momentum, momentum.lerp(p.grad, 1 - decay)))
-        p.grad.lerp_(momentum, decay)  # Nesterov: as if the same gradient came once more
+        p.grad.lerp_(momentum, decay)  # Nesterov: as if the same gradient came again
 
 
 def _orthogonalize_slices(
-    flat: torch.Tensor, pieces: Sequence[ParameterSlice], shared: int, *, matrices: int
+    flat: torch.Tensor, slices: Sequence[ParameterSlice], shared: int, *, matrices: int
 ) -> None:
-    """Turn what lies in a flat tensor; all ranks together."""
+    """Orthogonalize the matrices in a flat tensor; all ranks call it."""
     together = flat.new_zeros(shared)
-    cut = [piece for piece in pieces if piece.shared is not None]
-    for piece in cut:
-        piece.in_shared(together).copy_(piece.in_flat(flat))
+    split = [part for part in slices if part.shared is not None]
+    for part in split:
+        part.in_shared(together).copy_(part.in_flat(flat))
     if shared:
         dist.all_reduce(together)
-    whole = [piece.whole(flat, together) for piece in pieces]
+    whole = [part.whole(flat, together) for part in slices]
     orthogonalize([matrix for parameter in whole for matrix in parameter.chunk(matrices, dim=1)])
-    for piece in cut:
-        piece.in_flat(flat).copy_(piece.in_shared(together))
+    for part in split:
+        part.in_flat(flat).copy_(part.in_shared(together))
 
 
 def orthogonalize(matrices: Sequence[torch.Tensor]) -> None:
-    """Replace matrices by the nearest orthogonal ones, scaled like an update of AdamW.
+    """Replace matrices in place by the nearest orthogonal ones, scaled like an update of AdamW.
 
-    An orthogonal matrix has the root mean square 1 / sqrt(its longer side). Those of the same shape
-    go through the device together, for one alone would hardly occupy it.
+    An orthogonal matrix has the root mean square 1 / sqrt(its longer side). Matrices of the same
+    shape are computed together, because a single one would hardly occupy the device.
 
     Args:
-        matrices: Of any shapes, views into other tensors or not.
+        matrices: Of any shapes (A, B); may be views.
     """
     alike: dict[torch.Size, list[torch.Tensor]] = {}
     for matrix in matrices:
@@ -178,21 +182,24 @@ def orthogonalize(matrices: Sequence[torch.Tensor]) -> None:
 
 
 def _orthogonalize_batch(matrices: list[torch.Tensor]) -> None:
-    """Turn matrices of one shape (A, B), A <= B; what that takes is free again afterwards."""
+    """Orthogonalize matrices of one shape (A, B), A <= B; its memory is free again afterwards."""
     scale = LIKE_ADAMW * matrices[0].shape[1] ** 0.5
-    turned = approximate_orthogonal(torch.stack(matrices)).float().mul_(scale)
-    for matrix, new in zip(matrices, turned, strict=True):
+    results = approximate_orthogonal(torch.stack(matrices)).float().mul_(scale)
+    for matrix, new in zip(matrices, results, strict=True):
         matrix.copy_(new)
 
 
 def approximate_orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """The nearest matrices with singular values of about 1, between 0.7 and 1.2 for nearly all.
+    """Return the nearest matrices whose singular values are about 1 (most in 0.7 to 1.2).
 
-    This is Newton and Schulz's iteration with Jordan's coefficients. He found it to bear bf16, in
-    which tensor cores are fastest. Devices without bf16 compute in fp32, and so do CPUs.
+    This is the Newton-Schulz iteration with Jordan's coefficients. He found that bf16, in which
+    tensor cores are fastest, is precise enough. CPUs and devices without bf16 compute in fp32.
 
     Args:
         matrices: Shape (N, A, B) with A <= B.
+
+    Returns:
+        Shape (N, A, B), bf16 or fp32.
     """
     norm = torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=_TINY)
     x = (matrices / norm).to(_precision(matrices.device))

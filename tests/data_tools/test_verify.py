@@ -63,7 +63,7 @@ def test_one_flipped_bit_is_found(shards: Path, command: Command, capsys, name: 
     assert command("verify", shards) == 2
     told = capsys.readouterr().err
     assert f"{KINDS[name]} {shards / name} was altered: its sha256 is" in told
-    assert "copy it anew or prepare the shards again" in told
+    assert "copy it again or prepare the shards again" in told
 
 
 @pytest.mark.parametrize("name", KINDS)

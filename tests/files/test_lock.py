@@ -68,7 +68,7 @@ def test_a_second_process_is_refused_and_the_owner_is_named(
     with pytest.raises(UserError) as caught:
         RunLock(tmp_path / "run")
     message = str(caught.value)
-    assert f"{tmp_path / 'run'} is being written by process {other.pid} on" in message
+    assert f"{tmp_path / 'run'} is in use by process {other.pid} on" in message
     assert platform.node() in message and "(since " in message
     assert "wait until it has ended, or use another --output" in message
 

@@ -133,12 +133,12 @@ def test_an_incomplete_one_is_refused_with_those_that_would_do(
     with pytest.raises(UserError) as caught:
         run_folder.require_complete(bad)
     message = str(caught.value)
-    assert message.startswith(f"--resume {bad} is no complete checkpoint") and told in message
-    assert f"complete ones there: {good}, {also}" in message
+    assert message.startswith(f"--resume {bad} is not a complete checkpoint") and told in message
+    assert f"use one of: {good}, {also}" in message
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none is complete there"):
+    with pytest.raises(UserError, match=r"no complete one is near it"):
         run_folder.require_complete(tmp_path / "run" / "checkpoint-1")
 
 

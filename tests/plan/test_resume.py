@@ -245,7 +245,7 @@ def test_resume_of_a_folder_that_is_no_complete_checkpoint(
         os.truncate(bad / "model.safetensors", 5)
     named = {"missing": run / "checkpoint-9", "truncated": bad, "the run itself": run}[case]
     message = refused(tiny_shards, run, resume=named)
-    assert f"--resume {named} is no complete checkpoint" in message
+    assert f"--resume {named} is not a complete checkpoint" in message
     assert str(good) in message
 
 

@@ -1,4 +1,4 @@
-"""Muon's arithmetic: what is turned, how far it moves, what stays with AdamW, what is skipped."""
+"""Muon: what is orthogonalized, how far it moves, what stays with AdamW, what is skipped."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_names_are_told_apart_also_below_a_wrapper() -> None:
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(48, 48), (32, 128), (24, 200)])
-def test_turned_matrices_have_singular_values_near_1(
+def test_orthogonalized_matrices_have_singular_values_near_1(
     shape: tuple[int, int], precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of matrices whose values lie far apart and far from 1; in bf16 as on a GPU."""
@@ -103,13 +103,13 @@ def test_turned_matrices_have_singular_values_near_1(
     left = torch.linalg.qr(torch.randn(3, shape[0], shape[0])).Q
     right = torch.linalg.qr(torch.randn(3, shape[1], shape[0])).Q
     values = torch.stack([torch.logspace(0, -2, shape[0]) * size for size in (1e-5, 1.0, 1e4)])
-    turned = approximate_orthogonal(left @ values.diag_embed() @ right.mT)
-    assert turned.dtype == precision
-    found = torch.linalg.svdvals(turned.float())
+    result = approximate_orthogonal(left @ values.diag_embed() @ right.mT)
+    assert result.dtype == precision
+    found = torch.linalg.svdvals(result.float())
     assert found.min() > 0.67 and found.max() < 1.21
 
 
-def test_a_turned_matrix_keeps_its_directions() -> None:
+def test_an_orthogonalized_matrix_keeps_its_directions() -> None:
     torch.manual_seed(2)
     matrix = torch.randn(24, 40)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
@@ -129,7 +129,7 @@ def test_an_update_is_as_large_as_one_of_adamw(shape: tuple[int, int]) -> None:
     assert 0.9 < like < 1.21
 
 
-def test_views_into_a_larger_tensor_are_turned_in_place() -> None:
+def test_views_into_a_larger_tensor_are_orthogonalized_in_place() -> None:
     torch.manual_seed(4)
     tensor = torch.randn(16, 48)
     expected = [part.contiguous() for part in tensor.chunk(3, dim=1)]
@@ -165,7 +165,7 @@ def test_a_conv1d_learns_what_the_transposed_linear_layer_does_in_torchs_own_muo
     assert (ours - theirs.mT).norm() < 0.03 * moved
 
 
-def test_queries_keys_and_values_are_turned_as_three_matrices() -> None:
+def test_queries_keys_and_values_are_orthogonalized_as_three_matrices() -> None:
     torch.manual_seed(7)
     together = nn.Parameter(torch.randn(WIDTH, 3 * WIDTH))
     apart = [nn.Parameter(part.clone()) for part in together.detach().chunk(3, dim=1)]
@@ -268,11 +268,11 @@ def test_a_step_never_waits_for_the_device() -> None:
     assert not [name for name in Asked.WAITS if asked.operations[name]]
 
 
-def test_a_flat_tensor_of_unknown_parts_is_not_turned() -> None:
+def test_a_flat_tensor_of_unknown_parts_is_not_orthogonalized() -> None:
     flat = nn.Parameter(torch.randn(64))
     optimizer = alone(flat)
     flat.grad = torch.randn(64)
-    with pytest.raises(AssertionError, match="what lies in it"):
+    with pytest.raises(AssertionError, match="without set_slices"):
         optimizer.step()
 
 
