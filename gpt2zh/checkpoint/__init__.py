@@ -1,1 +1,1 @@
-"""Checkpoints: what is saved, how it is written and read."""
+"""Checkpoints: collect, write, read and restore the state of a run."""

@@ -1,11 +1,13 @@
-"""Checkpoints: one folder that is a Hugging Face model and the whole state of the run at once.
+"""Checkpoints: one folder that is both a Hugging Face model and the whole state of a run.
 
     config.json generation_config.json model.safetensors tokenizer.json ...   the model, fp32
     optimizer-00000-of-00002.safetensors ...    the optimizer's moments by parameter name
     trainer_state.json config.yaml deepspeed.json identity.json ... manifest.json
 
-Nothing depends on the ZeRO stage or the number of ranks (see `masters`), and there are no random
-numbers in it: those of a step follow from the seed (see `step`).
+Weights and moments are whole fp32 tensors by parameter name. So any ZeRO stage on any number of
+ranks reads them, and the folder is a Hugging Face model without conversion (see `master_weights`).
+DeepSpeed's own shards depend on both, and need a conversion to move. There is no state of random
+numbers: those of a step follow from the seed (see `train.step`).
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ from gpt2zh.train.state import TrainState
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What every checkpoint of a run carries besides its state."""
+    """What every checkpoint of a run holds besides its state."""
 
     model: Any
-    """The Hugging Face model, for its configs."""
+    """The Hugging Face model, whose configs are saved."""
     tokenizer: TextTokenizer
     texts: dict[str, str]
     """Small text files by name: the resolved config, the DeepSpeed dict, the run's identity."""
@@ -50,17 +52,17 @@ def write(
     world: World,
     note: Callable[[str], None],
 ) -> dict[str, dict[str, Any]]:
-    """Write this rank's files of a checkpoint and bring them to disk.
+    """Write this rank's files of a checkpoint and sync them to disk.
 
     Args:
         snapshot: What to write.
-        temporary: The folder, which is there.
+        temporary: The folder, which exists.
         facts: What rank 0 adds.
         world: This rank's place.
-        note: Told what is written, again and again.
+        note: Called often with what is written now.
 
     Returns:
-        The manifest's entries of these files.
+        The manifest entries of these files, by file name.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written.
@@ -92,14 +94,14 @@ def _write_model_folder(folder: Path, facts: RunFacts) -> None:
 
 
 def load_weights(model: torch.nn.Module, folder: Path) -> None:
-    """Set a new model's fp32 weights, before the engine is built around it."""
+    """Load fp32 weights into a new model, before the engine is built around it."""
     missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
     tied = {"lm_head.weight"}
     assert not unexpected and set(missing) <= tied, (missing, unexpected)
 
 
 def load_training(engine: Any, folder: Path) -> TrainState:
-    """Set moments, fp32 weights and loss scale, and return the progress."""
+    """Restore moments, fp32 weights and loss scale, and return the progress."""
     described = files.read_state(folder)
     stored = open_tensors(folder)
 

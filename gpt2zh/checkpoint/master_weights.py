@@ -1,9 +1,13 @@
-"""The fp32 weights and the optimizer's moments by parameter name, whatever ZeRO stage holds them.
+"""Collect and restore the master weights and the moments by parameter name, at any ZeRO stage.
 
-DeepSpeed spreads them over ranks in ways that differ by stage, precision and offload. Here they
-are whole tensors again, one parameter at a time: so a checkpoint depends neither on the stage nor
-on the number of ranks. At stage 0 the optimizer holds whole tensors itself; at 1 and 2 DeepSpeed
-tells which pieces a rank holds; at 3 its `safe_get_full_*` gather them.
+Master weights are the fp32 weights that the optimizer updates. DeepSpeed distributes them over
+ranks in ways that depend on stage, precision and offload. Here they become whole tensors again, one
+parameter at a time, so a checkpoint depends neither on the stage nor on the number of ranks. At
+stage 0 the optimizer holds whole tensors; at 1 and 2 DeepSpeed knows which slices a rank holds; at
+3 its `safe_get_full_*` functions gather them.
+
+DeepSpeed's `round_robin_gradients` reorders parameters without a record, so that names would be
+wrong here; `config.deepspeed` refuses it.
 
 All ranks call these functions together.
 """
@@ -11,6 +15,7 @@ All ranks call these functions together.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,27 +30,27 @@ from gpt2zh.train.muon import Muon, ParameterSlice
 from gpt2zh.train.optimizer import MOMENTS, kind_of, moments_of
 
 Layout = dict[str, list[tuple[int, int, int]]]
-"""By parameter name, the pieces that ranks hold: rank, first element, elements."""
+"""By parameter name, the slices that ranks hold: rank, first element, number of elements."""
 
 Keep = Callable[[str, torch.Size, int, torch.Tensor], None]
-"""Takes a key, the shape of its tensor, the first element of a piece, and the piece, flat."""
+"""Takes a key, the shape of its tensor, the first element of a slice, and the slice, flat."""
 
 
 def materialize_moments(engine: Any) -> None:
-    """Give the optimizer its state before the first step: moments 0, no updates counted.
+    """Create the state of the optimizer before the first step: moments 0, no updates counted.
 
-    torch makes it at the first step only, too late for setting it. DeepSpeed's wrapper of stage
-    0 in half precision has taken an empty step by now, and its count would shift the bias
-    correction by one.
+    torch creates it at the first step, too late for restoring it; stages 1 and 2 must be told when
+    it is created earlier. DeepSpeed's wrapper of stage 0 in half precision has taken an empty step
+    by now, and its count would shift the bias correction by one.
     """
     optimizer = engine.basic_optimizer
     groups = optimizer.param_groups
-    turned = {id(p) for group in groups if group.get("matrices") for p in group["params"]}
+    by_muon = {id(p) for group in groups if group.get("matrices") for p in group["params"]}
     for tensor in _updated_tensors(engine):
-        # Muon's momentum is scaled anew at each step, so it needs no count to correct it.
-        keys = MOMENTS[:1] if id(tensor) in turned else MOMENTS
+        # Muon scales its result at each step, so it needs no count to correct the momentum.
+        keys = MOMENTS[:1] if id(tensor) in by_muon else MOMENTS
         state = {key: torch.zeros_like(tensor) for key in keys}
-        if id(tensor) not in turned:
+        if id(tensor) not in by_muon:
             state["step"] = torch.zeros((), dtype=torch.float32, device=tensor.device)
         optimizer.state[tensor] = state
     link = getattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state", None)
@@ -56,7 +61,7 @@ def materialize_moments(engine: Any) -> None:
 
 
 def _give_slices(engine: Any, optimizer: Muon) -> None:
-    """Tell Muon what stages 1 and 2 have put into its flat tensors."""
+    """Tell Muon which parameters stages 1 and 2 have put into its flat tensors."""
     parameters = [(matrices_in(name), p) for name, p in unwrap_model(engine).named_parameters()]
     addresses = [p._hp_mapping and p._hp_mapping.lp_fragment_address for _, p in parameters]
     parts = [
@@ -82,10 +87,10 @@ def _give_slices(engine: Any, optimizer: Muon) -> None:
 
 
 def find_layout(engine: Any, control: ControlGroup) -> Layout | None:
-    """Which rank holds which piece of a parameter at full precision, at stages 1 and 2.
+    """Return which rank holds which slice of each parameter in fp32, at stages 1 and 2.
 
-    DeepSpeed cuts the row of all parameters into equal parts, so that nearly all of them lie on one
-    rank. None at the other stages.
+    DeepSpeed cuts the concatenation of all parameters into equal parts, so nearly every parameter
+    lies on one rank. None at the other stages.
     """
     if engine.zero_optimization_stage() not in (1, 2):
         return None
@@ -101,75 +106,76 @@ def find_layout(engine: Any, control: ControlGroup) -> Layout | None:
     return pieces
 
 
-def collect(engine: Any, pieces: Layout | None, world: World, keep: Keep) -> None:
-    """Bring all weights to rank 0 and the moments of each parameter to one rank, in fp32.
+def collect(engine: Any, layout: Layout | None, world: World, keep: Keep) -> None:
+    """Send all weights to rank 0 and the moments of each parameter to one rank, in fp32.
 
-    Nothing else travels: where the pieces are known, the moments of a parameter go to the rank that
-    holds most of it, which is nearly always all of it. At stage 3 every rank gathers every tensor.
+    Nothing else travels: at stages 1 and 2 the moments of a parameter go to the rank that holds
+    most of it, which nearly always holds all of it. At stage 3 every rank gathers every tensor.
 
     Args:
         engine: The engine, between two steps.
-        pieces: Of `find_layout`.
+        layout: The result of `find_layout`.
         world: This rank's place.
-        keep: Called with `weight.<name>`, `exp_avg.<name>` and `exp_avg_sq.<name>` for all pieces
-            of what this rank shall have.
+        keep: Called on the receiving rank with every slice of `weight.<name>`, `exp_avg.<name>` and
+            `exp_avg_sq.<name>`.
     """
     optimizer = kind_of(engine.basic_optimizer)
-    whole = _whole_masters(engine)
+    whole = _whole_master_weights(engine)
     loads = [0] * world.size
     loads[0] = sum(_numel(p) for p in unwrap_model(engine).parameters())  # it has the weights
     for name, parameter in unwrap_model(engine).named_parameters():
         moments = moments_of(optimizer, name)
-        if pieces is not None:
-            owner = max(pieces[name], key=lambda piece: piece[2])[0]
+        if layout is not None:
+            owner = max(layout[name], key=lambda held: held[2])[0]
         else:
             owner = loads.index(min(loads))
             loads[owner] += len(moments) * _numel(parameter)
         for kind in ("weight", *moments):
             target = 0 if kind == "weight" else owner
             key = f"{kind}.{name}"
-            if pieces is not None:
-                _send_pieces(parameter, kind, pieces[name], target, world, key, keep)
+            if layout is not None:
+                kept = partial(keep, key, parameter.shape)
+                _send_slices(parameter, kind, layout[name], target, rank=world.rank, keep=kept)
                 continue
             tensor = _whole(engine, whole, name, parameter, kind)
             if target == world.rank:
                 keep(key, tensor.shape, 0, tensor.detach().float().flatten())
 
 
-def _send_pieces(
+def _send_slices(
     parameter: Any,
     kind: str,
-    pieces: list[tuple[int, int, int]],
+    held: list[tuple[int, int, int]],
     target: int,
-    world: World,
-    key: str,
-    keep: Keep,
+    *,
+    rank: int,
+    keep: Callable[[int, torch.Tensor], None],
 ) -> None:
-    """Let the ranks that hold pieces of a tensor send them to one rank, which keeps them."""
-    for rank, start, count in pieces:
-        if world.rank not in (rank, target):
+    """Send the slices of a tensor from the ranks that hold them to one rank, which keeps them."""
+    for source, start, count in held:
+        if rank not in (source, target):
             continue
-        if world.rank == rank:
-            piece = parameter._hp_mapping.get_hp_fragment(None if kind == "weight" else kind)
-            piece = piece.detach().float()
-        if rank != target:
-            device = parameter.device  # an offloaded optimizer's pieces are not where NCCL is
-            if world.rank == rank:
-                dist.send(piece.to(device).contiguous(), dst=target)
+        if rank == source:
+            values = parameter._hp_mapping.get_hp_fragment(None if kind == "weight" else kind)
+            values = values.detach().float()
+        if source != target:
+            device = parameter.device  # an offloaded optimizer's tensors are not on NCCL's device
+            if rank == source:
+                dist.send(values.to(device).contiguous(), dst=target)
                 continue
-            piece = torch.empty(count, dtype=torch.float32, device=device)
-            dist.recv(piece, src=rank)
-        keep(key, parameter.shape, start, piece)
+            values = torch.empty(count, dtype=torch.float32, device=device)
+            dist.recv(values, src=source)
+        keep(start, values)
 
 
 def _whole(
-    engine: Any, masters: dict[str, torch.Tensor] | None, name: str, parameter: Any, kind: str
+    engine: Any, held: dict[str, torch.Tensor] | None, name: str, parameter: Any, kind: str
 ) -> torch.Tensor:
-    """A tensor that every rank holds, at stage 0, or gathers, at stage 3."""
+    """Return a whole tensor: every rank holds it at stage 0 and gathers it at stage 3."""
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-    if masters is not None:
-        tensor = masters[name]
+    if held is not None:
+        tensor = held[name]
         return tensor if kind == "weight" else engine.basic_optimizer.state[tensor][kind]
     if kind == "weight":
         return safe_get_full_fp32_param(parameter)
@@ -181,18 +187,18 @@ def _numel(parameter: Any) -> int:
 
 
 def restore(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int) -> None:
-    """Set fp32 weights, moments and the count of updates.
+    """Set master weights, moments and the count of updates.
 
-    The model must have held the same weights when the engine was built: then the low-precision
-    copies, which this does not touch, are their roundings already.
+    The engine must have been built around the same weights: then the low-precision copies, which
+    this function does not change, are already the rounded values.
 
     Args:
-        engine: A fresh engine after `materialize_moments`.
-        read: Gives the tensor of ("weight" or a moment, parameter name), fp32, any device.
-        updates: Updates that the optimizer has made.
+        engine: A new engine after `materialize_moments`.
+        read: Returns the tensor of ("weight" or a moment, parameter name), fp32, any device.
+        updates: Number of updates that the optimizer has made.
     """
     kind = kind_of(engine.basic_optimizer)
-    whole = _whole_masters(engine)
+    whole = _whole_master_weights(engine)
     with torch.no_grad():
         for name, parameter in unwrap_model(engine).named_parameters():
             for key in ("weight", *moments_of(kind, name)):
@@ -207,25 +213,28 @@ def restore(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int)
         count.fill_(updates)
 
 
-def updates_made(engine: Any) -> int:
-    """How often the weights have changed; fewer than the steps if fp16 skipped some."""
+def count_updates(engine: Any) -> int:
+    """Return how often the weights have changed; fewer than the steps if fp16 skipped some."""
     return int(_counts(engine)[0].item())
 
 
 def _counts(engine: Any) -> list[torch.Tensor]:
-    """Where AdamW counts its updates, which always has some parameters."""
+    """Return the tensors in which AdamW counts its updates; at least one parameter uses AdamW."""
     return [state["step"] for state in engine.basic_optimizer.state.values() if "step" in state]
 
 
 def _updated_tensors(engine: Any) -> list[torch.Tensor]:
-    """The tensors that the optimizer updates on this rank: whole or flat slices, by stage."""
-    if engine.zero_optimization_stage() == 3:  # it lends them to param_groups one by one
+    """Return the tensors that the optimizer updates on this rank: whole ones or flat slices."""
+    if engine.zero_optimization_stage() == 3:  # DeepSpeed puts them into param_groups one at a time
         return list(engine.optimizer.fp32_partitioned_groups_flat)
     return [p for group in engine.basic_optimizer.param_groups for p in group["params"]]
 
 
-def _whole_masters(engine: Any) -> dict[str, torch.Tensor] | None:
-    """At stage 0 the tensor that is updated for each parameter name; None where ZeRO runs."""
+def _whole_master_weights(engine: Any) -> dict[str, torch.Tensor] | None:
+    """Return at stage 0 the tensor that is updated, by parameter name; None with ZeRO.
+
+    In half precision they begin as the rounded low-precision weights.
+    """
     if engine.zero_optimization():
         return None
     names = {id(p): name for name, p in unwrap_model(engine).named_parameters()}
@@ -233,9 +242,7 @@ def _whole_masters(engine: Any) -> dict[str, torch.Tensor] | None:
         return {names[id(p)]: p for p in _updated_tensors(engine)}
     pairs = zip(engine.optimizer.fp16_groups, engine.optimizer.fp32_groups, strict=True)
     return {
-        names[id(low)]: master
-        for lows, masters in pairs
-        for low, master in zip(lows, masters, strict=True)
+        names[id(low)]: high for lows, highs in pairs for low, high in zip(lows, highs, strict=True)
     }
 
 
@@ -253,8 +260,8 @@ def _set_sharded(engine: Any, parameter: Any, key: str, value: torch.Tensor) -> 
         else:
             safe_set_full_optimizer_state(parameter, value, key)
         return
-    # Not safe_set_full_* here: at stage 3 it slices beyond the end of a parameter whose length
-    # the ranks do not divide (zero/stage3.py, set_full_hp_param).
+    # Not safe_set_full_*: at stage 3 it slices beyond the end of a parameter whose length is not
+    # divisible by the number of ranks (zero/stage3.py, set_full_hp_param).
     length = parameter.ds_tensor.numel()
     flat = F.pad(value.flatten(), (0, length * engine.dp_world_size - value.numel()))
     begin = engine.optimizer._get_param_partition_rank(parameter) * length

@@ -1,8 +1,8 @@
-"""Saving a run: a copy between two steps, written beside the next ones, named when it is complete.
+"""Save a run: copy the state between two steps, write it during the next ones, then rename it.
 
-The thread of each rank only writes files. What needs all ranks happens in the main threads, which
-ask each other once a step whether the writing is over: two threads with collectives would be two
-chances to wait for each other.
+The thread of each rank only writes files. Collectives run in the main threads only: two threads
+with collectives could wait for each other. So the main threads ask once a step whether all ranks
+have finished writing; then rank 0 gives the folder its name.
 """
 
 from __future__ import annotations
@@ -18,31 +18,29 @@ from typing import Any
 from gpt2zh.checkpoint import checkpoint, master_weights, snapshot
 from gpt2zh.config.schema import CheckpointConfig
 from gpt2zh.files import run_folder
-from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
-from gpt2zh.ranks.watch import Watch
-from gpt2zh.ranks.world import World
+from gpt2zh.ranks.peers import Peers
 from gpt2zh.train.state import TrainState
 
 FIRST_RETRY = 10.0
-"""Seconds from a failed save to the next try; doubled each time, up to the period of saving."""
+"""Seconds from a failed save to the next attempt; doubled each time, up to the save interval."""
 
 
 @dataclass(frozen=True)
 class _Writing:
-    """A checkpoint on its way to the disk."""
+    """A checkpoint that is being written."""
 
     step: int
     temporary: Path
     begun: float
     stalled: float
-    """Seconds for which the training stood still."""
+    """Seconds for which training was paused."""
     files: Future[dict[str, dict[str, Any]]]
-    """The manifest's entries of this rank's files."""
+    """The manifest entries of this rank's files."""
 
 
 class Saver:
-    """Writes the checkpoints of a run. All ranks call every method but `busy` together."""
+    """Writes the checkpoints of a run. All ranks call every method together, except `busy`."""
 
     def __init__(
         self,
@@ -51,30 +49,26 @@ class Saver:
         run: Path,
         *,
         facts: checkpoint.RunFacts,
-        world: World,
-        control: ControlGroup,
-        watch: Watch,
+        peers: Peers,
     ) -> None:
         """Take what is saved and where.
 
         Args:
             engine: The DeepSpeed engine.
-            config: Period, and what is kept.
+            config: When to save, and which checkpoints to keep.
             run: The run folder.
-            facts: What every checkpoint carries.
-            world: This rank's place.
-            control: For agreeing with the other ranks.
-            watch: Told what is done.
+            facts: What every checkpoint holds besides the state.
+            peers: The other ranks.
         """
         self._engine = engine
         self._config = config
         self._run = run
         self._facts = facts
-        self._world = world
-        self._control = control
-        self._watch = watch
+        self._world = peers.world
+        self._control = peers.control
+        self._watch = peers.watch
         self._buffers = snapshot.Buffers()
-        self._pieces = master_weights.find_layout(engine, control)
+        self._layout = master_weights.find_layout(engine, peers.control)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: _Writing | None = None
         self._pruning: Future[None] | None = None
@@ -84,43 +78,43 @@ class Saver:
         self.saved_step: int | None = None
         """Step of the last complete checkpoint of this start."""
         self.failure: str | None = None
-        """Why the last try failed, if it did."""
+        """Why the last attempt failed, if it did."""
         self.pinned: frozenset[int] = frozenset()
         """Steps whose checkpoints are never deleted."""
 
     @property
     def busy(self) -> bool:
-        """Whether this rank still writes."""
+        """Whether this rank is still writing."""
         return self._writing is not None and not self._writing.files.done()
 
     def has(self, step: int) -> bool:
-        """Whether the checkpoint of a step is saved or being written; equal on all ranks."""
+        """Return whether the checkpoint of a step is saved or being written; equal on all ranks."""
         return step in (self.saved_step, self._writing and self._writing.step)
 
     def is_due(self, step: int) -> bool:
-        """Whether it is time to save after this step, by this rank's clock."""
+        """Return whether it is time to save after this step, by this rank's clock."""
         now = time.monotonic()
         if self._retry_at is not None and now >= self._retry_at:
             return True
         return self._config.every.is_due(step=step, seconds=now - self._saved_at)
 
     def begin(self, state: TrainState) -> float:
-        """Copy the state and begin to write it; first end what is under way.
+        """Copy the state and begin to write it, after completing the previous checkpoint.
 
         Returns:
-            Seconds for which the training stood still.
+            Seconds for which training was paused.
         """
         begun = time.monotonic()
         self.complete()
         self._watch.mark("beginning a checkpoint")
         self._saved_at, self._retry_at = begun, None
         temporary = run_folder.writing_path(self._run, state.step)
-        error = self._anywhere(lambda: run_folder.begin(self._run, state.step))
+        error = self._on_main_rank(lambda: run_folder.begin(self._run, state.step))
         if error is not None:
             self._failed(state.step, error)
             return time.monotonic() - begun
         self._watch.mark("copying the state")
-        taken = snapshot.take(self._engine, state, self._world, self._buffers, self._pieces)
+        taken = snapshot.take(self._engine, state, self._world, self._buffers, self._layout)
         files = self._thread.submit(
             checkpoint.write,
             taken,
@@ -136,9 +130,9 @@ class Saver:
         return time.monotonic() - begun
 
     def complete(self) -> None:
-        """Wait for all ranks' files, then give the checkpoint its name. Nothing if none is written.
+        """Wait for the files of all ranks, then give the checkpoint its name, if one is written.
 
-        A checkpoint that could not be written is told and tried again later.
+        After a failure, warn and try again later.
         """
         writing = self._writing
         if writing is None:
@@ -150,16 +144,18 @@ class Saver:
         error = writing.files.exception()
         if error is not None and not isinstance(error, OSError):
             raise error
-        told = self._control.gather(str(error) if error else writing.files.result())
-        errors = [entries for entries in told if isinstance(entries, str)]
+        results = self._control.gather(str(error) if error else writing.files.result())
+        errors = [result for result in results if isinstance(result, str)]
         failure = errors[0] if errors else None
         if failure is None:
-            entries = {name: entry for part in told for name, entry in part.items()}
+            entries = {name: entry for part in results for name, entry in part.items()}
             final = run_folder.checkpoint_path(self._run, writing.step)
-            failure = self._anywhere(lambda: run_folder.commit(writing.temporary, final, entries))
+            failure = self._on_main_rank(
+                lambda: run_folder.commit(writing.temporary, final, entries)
+            )
         if failure is not None:
             if self._world.is_main:
-                run_folder.discard(writing.temporary)  # a full disk needs the room
+                run_folder.discard(writing.temporary)  # free the space on a full disk
             self._failed(writing.step, failure)
             return
         self.saved_step, self.failure, self._retry_in = writing.step, None, FIRST_RETRY
@@ -175,13 +171,13 @@ class Saver:
     def save_now(
         self, state: TrainState, *, attempts: int, pause: float, give_up: Callable[[], bool]
     ) -> bool:
-        """Write a state that is not saved yet and wait for it, trying again when it fails.
+        """Save a state unless it is saved already, and wait for it; repeat after a failure.
 
         Args:
             state: Progress.
-            attempts: Tries at most.
-            pause: Seconds between two of them.
-            give_up: Asked between two tries; all ranks answer alike.
+            attempts: Attempts at most.
+            pause: Seconds between two attempts.
+            give_up: Called between two attempts; all ranks return the same.
 
         Returns:
             Whether it is saved.
@@ -204,7 +200,7 @@ class Saver:
         return False
 
     def close(self) -> None:
-        """Wait until nothing is written or deleted any more."""
+        """Wait until all writing and deleting is done."""
         self._thread.shutdown(wait=True)
 
     def _failed(self, step: int, error: str) -> None:
@@ -212,13 +208,13 @@ class Saver:
         self._retry_at = time.monotonic() + self._retry_in
         warn(
             self._world,
-            f"step {step} could not be saved: {error}; it is tried again, and nothing older is "
-            "deleted",
+            f"step {step} could not be saved: {error}; trying again later, and keeping all older "
+            "checkpoints",
         )
         self._retry_in = min(2 * self._retry_in, max(self._config.every.seconds, 60.0))
 
-    def _anywhere(self, act: Callable[[], Any]) -> str | None:
-        """Let rank 0 act, and tell every rank what went wrong, if anything did."""
+    def _on_main_rank(self, act: Callable[[], Any]) -> str | None:
+        """Let rank 0 act, and return on every rank the error, if there was one."""
         error = None
         if self._world.is_main:
             try:
@@ -228,7 +224,7 @@ class Saver:
         return self._control.broadcast(error)
 
     def _prune(self) -> None:
-        """Delete old checkpoints beside the training; failing to is no reason to stop it."""
+        """Delete old checkpoints in the thread; a failure does not stop the training."""
         if self._pruning is not None and self._pruning.done() and self._pruning.exception():
             warn(self._world, f"old checkpoints cannot be deleted: {self._pruning.exception()}")
         self._pruning = self._thread.submit(

@@ -1,7 +1,7 @@
-"""A copy of the training state in host memory, taken between two steps.
+"""Copy the training state to host memory between two steps.
 
-Only taking it stops the training; it is written to disk beside the next steps. The memory is kept
-from one copy to the next, page-locked where there is a GPU.
+Only the copy pauses training; it is written to disk during the next steps. The buffers are reused
+for the next copy, and pinned (page-locked) where there is a GPU.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from gpt2zh.train.state import TrainState
 
 @dataclass
 class Buffers:
-    """Host memory that every snapshot of a run uses anew: one at a time."""
+    """Host memory that the snapshots of a run reuse, one at a time."""
 
     _tensors: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    def keep(self, key: str, shape: torch.Size, start: int, piece: torch.Tensor) -> None:
-        """Copy a piece of a tensor of any device to its place in the buffer of this key.
+    def keep(self, key: str, shape: torch.Size, start: int, values: torch.Tensor) -> None:
+        """Copy a slice of a tensor from any device to its place in the buffer of this key.
 
-        From a GPU the copy may still be under way; `settle` waits.
+        A copy from a GPU is asynchronous; `synchronize` waits for it.
 
         Args:
             key: Name of the tensor.
-            shape: Of the whole tensor.
-            start: First element of the piece.
-            piece: Flat, fp32.
+            shape: Shape of the whole tensor.
+            start: First element of the slice.
+            values: The slice, flat, fp32.
         """
         buffer = self._tensors.get(key)
         if buffer is None:
-            buffer = torch.empty(shape, dtype=torch.float32, pin_memory=piece.is_cuda)
+            buffer = torch.empty(shape, dtype=torch.float32, pin_memory=values.is_cuda)
             self._tensors[key] = buffer
-        buffer.view(-1)[start : start + len(piece)].copy_(piece, non_blocking=True)
+        buffer.view(-1)[start : start + len(values)].copy_(values, non_blocking=True)
 
-    def all(self) -> dict[str, torch.Tensor]:
-        """What was kept, by key."""
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the buffers by key."""
         return dict(self._tensors)
 
-    def settle(self) -> None:
-        """Wait until all copies have arrived."""
+    def synchronize(self) -> None:
+        """Wait until all copies are complete."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one rank writes of a checkpoint."""
+    """The part of a checkpoint that one rank writes."""
 
     step: int
     weights: dict[str, torch.Tensor]
-    """All fp32 weights by parameter name, on rank 0; nothing on the others."""
+    """All fp32 weights by parameter name on rank 0; empty on the others."""
     moments: dict[str, torch.Tensor]
     """This rank's share of the optimizer's moments as `<moment>.<parameter name>`, fp32."""
     described: dict[str, Any]
-    """The trainer state as JSON will hold it."""
+    """The trainer state, as the JSON file will hold it."""
 
 
 def take(
@@ -69,21 +69,21 @@ def take(
     state: TrainState,
     world: World,
     buffers: Buffers,
-    pieces: master_weights.Layout | None,
+    layout: master_weights.Layout | None,
 ) -> Snapshot:
-    """Copy weights, moments and progress; all ranks together.
+    """Copy weights, moments and progress; all ranks call it.
 
     Args:
         engine: The DeepSpeed engine, between two steps.
         state: Progress.
         world: This rank's place.
-        buffers: Of the run; an older snapshot in them is gone.
-        pieces: Of `master_weights.find_layout`.
+        buffers: The buffers of the run; they overwrite the previous snapshot.
+        layout: The result of `master_weights.find_layout`.
     """
-    master_weights.collect(engine, pieces, world, buffers.keep)
-    buffers.settle()
+    master_weights.collect(engine, layout, world, buffers.keep)
+    buffers.synchronize()
     weights, moments = {}, {}
-    for key, tensor in buffers.all().items():
+    for key, tensor in buffers.tensors().items():
         if key.startswith("weight."):
             weights[key.removeprefix("weight.")] = tensor
         else:
@@ -92,7 +92,7 @@ def take(
         "format": 2,
         "optimizer": kind_of(engine.basic_optimizer),
         "progress": asdict(state),
-        "updates": master_weights.updates_made(engine),
+        "updates": master_weights.count_updates(engine),
         "loss_scale": get_scaler_state(engine),
         "ranks": world.size,
         "zero_stage": engine.zero_optimization_stage(),

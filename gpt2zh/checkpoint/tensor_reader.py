@@ -1,7 +1,7 @@
-"""The tensors in the files of a checkpoint: found by name, read one by one, judged, compared.
+"""Find the tensors of a checkpoint by name, read them one at a time, check and compare them.
 
-One file holds the weights; the moments lie in as many as there were ranks. So a tensor is looked
-for by its name, whichever file has it.
+One file holds the weights; the moments are in one file per rank that wrote them. So a tensor is
+looked up by name in all files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OPTIMIZER = "optimizer-*.safetensors"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor in an open file, which stays readable when the file is deleted."""
+    """One tensor in an open file; it stays readable when the file is deleted."""
 
     name: str
     path: Path
@@ -35,12 +35,12 @@ class StoredTensor:
         return tuple(self._file.get_slice(self.name).get_shape())
 
     def read(self) -> torch.Tensor:
-        """The tensor, on the CPU."""
+        """Read the tensor to the CPU."""
         return self._file.get_tensor(self.name)
 
 
 def open_tensors(folder: Path) -> dict[str, StoredTensor]:
-    """Every weight by its parameter's name and every moment as `<moment>.<parameter name>`.
+    """Return every weight by parameter name and every moment as `<moment>.<parameter name>`.
 
     Raises:
         OSError: A file cannot be read.
@@ -61,7 +61,7 @@ def find_tensor_faults(
 
     Args:
         folder: The checkpoint.
-        shapes: Of the model's parameters, by name.
+        shapes: Shapes of the model's parameters, by name.
         optimizer: The `optimizer.kind` of its run.
     """
     try:
@@ -76,7 +76,7 @@ def find_tensor_faults(
         where = WEIGHTS if name in shapes else OPTIMIZER
         yield f"{folder / where} lacks {name}"
     for name in sorted(stored.keys() - expected.keys()):
-        yield f"{stored[name].path} holds {name}, which the model has not"
+        yield f"{stored[name].path} holds {name}, which the model does not have"
     for name in sorted(expected.keys() & stored.keys()):
         tensor = stored[name]
         try:
@@ -89,21 +89,21 @@ def find_tensor_faults(
 
 def _faults(tensor: StoredTensor, shape: tuple[int, ...]) -> Iterator[str]:
     if tensor.shape != shape:
-        yield f"has the shape {list(tensor.shape)}, the model's is {list(shape)}"
+        yield f"has shape {list(tensor.shape)}, but the model has {list(shape)}"
     value = tensor.read()
     if value.dtype != torch.float32:
         yield f"is {value.dtype}, not fp32"
     bad = int((~value.isfinite()).sum())
     if bad:
-        yield f"has {bad:,} of {value.numel():,} numbers that are not finite"
+        yield f"has {bad:,} values of {value.numel():,} that are not finite"
 
 
 def measure_difference(first: torch.Tensor, other: torch.Tensor) -> float | None:
-    """How far apart two tensors are; None if they are equal in every bit.
+    """Return how much two tensors differ; None if all bits are equal.
 
     Returns:
-        The largest difference as a share of the largest number of the first one. Infinity if they
-        cannot be compared, 0 if the bits differ but the numbers do not.
+        The largest absolute difference, relative to the largest absolute value of the first tensor.
+        Infinity if they cannot be compared; 0 if bits differ but values do not.
     """
     if first.shape != other.shape or first.dtype != other.dtype:
         return math.inf

@@ -1,9 +1,9 @@
-"""Tensors to a safetensors file that is hashed on its way and surely on the disk.
+"""Write tensors to a safetensors file, hash them on the way and sync the file to disk.
 
 The format (github.com/huggingface/safetensors, "Format") is eight bytes with the length of a JSON
-header, the header, and the raw numbers. Written here and not by its library for two reasons: the
-sha256 is that of the bytes that were meant, not of what a disk gave back, without reading the file
-again; and Python's lock is free meanwhile, so that the training of the next steps is not held up.
+header, the header, and the raw data. The safetensors library is not used, for two reasons: here the
+sha256 is of the bytes that were meant, not of those that the disk returns, and the file is not read
+again; and the GIL is released during the writing, so that it does not delay the next steps.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 import torch
 
 _TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.uint8: "U8"}
-_PORTION = 1 << 24  # bytes that are hashed and written at once
+_PORTION = 1 << 24  # bytes that are hashed and written at a time
 
 
 def write_tensors(
     tensors: Mapping[str, torch.Tensor], path: Path, *, note: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Write a new safetensors file and bring it to disk.
+    """Write a new safetensors file and sync it to disk.
 
     Args:
-        tensors: By name; on the CPU and contiguous.
+        tensors: Tensors by name; on the CPU and contiguous.
         path: The file.
-        note: Told what is done before each portion and before waiting for the disk.
+        note: Called with what is done now, before each portion and before the sync.
 
     Returns:
-        Its entry in a manifest: `bytes` and `sha256`.
+        Its manifest entry: `bytes` and `sha256`.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written.
@@ -52,7 +52,7 @@ def write_tensors(
 
 
 def _portions(tensors: Mapping[str, torch.Tensor]) -> Iterator[memoryview]:
-    # Wide types first, then by name, as the library orders them: numbers stay aligned.
+    # Wide types first, then by name, as the library does, so that data stay aligned.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     begin = 0

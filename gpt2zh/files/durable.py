@@ -1,4 +1,4 @@
-"""Files that appear whole: a temporary name first, the real one last."""
+"""Write files that appear complete: under a temporary name first, then under the real one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def whole_file(path: Path, *, is_durable: bool = False) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text so that a reader, and a power cut, find the old file or the new one.
+    """Write a text so that a reader finds the old file or the new one, even after a power cut.
 
     Raises:
         OSError: It cannot be written.

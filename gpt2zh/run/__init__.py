@@ -1,1 +1,1 @@
-"""A training run: what happens around the train loop."""
+"""A training run: everything around the train loop."""

@@ -1,4 +1,8 @@
-"""What the ranks decide together: to leave, to save, to validate. One exchange a step."""
+"""Decide together with all ranks to stop, save and validate, with one exchange per step.
+
+Stopping, saving, validating, whether the numbers were good, whether files are still being written
+and which rows were read: all of it travels in one collective of the control group.
+"""
 
 from __future__ import annotations
 
@@ -9,60 +13,47 @@ import numpy as np
 
 from gpt2zh.checkpoint.saver import Saver
 from gpt2zh.plan.run_plan import RunPlan
-from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say
-from gpt2zh.ranks.stop import StopRequest
-from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.peers import Peers
 from gpt2zh.train.loop import Batches, Votes
 from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepResult
 
-_LOOK_EVERY = 1.0  # seconds between two looks within a step for whether to leave it
+_ASK_EVERY = 1.0  # seconds between two questions within a step whether to leave it
 
 
 class Agreement:
-    """Asks all ranks; each one brings its clock, its signals and its disk."""
+    """Asks all ranks; each one answers for its clock, its signals and its disk."""
 
-    def __init__(
-        self,
-        plan: RunPlan,
-        state: TrainState,
-        saver: Saver,
-        *,
-        control: ControlGroup,
-        stop: StopRequest,
-        watch: Watch,
-    ) -> None:
+    def __init__(self, plan: RunPlan, state: TrainState, saver: Saver, peers: Peers) -> None:
         """Take what the answers depend on.
 
         Args:
             plan: What this run does.
-            state: Progress, as this start found it.
+            state: Progress at this start.
             saver: Knows whether it is time to save.
-            control: Asks the other ranks.
-            stop: Whether this process was asked to stop.
-            watch: Marks what is done.
+            peers: The other ranks.
         """
         self._plan = plan
         self._state = state
         self._saver = saver
-        self._control = control
-        self._stop = stop
-        self._watch = watch
+        self._control = peers.control
+        self._stop = peers.stop
+        self._watch = peers.watch
         self._first_step = state.step
         self._started = self._validated_at = self._step_at = time.monotonic()
-        self._look_every = 1  # micro-batches
+        self._ask_every = 1  # micro-batches
 
     def should_stop(self) -> bool:
-        """Return whether this rank knows a reason to leave."""
+        """Return whether this rank has a reason to stop."""
         return self._stop.asked() or self._is_over_time(self._state.step)
 
     def leaving(self, micro_batch: int) -> bool:
-        """Return whether to leave a step half done; asks about once a second.
+        """Return whether to leave a step unfinished; ask all ranks about once a second.
 
-        Clocks and signals differ between ranks, the answer must not.
+        Clocks and signals differ between ranks; the answer must not.
         """
-        if micro_batch % self._look_every:
+        if micro_batch % self._ask_every:
             return False
         self._watch.mark("asking whether to leave the step")
         leave = self._control.any(self.should_stop())[0]
@@ -71,7 +62,7 @@ class Agreement:
         return leave
 
     def gives_up_saving(self) -> bool:
-        """Return whether any rank was asked to stop while a last save is tried again and again."""
+        """Return whether any rank was asked to stop during the attempts at the last save."""
         return self._control.any(self._stop.asked())[0]
 
     def vote(self, step: int, batches: Batches, result: StepResult) -> Votes:
@@ -102,7 +93,7 @@ class Agreement:
             )
         self._stop.has_work = True
         leave, save, validate, busy = (bool(column.any()) for column in table.T[1:5])
-        self._look_every = max(1, math.ceil(1e6 * _LOOK_EVERY / max(int(table[:, 5].max()), 1)))
+        self._ask_every = max(1, math.ceil(1e6 * _ASK_EVERY / max(int(table[:, 5].max()), 1)))
         if not busy:
             self._saver.complete()
         if leave and step != self._plan.steps:
@@ -119,21 +110,24 @@ class Agreement:
     def announce_stop(self, step: int) -> None:
         """Print why the run stops."""
         limit = self._is_over_time(step)
-        why = self._stop.reason or ("stop-after" if limit else "another rank was asked to")
+        why = self._stop.reason or ("stop-after" if limit else "another rank was asked to stop")
         say(self._plan.world, f"stopping at step {step} ({why})")
 
     def resume_clock(self, *, validated: bool = False) -> None:
-        """Start to time the next step now; what came before was not a step."""
+        """Time the next step from now on, because other work came before it.
+
+        Args:
+            validated: Whether that work was a validation.
+        """
         self._step_at = time.monotonic()
         if validated:
             self._validated_at = self._step_at
 
     def _is_over_time(self, step: int) -> bool:
-        """Whether --stop-after is over.
+        """Return whether --stop-after is reached, by the clock of rank 0.
 
-        The clock of rank 0 counts, which also prints why the run stops: the ranks begin some
-        milliseconds apart, and another one would end the run for a reason that rank 0 does not
-        know yet.
+        Rank 0 prints why the run stops. The ranks start some milliseconds apart, so by another
+        clock the run could end for a reason that rank 0 does not know yet.
         """
         seconds = time.monotonic() - self._started if self._plan.world.is_main else 0.0
         limit = self._plan.options.stop_after

@@ -1,4 +1,4 @@
-"""What is known of a step with bad numbers: its rows, their text, and where that text is from."""
+"""Steps with bad numbers: their rows, the text of these rows, and its source."""
 
 from __future__ import annotations
 
@@ -20,30 +20,28 @@ class BadStep:
     """One step whose numbers were bad; the same on every rank."""
 
     step: int
-    """Its number."""
     fault: str
-    """`loss` or `gradient` for one that is not finite, `spike`."""
+    """`loss` or `gradient` if that is not finite; `spike`."""
     again: str
-    """What became of it when it was taken once more: `good`, or a fault."""
+    """Result of the second attempt: `good`, or a fault."""
     rows: tuple[int, ...]
-    """The rows of the micro-batches with the fault; all of the step's when the loss of none
-    shows it."""
+    """The rows of the micro-batches with the fault; all rows of the step if no loss shows it."""
 
     @property
     def verdict(self) -> str:
-        """Who is to blame, for a reader."""
+        """What the fault means, for a reader."""
         if self.again == "good":
-            return "good when it was taken again: some hardware erred, the step counts"
-        return "bad again with the same rows and random numbers: the weights were left as they were"
+            return "the second attempt was good: a hardware error; the step counts"
+        return "bad again with the same rows and random numbers; the weights are unchanged"
 
     @property
-    def ledger(self) -> dict[str, Any]:
-        """As metrics.jsonl and checkpoints hold it."""
+    def record(self) -> dict[str, Any]:
+        """The fields, as metrics.jsonl and checkpoints hold them."""
         return asdict(self) | {"rows": list(self.rows)}
 
 
 def find_suspects(batches: Batches, first: StepResult) -> list[int]:
-    """Row numbers of this rank's micro-batches whose loss is not finite."""
+    """Return the row numbers of this rank's micro-batches whose loss is not finite."""
     losses = [nats.item() for nats in first.nats]
     return [
         int(number)
@@ -54,10 +52,10 @@ def find_suspects(batches: Batches, first: StepResult) -> list[int]:
 
 
 def write(bad: BadStep, plan: RunPlan) -> Path:
-    """Write a bad step with the text of its rows to a new file of the run folder.
+    """Write a bad step with the text of its rows to a new file in the run folder.
 
     Returns:
-        The file, which `--skip-rows` takes.
+        The file, which `--skip-rows` accepts.
 
     Raises:
         OSError: It cannot be written.
@@ -65,7 +63,7 @@ def write(bad: BadStep, plan: RunPlan) -> Path:
     folder = plan.config.output / FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{bad.step}.json"
-    content = bad.ledger | {
+    content = bad.record | {
         "verdict": bad.verdict,
         "rows": [plan.data.describe_row(number) for number in bad.rows],
     }

@@ -1,4 +1,4 @@
-"""What a run says when it fails, and the exit code that goes with it."""
+"""Report why a run failed, and end the process with the exit code for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpt2zh.plan.fit import name_file, resolve_all
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.watch import Watch
 
-# How collectives fail when another rank has gone: gloo's and NCCL's words.
+# Words of gloo and NCCL in the error of a collective when another rank has gone.
 _LOST = (
     "connection closed",
     "connection reset",
@@ -29,25 +29,25 @@ _LOST = (
     "broken pipe",
 )
 _NO_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
-_FOLLOWED: ContextVar[RunPlan] = ContextVar("followed")
+_PLAN: ContextVar[RunPlan] = ContextVar("plan")
 """The plan in use; `start` may replace the first one while `report_failures` is active."""
 
 
 def follow(plan: RunPlan) -> None:
-    """Take note of a plan that is followed from here on instead of the first one."""
-    _FOLLOWED.set(plan)
+    """Record that the run follows this plan from here on."""
+    _PLAN.set(plan)
 
 
 @contextlib.contextmanager
 def report_failures(watch: Watch, plan: RunPlan) -> Iterator[None]:
-    """Turn an exception into a message, tell the other ranks, and end this process.
+    """Report an exception to the user and to the other ranks, and end this process.
 
-    Errors that have a message and a code of their own pass through. The process ends at once:
-    waiting for threads and for ranks that will not come could take for ever.
+    Errors with their own message and exit code pass through. The process ends at once, because
+    waiting for threads and for ranks that never come could take forever.
 
     Args:
-        watch: Knows what is done.
-        plan: Followed until another one is.
+        watch: Knows the current phase.
+        plan: The plan at the start; see `follow`.
     """
     follow(plan)
     try:
@@ -56,7 +56,7 @@ def report_failures(watch: Watch, plan: RunPlan) -> Iterator[None]:
         watch.stop()
         raise
     except BaseException as error:
-        code, message = explain(error, watch, _FOLLOWED.get())
+        code, message = explain(error, watch, _PLAN.get())
         if message is None:
             traceback.print_exc()
             message = f"rank {plan.world.rank} crashed while {watch.phase} (step {watch.step})"
@@ -67,38 +67,39 @@ def report_failures(watch: Watch, plan: RunPlan) -> Iterator[None]:
 
 
 def explain(error: BaseException, watch: Watch, plan: RunPlan) -> tuple[Exit, str | None]:
-    """The exit code of an error, and what to say instead of its traceback, if anything."""
+    """Return the exit code of an error, and a message if one replaces its traceback."""
     if is_out_of_memory(error):
         return Exit.OUT_OF_MEMORY, explain_out_of_memory(error, watch, plan)
-    if isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _LOST):
-        told = watch.explain_lost_rank(wait=3 * watch.short_silence)
-        if told is not None:
-            me = plan.world.rank
-            return Exit.LOST_RANK, f"{told}; rank {me} cannot go on without it. Start again to " + (
+    if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST):
+        reason = watch.explain_lost_rank(wait=3 * watch.short_silence)
+        if reason is not None:
+            return Exit.LOST_RANK, (
+                f"{reason}; rank {plan.world.rank} cannot continue without it. Start again to "
                 "continue from the last checkpoint"
             )
     return Exit.CRASHED, None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on a GPU or on the host."""
+    """Return whether an error means that memory ran out, on a GPU or on the host."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _NO_MEMORY)
 
 
 def explain_out_of_memory(error: BaseException, watch: Watch, plan: RunPlan) -> str:
-    """What to turn, in the order in which it costs least."""
+    """Return a message with the settings to change, the cheapest first."""
     return (
         f"rank {plan.world.rank} ran out of memory while {watch.phase} (step {watch.step}): "
         f"{str(error).splitlines()[0] if str(error) else type(error).__name__}\n"
-        f"it was estimated before: {describe_memory(plan.setup)}\n"
-        "what helps, the cheapest first:\n" + "\n".join(f"  {cure}" for cure in _cures(plan))
+        f"estimate before the start: {describe_memory(plan.setup)}\n"
+        "settings that reduce it, the cheapest first:\n"
+        + "\n".join(f"  {cure}" for cure in _cures(plan))
     )
 
 
 def _cures(plan: RunPlan) -> Iterator[str]:
-    """Options that make a plan need less, and which it can be started with."""
+    """Yield options that reduce the memory of a plan and that a start accepts."""
     config, ranks = plan.config, plan.world.size
     if (smaller := plan.with_smaller_micro_batch()) is not None:
         rows = smaller.micro_batch

@@ -1,17 +1,19 @@
-"""The guard of the weights: steps with bad numbers, and losses that spike."""
+"""Protect the weights from steps with bad numbers and from loss spikes."""
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Sequence
 
 from gpt2zh.checkpoint.saver import Saver
+from gpt2zh.config.checks import SMALLEST_WINDOW
 from gpt2zh.config.errors import RunError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.run import bad_steps
 from gpt2zh.run.bad_steps import BadStep
-from gpt2zh.run.spikes import z_score
 from gpt2zh.run.step_log import StepLog
 from gpt2zh.train.loop import Batches
 from gpt2zh.train.state import TrainState
@@ -21,19 +23,19 @@ _MOST_INCIDENTS = 1000  # kept in a checkpoint; metrics.jsonl has all
 
 
 class Guard:
-    """Refuses spikes, records bad steps, and ends the run when there are too many in a row."""
+    """Rejects spikes, records bad steps, and ends the run after too many in a row."""
 
     def __init__(
         self, plan: RunPlan, state: TrainState, saver: Saver, control: ControlGroup, log: StepLog
     ) -> None:
-        """Take what it acts on.
+        """Take what the guard acts on.
 
         Args:
             plan: What this run does.
-            state: Progress, as this start found it.
+            state: Progress at this start.
             saver: Saves the state before a streak of bad steps.
-            control: For agreeing with the other ranks.
-            log: Writes what was bad.
+            control: Collects the suspect rows of all ranks.
+            log: Gets the bad steps.
         """
         self._plan = plan
         self._state = state
@@ -41,7 +43,7 @@ class Guard:
         self._control = control
         self._log = log
         self._first_step = state.step
-        self._loss: float | None = None  # of the step under way, where spikes are looked for
+        self._loss: float | None = None  # of the current step, if spikes are looked for
         self._before_streak: TrainState | None = None
 
     @property
@@ -50,7 +52,7 @@ class Guard:
         return bool(self._plan.config.guard.spike)
 
     def is_spike(self, loss: float) -> bool:
-        """Return whether a loss lies far above the last ones."""
+        """Return whether a loss lies far above the recent ones."""
         self._loss = loss
         return z_score(loss, self._state.recent) > self._plan.config.guard.spike
 
@@ -64,10 +66,10 @@ class Guard:
     def step_was_bad(
         self, state: TrainState, batches: Batches, first: StepResult, again: StepResult
     ) -> None:
-        """Record a step that was taken twice.
+        """Record a step that was attempted twice.
 
         Raises:
-            RunError: There were too many bad ones in a row.
+            RunError: Too many bad steps in a row.
         """
         outcome = "good" if again.applied else again.fault() or "good"
         mine = [int(number) for batch in batches for number in batch.numbers]
@@ -76,7 +78,7 @@ class Guard:
         bad = BadStep(state.step + 1, first.fault() or "loss", outcome, tuple(rows))
         if state.bad_streak == 0:
             self._before_streak = copy.deepcopy(state)
-        state.incidents = [*state.incidents, bad.ledger][-_MOST_INCIDENTS:]
+        state.incidents = [*state.incidents, bad.record][-_MOST_INCIDENTS:]
         self._log.bad_step(bad, state)
         if outcome == "good":
             return
@@ -85,14 +87,28 @@ class Guard:
             self._give_up(state)
 
     def _give_up(self, state: TrainState) -> None:
-        """Save the state before the bad steps, which is also that of the weights, and end."""
+        """Save the state before the bad steps, which did not change the weights, and end."""
         good = self._before_streak
         if good is not None and good.step > self._first_step:
             self._saver.save_now(good, attempts=3, pause=2.0, give_up=lambda: False)
         raise RunError(
             Exit.BAD_NUMBERS,
             f"{state.bad_streak} steps in a row had bad numbers (guard.bad_steps), up to step "
-            f"{state.step + 1}; the weights are as before them. Look at the text of their rows in "
+            f"{state.step + 1}; they did not change the weights. See the text of their rows in "
             f"{self._plan.config.output / bad_steps.FOLDER}; then start again with --skip-rows, "
             "with a lower optimizer.lr, or with --resume and an older checkpoint",
         )
+
+
+def z_score(loss: float, recent: Sequence[float]) -> float:
+    """Return how many standard deviations a loss lies above the mean of the recent ones.
+
+    Returns:
+        The score; 0 while there are fewer than `SMALLEST_WINDOW` losses, and for a loss that is not
+        finite, which is another fault.
+    """
+    if len(recent) < SMALLEST_WINDOW or not math.isfinite(loss):
+        return 0.0
+    mean = math.fsum(recent) / len(recent)
+    variance = math.fsum((value - mean) ** 2 for value in recent) / len(recent)
+    return (loss - mean) / max(math.sqrt(variance), 1e-6)

@@ -1,4 +1,4 @@
-"""The hooks of a run folder: how `train.loop.Hooks` logs, saves, validates and stops."""
+"""The hooks of a run: log, save, validate and stop, as `train.loop.Hooks` requires."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from gpt2zh.checkpoint.saver import Saver
 from gpt2zh.config.errors import RunError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.plan.run_plan import RunPlan
-from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say
-from gpt2zh.ranks.stop import StopRequest
-from gpt2zh.ranks.watch import Watch
+from gpt2zh.ranks.peers import Peers
 from gpt2zh.run.agreement import Agreement
 from gpt2zh.run.best import Best, read_best, write_best
 from gpt2zh.run.guard import Guard
@@ -24,51 +22,45 @@ from gpt2zh.train.step import StepChecks, StepResult
 
 
 class RunHooks:
-    """See `train.loop.Hooks` for what each method is."""
+    """Implements `train.loop.Hooks`, which describes each method."""
 
     def __init__(
-        self,
-        engine: Any,
-        plan: RunPlan,
-        state: TrainState,
-        *,
-        saver: Saver,
-        control: ControlGroup,
-        stop: StopRequest,
-        watch: Watch,
+        self, engine: Any, plan: RunPlan, state: TrainState, saver: Saver, peers: Peers
     ) -> None:
-        """Take what the hooks act on; all ranks together.
+        """Take what the hooks act on; all ranks call it.
 
         Args:
             engine: The DeepSpeed engine.
             plan: What this run does.
-            state: Progress, as this start found it.
+            state: Progress at this start.
             saver: Writes the checkpoints.
-            control: For agreeing with the other ranks.
-            stop: Whether this process was asked to stop.
-            watch: Marks what is done.
+            peers: The other ranks.
         """
         self._plan = plan
         self._saver = saver
         self._first_step = state.step
-        self._agreement = Agreement(plan, state, saver, control=control, stop=stop, watch=watch)
+        self._agreement = Agreement(plan, state, saver, peers)
         self._log = StepLog(engine, plan, state)
-        self._guard = Guard(plan, state, saver, control, self._log)
+        self._guard = Guard(plan, state, saver, peers.control, self._log)
         self._validator = Validator(
-            engine, plan, control=control, should_stop=self._agreement.should_stop, watch=watch
+            engine,
+            plan,
+            control=peers.control,
+            should_stop=self._agreement.should_stop,
+            watch=peers.watch,
         )
         mine = read_best(plan.config.output, step=state.step) if plan.world.is_main else None
-        self._best: Best | None = control.broadcast(mine)
+        self._best: Best | None = peers.control.broadcast(mine)
         self._pin()
 
     @property
     def exhausted(self) -> bool:
-        """Whether validation has not improved for `validation.patience` times."""
+        """Whether the last `validation.patience` validations were not better than the best one."""
         patience = self._plan.config.validation.patience
         return self._best is not None and 0 < patience <= self._best.validations_since
 
     def checks(self) -> StepChecks:
-        """Return what is asked within a step."""
+        """Return the checks within the next step."""
         guard = self._guard
         return StepChecks(
             leaving=self._agreement.leaving,
@@ -76,7 +68,7 @@ class RunHooks:
         )
 
     def vote(self, step: int, batches: Batches, result: StepResult) -> Votes:
-        """Ask all ranks what they know after a step."""
+        """Exchange what all ranks must know after a step."""
         votes = self._agreement.vote(step, batches, result)
         if votes.applied:
             self._guard.step_was_good()
@@ -97,7 +89,7 @@ class RunHooks:
         self._log.step(state, result)
 
     def save(self, state: TrainState) -> None:
-        """Begin to write a checkpoint; the steps go on meanwhile."""
+        """Begin to write a checkpoint; training continues meanwhile."""
         self._log.flush()
         self._log.clock.exclude(self._saver.begin(state))
         self._agreement.resume_clock()
@@ -105,7 +97,7 @@ class RunHooks:
     def validate(self, state: TrainState) -> float | None:
         """Score the held-out rows and continue the fixed prompts, unless the run must stop."""
         begin = time.monotonic()
-        found = self._validator.look()
+        found = self._validator.validate()
         if found is None:
             say(
                 self._plan.world,
@@ -149,10 +141,10 @@ class RunHooks:
             self._saver.pinned = frozenset({self._best.step})
 
     def finish(self, state: TrainState, *, stopped: bool) -> None:
-        """Write what is not written yet: try longer at the end of a run than when it was stopped.
+        """Save the last state; try for longer at the end of a run than after a stop.
 
         Raises:
-            RunError: It could not be written.
+            RunError: It could not be saved.
         """
         self._log.flush()
         self._saver.complete()

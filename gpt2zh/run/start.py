@@ -1,9 +1,10 @@
-"""From a plan to an engine that is known to fit: built, compiled, and tried on one micro-batch.
+"""Build and compile the engine of a plan, and try one micro-batch before the first step.
 
-The trial computes gradients that nobody keeps, before any step is counted and without the other
-ranks (at ZeRO 3, where that cannot be, it only takes the memory that it would need). So memory that
-does not suffice and a compiler that is missing are found on each rank by itself, all ranks agree on
-what to do, and no collective waits for a rank that has failed.
+The trial computes gradients and discards them, without collectives. So each rank finds by itself
+that memory is short or a compiler is missing, all ranks agree on what to do (a smaller micro-batch,
+no compilation), and no rank waits for one that has failed. An error in the middle of a step would
+leave the others in a collective for ever. At ZeRO 3 even the forward pass is collective, so there
+the trial only allocates the memory that the estimate gives.
 """
 
 from __future__ import annotations
@@ -44,16 +45,16 @@ class TrialFailure:
 def start(
     plan: RunPlan, device: torch.device, control: ControlGroup, watch: Watch
 ) -> tuple[Any, TrainState, RunPlan]:
-    """Build the engine around fresh weights or a checkpoint's; all ranks call it.
+    """Build the engine with new weights or those of a checkpoint; all ranks call it.
 
-    A micro-batch that does not fit is halved, with the global batch as it is, until it fits or is
-    one row. A model that cannot be compiled runs eagerly, unless it must be.
+    A micro-batch that does not fit is halved until it fits or is one row; the global batch stays.
+    A model that cannot be compiled runs eagerly, unless `train.compile` is always.
 
     Returns:
-        The engine, how far the checkpoint has come, and the plan with the micro-batch that fits.
+        The engine, the progress of the checkpoint, and the plan with the micro-batch that fits.
 
     Raises:
-        UserError: `train.compile` is always, and it cannot.
+        UserError: `train.compile` is always, but the model cannot be compiled.
         torch.OutOfMemoryError: Not even one row fits.
     """
     plan = agree_on_plan(plan, control)
@@ -76,24 +77,24 @@ def start(
             raise torch.OutOfMemoryError(failure.text)
         warn(
             plan.world,
-            f"a micro-batch of {plan.micro_batch} rows does not fit ({failure.text}); from now "
-            f"on it is {smaller.micro_batch} rows, {smaller.accumulation} of them a step on each "
-            "rank: the global batch stays",
+            f"a micro-batch of {plan.micro_batch} rows does not fit ({failure.text}); now using "
+            f"{smaller.micro_batch} rows and {smaller.accumulation} micro-batches per step on each "
+            "rank; the global batch stays the same",
         )
         plan = smaller
         engine.destroy()
         del engine
-        torch._dynamo.reset()  # graphs of the old shape count against its limit
+        torch._dynamo.reset()  # graphs of the old shape count towards its limit
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def agree_on_plan(plan: RunPlan, control: ControlGroup) -> RunPlan:
-    """The plan that the rank with the least memory has made; all ranks call it.
+    """Return the plan of the rank with the least memory, for all ranks; all ranks call it.
 
-    That one took a later one of the project's DeepSpeed JSONs, or fewer rows. Of JSONs that the
-    user gave, the one on rank 0 counts.
+    That is the plan with the latest of the project's DeepSpeed JSONs, then with the fewest rows. If
+    the user gave a JSON, that of rank 0 is used.
     """
     chosen = control.gather((plan.raw, plan.micro_batch))
     config, ranks = plan.config, plan.world.size
@@ -106,9 +107,9 @@ def agree_on_plan(plan: RunPlan, control: ControlGroup) -> RunPlan:
     if min(needs) < (place, rows):
         warn(
             plan.world,
-            f"rank {needs.index((place, rows))} has less memory than others, so all of them take "
-            f"what fits it: ZeRO {common.zero_stage} and a micro-batch of {common.micro_batch} "
-            f"rows, {common.accumulation} of them a step on each rank",
+            f"rank {needs.index((place, rows))} has less memory than others, so all ranks use what "
+            f"fits there: ZeRO {common.zero_stage}, {common.micro_batch} rows per micro-batch and "
+            f"{common.accumulation} micro-batches per step on each rank",
         )
     return common
 
@@ -134,12 +135,12 @@ def _go_without_compiler(engine: Any, plan: RunPlan, failure: TrialFailure) -> N
     if plan.config.train.compile == "always":
         raise UserError(
             f"train.compile is always, but the model cannot be compiled here: {failure.text}; "
-            "auto goes on without"
+            "with auto the run continues without compilation"
         )
     warn(
         plan.world,
-        f"the model is not compiled, which makes it slower: {failure.text}. Often a C compiler is "
-        "missing (apt install gcc python3-dev); --train.compile never leaves it out silently",
+        f"the model runs without compilation, which is slower: {failure.text}. Often a C compiler "
+        "is missing (apt install gcc python3-dev); set --train.compile=never to silence this",
     )
     run_eagerly(engine)
 
@@ -147,7 +148,7 @@ def _go_without_compiler(engine: Any, plan: RunPlan, failure: TrialFailure) -> N
 def _try_on_all_ranks(
     engine: Any, plan: RunPlan, state: TrainState, control: ControlGroup, watch: Watch
 ) -> TrialFailure | None:
-    """Try a micro-batch on all ranks; the worst that any of them has met."""
+    """Try a micro-batch on all ranks; return the worst failure of any rank."""
     compiled = is_compiled(engine)
     watch.mark("compiling the model" if compiled else "trying a micro-batch")
     if compiled:
@@ -155,13 +156,13 @@ def _try_on_all_ranks(
     found = None
     try:
         if plan.zero_stage == 3 and plan.world.size > 1:
-            _hold_as_much(engine, plan)
-        else:  # what a length warm-up ends with may need more than its first steps
+            _allocate_estimate(engine, plan)
+        else:  # the last length of a length warm-up may need more memory than the first
             for length in {plan.length_at(state.step + 1), plan.config.model.context}:
                 _try_micro_batch(engine, plan, length=length)
     except Exception as error:
         found = _explain_failure(error, plan.world.rank, compiled=compiled)
-    # The exception is gone by now, and with it the tensors that its frames held.
+    # The exception has been released by now, and with it the tensors in its frames.
     everywhere = [failure for failure in control.gather(found) if failure is not None]
     return min(everywhere, key=lambda failure: failure.kind, default=None)  # compile first
 
@@ -176,45 +177,45 @@ def _explain_failure(error: Exception, rank: int, *, compiled: bool) -> TrialFai
 
 
 def _try_micro_batch(engine: Any, plan: RunPlan, *, length: int) -> None:
-    """Go through a forward and a backward pass as a step does, but keep nothing of it.
+    """Run a forward and a backward pass as in a step, and discard the result.
 
-    Only the gradient of the positions is asked for: it lies at the end of the backward pass, so
-    all activations are held as in a step, while no gradient reaches DeepSpeed. The memory that
-    gradients and their copies will take is held meanwhile by an empty tensor.
+    Only the gradient of the position embedding is computed. It comes at the end of the backward
+    pass, so all activations are held as in a step, while no gradient reaches DeepSpeed. An empty
+    tensor stands for the memory of the gradients and their copies.
 
     Args:
-        engine: As it will train.
-        plan: What is trained.
-        length: Tokens of a sequence; the rows are cut into such.
+        engine: The engine that will train.
+        plan: What this run does.
+        length: Tokens of a sequence; the rows are cut into sequences of this length.
     """
     engine.train()
     device = engine.device
     ids = torch.arange(plan.micro_batch * plan.config.model.context, device=device)
     ids = (ids % plan.vocabulary).view(-1, length)
-    phases = _estimated(engine, plan)
+    phases = _estimate_memory(engine, plan)
     later = max(phase.gradients + phase.buckets for phase in phases.values())
     later -= phases["rest"].gradients + phases["rest"].buckets
     gradients = torch.empty(later, dtype=torch.uint8, device=device)
-    loss = engine.module(ids, ids.clone())  # one tensor twice would be another graph
+    loss = engine.module(ids, ids.clone())  # the same tensor twice would give another graph
     torch.autograd.grad(loss, [unwrap_model(engine).transformer.wpe.weight])
     del gradients
     if device.type == "cuda":
         torch.cuda.synchronize(device)  # errors of kernels show here
 
 
-def _hold_as_much(engine: Any, plan: RunPlan) -> None:
-    """Take the memory that a micro-batch needs by estimate, and give it back.
+def _allocate_estimate(engine: Any, plan: RunPlan) -> None:
+    """Allocate and free the memory that a micro-batch needs by estimate.
 
-    At ZeRO 3 the ranks gather each other's weights in every forward pass: one that ran out of
-    memory would leave the others waiting for it.
+    At ZeRO 3 every forward pass gathers weights from all ranks: if one rank ran out of memory, the
+    others would wait for it.
     """
-    phases = _estimated(engine, plan).values()
+    phases = _estimate_memory(engine, plan).values()
     needed = max(phase.activations + phase.logits for phase in phases)
     torch.empty(needed, dtype=torch.uint8, device=engine.device)
 
 
-def _estimated(engine: Any, plan: RunPlan) -> dict[str, Memory]:
-    """The memory at rest and in each part of a step, of an engine as it is now: compiled or not."""
+def _estimate_memory(engine: Any, plan: RunPlan) -> dict[str, Memory]:
+    """Estimate the memory at rest and in each part of a step, for the engine as it is now."""
     compiled: Literal["always", "never"] = "always" if is_compiled(engine) else "never"
     setting = dataclasses.replace(_setting(plan, engine.device), compile=compiled)
     return training_phases(

@@ -1,4 +1,4 @@
-"""What a run reports of its steps: a console line, metrics.jsonl, TensorBoard, the row numbers."""
+"""Report the steps of a run: a console line, metrics.jsonl, TensorBoard and the row numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gpt2zh.train.step import StepResult
 
 
 class StepLog:
-    """Reports on the main rank; what cannot be written never ends a run."""
+    """Reports on the main rank; a file that cannot be written never ends a run."""
 
     def __init__(self, engine: Any, plan: RunPlan, state: TrainState) -> None:
         """Open the files of the run.
@@ -32,7 +32,7 @@ class StepLog:
         Args:
             engine: The DeepSpeed engine.
             plan: What this run does.
-            state: Progress, as this start found it.
+            state: Progress at this start.
         """
         self._engine = engine
         self._plan = plan
@@ -42,7 +42,7 @@ class StepLog:
         self._peak_flops = _peak_flops(engine.device, plan)
         self._failed: set[str] = set()
         self.clock = Clock()
-        """Times the steps between two lines."""
+        """Measures the time of the steps between two log lines."""
         self._logged_tokens, self._logged_rows = state.tokens, state.rows
 
     def rows(self, votes: Votes) -> None:
@@ -84,7 +84,7 @@ class StepLog:
             warn(plan.world, odd)
 
     def _figures(self, state: TrainState) -> dict[str, float | None]:
-        """Return what does not come out of the step itself."""
+        """Return the figures that do not come from the step itself."""
         plan = self._plan
         epochs = {f"epoch/{name}": times for name, times in plan.data.epochs(state.rows).items()}
         warmup = plan.config.train.sequence_length_warmup
@@ -104,16 +104,16 @@ class StepLog:
         if self._file is None:
             return
         with self.tolerant("bad steps"):
-            self._file.event(bad.step, "bad_step", bad.ledger, chain=state.chain)
+            self._file.event(bad.step, "bad_step", bad.record, chain=state.chain)
             path = bad_steps.write(bad, self._plan)
             warn(
                 self._plan.world,
                 f"step {bad.step}: the {bad.fault} is bad; {bad.verdict}. Its {len(bad.rows)} rows "
-                f"and their text are in {path}; --skip-rows {path} leaves them out",
+                f"and their text are in {path}; --skip-rows {path} excludes them",
             )
 
     def validation(self, state: TrainState, found: Validation) -> None:
-        """Write what a validation found."""
+        """Write the results of a validation."""
         say(self._plan.world, f"validation at step {state.step} | " + "\n".join(found.lines))
         if self._file is not None:
             with self.tolerant("the figures"):
@@ -121,7 +121,7 @@ class StepLog:
                 self._file.samples(state.step, found.texts, chain=state.chain)
 
     def flush(self) -> None:
-        """Bring the figures to the disk."""
+        """Flush the figures to disk."""
         if self._file is not None:
             with self.tolerant("the figures"):
                 self._file.flush()
@@ -134,17 +134,17 @@ class StepLog:
 
     @contextlib.contextmanager
     def tolerant(self, what: str) -> Iterator[None]:
-        """Go on when something other than a checkpoint cannot be written; say so once."""
+        """Continue if something other than a checkpoint cannot be written; warn once."""
         try:
             yield
         except OSError as error:
             if what not in self._failed:
                 self._failed.add(what)
-                warn(self._plan.world, f"{what} cannot be written: {error}; training goes on")
+                warn(self._plan.world, f"{what} cannot be written: {error}; training continues")
 
 
 def _peak_flops(device: torch.device, plan: RunPlan) -> float | None:
-    """Return the peak of all GPUs in the precision of this run; None where it is not known."""
+    """Return the peak FLOP/s of all GPUs in the precision of this run; None if unknown."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
@@ -153,7 +153,7 @@ def _peak_flops(device: torch.device, plan: RunPlan) -> float | None:
 
 
 def check_first_loss(loss: float, vocabulary: int) -> str | None:
-    """Return what is odd about the loss of fresh weights, which should be about ln(vocabulary).
+    """Return a warning if the loss of fresh weights is not about ln(vocabulary), else None.
 
     Args:
         loss: Nats per token of the first step.

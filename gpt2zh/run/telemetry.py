@@ -1,4 +1,4 @@
-"""What a run tells: one console line, metrics.jsonl and TensorBoard with equal figures."""
+"""The files in which a run records its figures: metrics.jsonl, TensorBoard and rows.u64."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from gpt2zh.files.durable import write_whole
+
 METRICS = "metrics.jsonl"
 ROWS = "rows.u64"
 TENSORBOARD = "tensorboard"
@@ -27,8 +29,8 @@ class RunLog:
     def __init__(self, run: Path, *, resumed_at: int) -> None:
         """Open the files of a run folder.
 
-        Figures of steps after `resumed_at`, which a killed run had logged but not saved, are
-        dropped: those steps will be trained again.
+        Figures of steps after `resumed_at` are dropped: a killed run logged but did not save these
+        steps, so they will be trained again.
         """
         path = run / METRICS
         _keep_until(path, resumed_at)
@@ -37,16 +39,16 @@ class RunLog:
         self._board: SummaryWriter | None = SummaryWriter(self._folder, purge_step=resumed_at + 1)
 
     def scalars(self, step: int, kind: str, values: dict[str, float | None], *, chain: str) -> None:
-        """Write numbers of one step; None values are left out.
+        """Write the figures of one step, except None values.
 
         Args:
             step: Optimizer steps done.
             kind: `train` or `validation`; the group in TensorBoard.
             values: Figures by name.
-            chain: Hash chain of the rows up to here.
+            chain: Hash chain of the rows up to this step.
         """
         known = {name: value for name, value in values.items() if value is not None}
-        # JSON has no infinity, which the gradient norm of a skipped fp16 step is.
+        # JSON has no infinity, but the gradient norm of a skipped fp16 step is infinite.
         finite = {n: value if math.isfinite(value) else None for n, value in known.items()}
         line = {"step": step, "kind": kind, **finite, "chain": chain}
         self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
@@ -55,13 +57,13 @@ class RunLog:
                 board.add_scalar(f"{kind}/{name}", value, step)
 
     def event(self, step: int, kind: str, facts: dict[str, Any], *, chain: str) -> None:
-        """Write what happened in one step and the chain of its rows, at once to the disk."""
+        """Write an event of one step with the chain of its rows, and flush it to disk at once."""
         line = {"step": step, "kind": kind, **facts, "chain": chain}
         self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.flush()
 
     def samples(self, step: int, texts: dict[str, str], *, chain: str) -> None:
-        """Write what the model makes of each fixed prompt after the rows of a chain."""
+        """Write the continuation of each fixed prompt, after the rows of a chain."""
         line = {"step": step, "kind": "samples", "texts": texts, "chain": chain}
         self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
         with self._on_board() as board:
@@ -69,14 +71,14 @@ class RunLog:
                 board.add_text(f"samples/{prompt}", f"**{prompt}**{text}", step)
 
     def flush(self) -> None:
-        """Bring everything to disk, so that a killed run has lost no figures."""
+        """Flush everything to disk, so that a killed run loses no figures."""
         self._metrics.flush()
         os.fsync(self._metrics.fileno())
         with self._on_board() as board:
             board.flush()
 
     def close(self) -> None:
-        """Close the files; what a full disk does not take is lost."""
+        """Close the files; figures that a full disk cannot hold are lost."""
         with contextlib.suppress(OSError):
             self._metrics.close()
         with contextlib.suppress(OSError), self._on_board() as board:
@@ -84,7 +86,7 @@ class RunLog:
 
     @contextlib.contextmanager
     def _on_board(self) -> Iterator[SummaryWriter]:
-        """TensorBoard's writer; a new one after an error, for that ends its thread for good."""
+        """Yield TensorBoard's writer; a new one after an error, which ends its thread for good."""
         if self._board is None:
             self._board = SummaryWriter(self._folder)
         try:
@@ -95,14 +97,14 @@ class RunLog:
 
 
 class RowLog:
-    """The number of every row that was read, in order, as a file of 64-bit integers."""
+    """The numbers of all rows read, in order, as a file of little-endian 64-bit integers."""
 
     def __init__(self, run: Path, *, rows: int) -> None:
-        """Open `rows.u64` of a run folder, cut to the rows that the weights have seen.
+        """Open `rows.u64` of a run folder, truncated to the rows consumed so far.
 
         Args:
             run: The run folder.
-            rows: Rows consumed before; those that the file lacks are written as the highest number.
+            rows: Rows consumed so far; those missing in the file are filled with 2**64 - 1.
         """
         path = run / ROWS
         path.touch()
@@ -114,7 +116,7 @@ class RowLog:
         self._rows = rows
 
     def write(self, numbers: np.ndarray) -> None:
-        """Add the rows of one more step, (global batch,); those that could not be are a hole."""
+        """Add the rows of one step, (global batch,); a failed write leaves a gap."""
         self._file.seek(8 * self._rows)
         self._rows += len(numbers)
         self._file.write(numbers.astype("<i8").tobytes())
@@ -125,19 +127,19 @@ class RowLog:
 
 
 class Clock:
-    """Seconds of training since the last reading, without what was not training."""
+    """Measures the seconds of training, without other work."""
 
     def __init__(self) -> None:
-        """Start now."""
+        """Start measuring now."""
         self._start = time.perf_counter()
         self._paused = 0.0
 
     def exclude(self, seconds: float) -> None:
-        """Do not count these seconds: saving, validation."""
+        """Do not count these seconds of other work, such as saving or validation."""
         self._paused += seconds
 
     def read(self) -> float:
-        """Seconds of training since the last call."""
+        """Return the seconds of training since the last call."""
         now = time.perf_counter()
         elapsed = now - self._start - self._paused
         self._start, self._paused = now, 0.0
@@ -145,7 +147,7 @@ class Clock:
 
 
 def read_peak_memory(device: torch.device) -> float:
-    """The largest memory this process has used so far in GiB: the GPU's, or the host's on a CPU."""
+    """Return the peak memory of this process so far in GiB: of the GPU, or of the host on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     import resource
@@ -163,16 +165,11 @@ def _keep_until(path: Path, step: int) -> None:
         record = _step_of(line)
         if record is not None and record <= step:
             kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write("".join(kept))
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut may leave neither the old nor the new figures
-    temporary.replace(path)
+    write_whole(path, "".join(kept))
 
 
 def _step_of(line: str) -> int | None:
-    """The step of a record; None for a line that is no record."""
+    """Return the step of a record; None if the line is not a record."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, TypeError, KeyError):

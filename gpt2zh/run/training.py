@@ -1,4 +1,4 @@
-"""A training run from its plan to its end, whatever it trains on."""
+"""Train as a plan says, from the process group to the last checkpoint, on any data."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from gpt2zh.files.lock import RunLock
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
+from gpt2zh.ranks.peers import Peers
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.run.failures import report_failures
@@ -40,15 +41,15 @@ def run_training(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
 
     Args:
         plan: What to do, checked.
-        stop: Already listening for signals.
-        watch: Told what is done; started and stopped here.
+        stop: Its signal handlers are installed already.
+        watch: Gets a mark at each phase; started and stopped here.
 
     Returns:
         DONE or STOPPED.
 
     Raises:
         UserError: Another run writes to the folder, or the ranks disagree on what to do.
-        RunError: The numbers were bad for too long, or the end could not be saved.
+        RunError: Too many steps had bad numbers, or the last state could not be saved.
     """
     with report_failures(watch, plan), contextlib.ExitStack() as held:
         if plan.world.is_main:
@@ -72,10 +73,10 @@ def run_training(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
 
 
 def train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
-    """Train as planned in the process group that is there.
+    """Train as planned in the existing process group.
 
     Returns:
-        Whether it was stopped before the last step.
+        Whether the run was stopped before the last step.
     """
     with _quick_collections():
         return _train(plan, stop, device, watch)
@@ -84,6 +85,7 @@ def train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) 
 def _train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
     config, world = plan.config, plan.world
     control = ControlGroup()
+    peers = Peers(world, control, stop, watch)
     _compare_ranks(plan, control)
     resume_from, done = control.broadcast((plan.resume_from, plan.done))
     plan = dataclasses.replace(plan, resume_from=resume_from, done=done)
@@ -97,14 +99,12 @@ def _train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch)
         config.checkpoint,
         config.output,
         facts=checkpoint.RunFacts(unwrap_model(engine), plan.data.tokenizer, plan.texts()),
-        world=world,
-        control=control,
-        watch=watch,
+        peers=peers,
     )
-    hooks = RunHooks(engine, plan, state, saver=saver, control=control, stop=stop, watch=watch)
+    hooks = RunHooks(engine, plan, state, saver, peers)
     if resume_from is not None:
         say(world, f"continuing from {resume_from} at step {state.step}")
-    gc.freeze()  # what was made since
+    gc.freeze()  # objects made since the first freeze
     task = Task(
         last_step=plan.steps,
         seed=config.seed,
@@ -117,17 +117,17 @@ def _train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch)
         stopped = fit(engine, steps, state, task, watch=watch, hooks=hooks)
     hooks.close()
     watch.mark("waiting for the other ranks")
-    control.barrier()  # rank 0 may have old checkpoints to delete, and who leaves falls silent
+    control.barrier()  # rank 0 may still delete checkpoints; a rank that left would seem dead
     _farewell(plan, state, stopped)
     return stopped
 
 
 @contextlib.contextmanager
 def _quick_collections() -> Iterator[None]:
-    """Let Python look for unused objects among new ones only.
+    """Let Python's garbage collector check new objects only.
 
-    Among the 400,000 that the libraries make it takes most of a second, again and again, in which
-    no GPU is given work; DeepSpeed does it while it builds an engine, too.
+    The libraries make 400,000 objects. A full collection takes 0.9 s, in which no GPU is given
+    work; DeepSpeed also collects while it builds an engine.
     """
     gc.freeze()
     try:
@@ -150,7 +150,7 @@ def _steps(
 
 
 def _compare_ranks(plan: RunPlan, control: ControlGroup) -> None:
-    """Refuse ranks that would train on different things: folders that differ between machines."""
+    """Refuse ranks that share a GPU or that would train on different data or settings."""
     everywhere = control.gather((platform.node(), plan.identity))
     taken = [gpu for gpu in control.gather(read_gpu_id()) if gpu is not None]
     if len(set(taken)) < len(taken):
@@ -168,7 +168,7 @@ def _compare_ranks(plan: RunPlan, control: ControlGroup) -> None:
 
 
 def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
-    """Write what reproduces the run, and move aside what lies beyond its new start."""
+    """Write what reproduces the run, and move checkpoints after its new start aside."""
     run = plan.config.output
     run.mkdir(parents=True, exist_ok=True)
     for name, text in plan.texts().items():
@@ -181,11 +181,11 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
     (run / ENVIRONMENT).write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
     run_folder.sweep(run)
     for moved in run_folder.set_aside_newer(run, state.step):
-        warn(plan.world, f"what lay beyond step {state.step} is kept as {moved}")
+        warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
 
 
 def _device_name() -> str:
-    """What this rank computes on, as far as the last bits of its sums may depend on it."""
+    """Return the name of the device, on which the last bits of sums may depend."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU ({torch.backends.cpu.get_cpu_capability()})"

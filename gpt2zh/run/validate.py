@@ -1,4 +1,4 @@
-"""Validation: held-out rows scored, fixed prompts continued, and left when the run shall stop."""
+"""Validate: score held-out rows and continue fixed prompts, unless the run must stop."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from gpt2zh.train.engine import unwrap_model
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation found."""
+    """The results of one validation."""
 
     loss: float
     """Nats per token over all held-out text."""
     lines: list[str]
-    """For a reader; the first goes on after the step's number."""
+    """Lines for the console; the first one follows the step number."""
     figures: dict[str, float | None]
-    """By name, of all corpora and of each one."""
+    """Figures by name, of all corpora together and of each one."""
     texts: dict[str, str]
     """Continuations by prompt."""
 
 
 class Validator:
-    """Measures the model of an engine as a plan says."""
+    """Scores the model of an engine as a plan says."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class Validator:
         should_stop: Callable[[], bool],
         watch: Watch,
     ) -> None:
-        """Take what is measured, and what tells to leave.
+        """Take what is scored, and how to notice that the run must stop.
 
         Args:
             engine: The DeepSpeed engine.
             plan: What this run does.
-            control: For agreeing with the other ranks.
-            should_stop: Whether this rank knows a reason to leave.
-            watch: Told what is done.
+            control: Lets all ranks stop together.
+            should_stop: Returns whether this rank has a reason to stop.
+            watch: Gets a mark at each phase.
         """
         self._engine = engine
         self._plan = plan
@@ -61,10 +61,10 @@ class Validator:
         self._should_stop = should_stop
         self._watch = watch
 
-    def look(self) -> Validation | None:
-        """Score and write; all ranks together. None if some rank was asked to stop meanwhile."""
+    def validate(self) -> Validation | None:
+        """Score and generate; all ranks call it. None if a rank was asked to stop meanwhile."""
         self._engine.eval()
-        # Compiling the model once more, for passes without gradients, would take longer than this.
+        # Compiling again, without gradients and for the last batch's shape, would take longer.
         with torch.compiler.set_stance("force_eager"):
             scores = self._scores()
         if scores is None:
@@ -144,7 +144,7 @@ class Validator:
 
 
 def share_rows(limit: int, rows: Sequence[int]) -> list[int]:
-    """Share out `limit` rows (0: all) over data sets by their sizes, at least one row for each."""
+    """Divide `limit` rows (0: all) among data sets by size, with at least one row for each."""
     if not limit:
         return list(rows)
     return [max(1, round(limit * mine / sum(rows))) for mine in rows]

@@ -1,1 +1,1 @@
-"""Verify what was saved: checkpoints, and resumes that are exact."""
+"""Verify saved checkpoints, and that a resume gives exactly the same run."""

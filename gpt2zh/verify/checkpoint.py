@@ -1,4 +1,4 @@
-"""`gpt2zh verify checkpoint`: whether what a checkpoint holds is whole, complete and sound."""
+"""`gpt2zh verify checkpoint`: check that the files of a checkpoint are complete and correct."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST = 8
 
 
 def verify_checkpoints(config: VerifyCheckpointConfig) -> int:
-    """Print a line for each checkpoint, and each of its faults below; 0 if none has any."""
+    """Print one line per checkpoint with its faults below; return 1 if there are any, else 0."""
     code = 0
     for folder in _chosen(config.folder):
         faults = list(islice(find_checkpoint_faults(folder), _MOST + 1))
@@ -33,17 +33,20 @@ def verify_checkpoints(config: VerifyCheckpointConfig) -> int:
 
 def _chosen(given: Path) -> list[Path]:
     if not given.is_dir():
-        raise UserError(f"{given} is no folder; name a checkpoint or a run")
+        raise UserError(f"{given} is not a folder; give a checkpoint or a run")
     if found := [folder for _, folder in files.list_checkpoints(given)]:
         return found
-    signs = (files.MANIFEST, files.STATE)
-    if files.parse_step(given) is None and not any((given / name).exists() for name in signs):
-        raise UserError(f"{given} is no checkpoint, and holds none; name RUN/checkpoint-123 or RUN")
+    known = (files.MANIFEST, files.STATE)
+    if files.parse_step(given) is None and not any((given / name).exists() for name in known):
+        raise UserError(
+            f"{given} is not a checkpoint and has no checkpoints in it; give RUN/checkpoint-123 or "
+            "RUN"
+        )
     return [given]
 
 
 def find_checkpoint_faults(folder: Path) -> Iterator[str]:
-    """Yield what is wrong with a checkpoint; the numbers are looked at if its files are whole."""
+    """Yield what is wrong with a checkpoint; check its tensors only if the files are complete."""
     wrong = files.find_faults(folder, content=True)
     yield from wrong
     if wrong:
@@ -52,22 +55,22 @@ def find_checkpoint_faults(folder: Path) -> Iterator[str]:
     step = files.parse_step(folder)
     progress = state.get("progress", {})
     if step is not None and progress.get("step") != step:
-        yield f"{folder / files.STATE} is of step {progress.get('step')}, its folder of {step}"
+        yield f"{folder / files.STATE} is of step {progress.get('step')}, but its folder of {step}"
     if not re.fullmatch("[0-9a-f]{64}", str(progress.get("chain", chain.START))):
-        yield f"{folder / files.STATE} holds no hash chain of the rows"
+        yield f"{folder / files.STATE} has no valid hash chain of the rows"
     unlisted = {path.name for path in folder.glob("*.safetensors")} - files.list_files(folder)
     for name in sorted(unlisted):
         yield f"{folder / name} is not listed in {files.MANIFEST}, but would be read"
     try:
         shapes = shapes_in(folder)
     except (OSError, ValueError) as error:
-        yield f"{folder / 'config.json'} is no model's: {error}"
+        yield f"{folder / 'config.json'} does not describe a model: {error}"
         return
     yield from find_tensor_faults(folder, shapes, optimizer=state.get("optimizer", "adamw"))
 
 
 def format_report(folder: Path, faults: list[str]) -> str:
-    """A line about a checkpoint, and one below for each fault."""
+    """Return a line about a checkpoint, and below it one for each fault."""
     state = _state(folder)
     progress = state.get("progress", {})
     ranks = state.get("ranks", "?")

@@ -1,4 +1,4 @@
-"""What a segment of a run and the same segment trained again have in common, finding by finding."""
+"""Compare a segment of a run with the same segment trained again: rows, losses, state, tensors."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gpt2zh.run.telemetry import METRICS
 
 @dataclass(frozen=True)
 class Comparison:
-    """One thing that was compared."""
+    """The result of one comparison."""
 
     what: str
-    """One word."""
+    """What was compared, in one word."""
     text: str
-    """What was found, for a reader."""
+    """The result, for a reader."""
     holds: bool
-    """Whether it is as it must be."""
+    """Whether the result is as required."""
 
     @property
     def unjudged(self) -> Comparison:
-        """The same where nothing is promised."""
+        """The same result, where nothing is required."""
         return Comparison(self.what, f"{self.text} (not judged)", holds=True)
 
 
@@ -35,7 +35,7 @@ Figures = Mapping[int, Mapping[str, Any]]
 
 
 def read_figures(run: Path, steps: range) -> dict[int, dict[str, Any]]:
-    """The training records of these steps that a run has written; it may be writing more."""
+    """Return the training records of these steps; the run may still be writing."""
     found = {}
     try:
         text = (run / METRICS).read_text("utf-8", errors="replace")
@@ -56,31 +56,31 @@ def read_figures(run: Path, steps: range) -> dict[int, dict[str, Any]]:
 def compare_rows(
     expected: Sequence[tuple[int, str]], logged: Figures, saved: str, name: str
 ) -> Comparison:
-    """Whether the chain in a run is the one that follows from the order of the data.
+    """Compare the hash chain of a run with the one that follows from the order of the data.
 
     Args:
-        expected: Steps and the chain after each.
-        logged: What the run has written of them.
+        expected: Steps with the chain after each.
+        logged: The records that the run has written of them.
         saved: The chain in the last checkpoint.
-        name: Of that checkpoint.
+        name: Name of that checkpoint.
     """
     for step, link in expected:
-        told = logged.get(step, {}).get("chain", link)
-        if told != link:
+        found = logged.get(step, {}).get("chain", link)
+        if found != link:
             text = f"step {step} is the first whose chain is not that of the data: the run logged "
-            return Comparison("rows", f"{text}{told[:12]}, it should be {link[:12]}", holds=False)
+            return Comparison("rows", f"{text}{found[:12]}, expected {link[:12]}", holds=False)
     last = expected[-1][1]
     if saved != last:
         text = f"the chain of {name} is {saved[:12]}, but that of the data is {last[:12]}"
         return Comparison("rows", text, holds=False)
-    text = f"{len(expected)} steps read the rows that the order of the data tells (chain "
+    text = f"{len(expected)} steps read the rows in the order of the data (chain "
     return Comparison("rows", f"{text}{last[:12]})", holds=True)
 
 
 def compare_tensors(
     ours: Mapping[str, StoredTensor], again: Mapping[str, StoredTensor]
 ) -> Comparison:
-    """Whether two checkpoints hold the same weights and moments, in every bit."""
+    """Compare all weights and moments of two checkpoints, bit by bit."""
     names = sorted(ours.keys() | again.keys())
     gaps = {name: gap for name, gap in _gaps(ours, again, names) if gap is not None}
     if not gaps:
@@ -103,11 +103,11 @@ def _gaps(
 
 
 def _share(gap: float) -> str:
-    return f"{gap:.1e} of its largest number" if gap else "the sign of a zero alone"
+    return f"{gap:.1e} of its largest value" if gap else "only the sign of a zero"
 
 
 def compare_states(ours: Mapping[str, Any], again: Mapping[str, Any]) -> Comparison:
-    """Whether the rest of two trainer states is equal: counts, loss scale, bad steps."""
+    """Compare the rest of two trainer states: counts, loss scale, bad steps."""
     flat, other = _flat(ours), _flat(again)
     differing = [
         f"{name} is {_short(flat.get(name))} in the run, {_short(other.get(name))} again"
@@ -123,7 +123,7 @@ def compare_states(ours: Mapping[str, Any], again: Mapping[str, Any]) -> Compari
 
 def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
     progress = state["progress"]
-    # A step that was good when it was taken again: hardware does not err the same way twice.
+    # Not steps whose second attempt was good: a hardware error does not repeat.
     lasting = [bad for bad in progress.get("incidents", ()) if bad.get("again") != "good"]
     return {**state, **progress, "progress": None, "incidents": lasting}
 
@@ -134,13 +134,13 @@ def _short(value: Any) -> str:
 
 
 def compare_steps(logged: Figures, again: Figures, steps: range, *, tolerance: float) -> Comparison:
-    """Whether the losses and learning rates that a run logged came out again.
+    """Compare the losses and learning rates that a run logged with those of the second training.
 
     Args:
-        logged: The run's; often not of every step.
-        again: Those of the training again, of every step.
-        steps: The segment.
-        tolerance: Largest difference of two losses, as a share; 0 asks for equal numbers.
+        logged: Records of the run; often not of every step.
+        again: Records of the second training, of every step.
+        steps: The steps of the segment.
+        tolerance: Largest relative difference of two losses; 0 requires equal values.
     """
     if not logged:
         return Comparison("steps", "the run logged none of them", holds=True)
@@ -172,7 +172,7 @@ def compare_steps(logged: Figures, again: Figures, steps: range, *, tolerance: f
 
 
 def _gap(ours: float | None, again: float | None) -> float:
-    """The difference of two losses as a share of the first; one that is not finite is None."""
+    """Return the relative difference of two losses; None stands for one that is not finite."""
     if ours == again:
         return 0.0
     if ours is None or again is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyCheckpointConfig:
-    """Read every byte of a checkpoint and judge it."""
+    """Read every byte of a checkpoint and check it."""
 
     folder: Path
     """A checkpoint, or the folder of a run: then all of its checkpoints."""
@@ -16,18 +16,18 @@ class VerifyCheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyResumeConfig:
-    """Train a segment of a run again, from one checkpoint to a later one, and compare."""
+    """Train part of a run again, from one checkpoint to a later one, and compare."""
 
     run: Path
-    """Folder of the run. Nothing is written there, and it may be going on."""
+    """Folder of the run. Nothing is written there, and the run may still be training."""
     from_step: int | None = None
-    """Step of the checkpoint to train from; null takes the newest valid one before the last."""
+    """Step of the checkpoint to train from; null means the newest valid one before `to_step`."""
     to_step: int | None = None
-    """Step of the checkpoint to arrive at; null takes the newest valid one."""
+    """Step of the checkpoint to train to; null means the newest valid one."""
     ranks: int | None = None
-    """Processes on this machine; null takes as many as the run had. With others the rows must be
-    the same and the losses alike, but not every bit."""
+    """Processes on this machine; null means as many as the run had. With another number the rows
+    must be the same and the losses similar, but not every bit."""
     scratch: Path | None = None
-    """Folder for what is trained, which is deleted at the end; null takes that beside the run."""
+    """Folder in which a temporary run is made and deleted; null means the run's parent folder."""
     keep: Path | None = None
-    """New folder for what is trained, which is kept."""
+    """New folder in which the second training is kept."""

@@ -1,7 +1,6 @@
-"""`gpt2zh verify resume`: train a segment of a run again, and say whether it comes out the same.
+"""`gpt2zh verify resume`: train a segment of a run again, and compare the results.
 
-The run itself is only read, and takes no notice: it may be going on. What is trained goes to a
-folder of its own.
+The run itself is only read, so it may still be training. The second training has its own folder.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from gpt2zh.verify.segment import RunSegment, choose_segment, compute_chains
 
 @dataclass(frozen=True)
 class _Act:
-    """How the ranks of an act are planned and started."""
+    """How to plan an act and start its ranks."""
 
     config: type[PretrainConfig]
     make_plan: MakePlan[PretrainConfig]
@@ -48,30 +47,30 @@ class _Act:
 
 
 _ACTS = {"pretrain": _Act(PretrainConfig, pretrain.make_plan, "gpt2zh.acts.pretrain")}
-"""By the name that a checkpoint's identity holds."""
+"""Acts by their name in the identity of a checkpoint."""
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-3, "fp16": 2e-3}
-"""Largest difference of a loss on other ranks, as a share of it, by precision."""
+"""Largest relative difference of a loss on another number of ranks, by precision."""
 _DELETED = (
-    ": the run, which goes on, has deleted it meanwhile. Do it again after its next save, or let "
-    "it keep more: checkpoint.keep_last, checkpoint.keep_every"
+    ": the run is still training and has deleted it. Try again after its next save, or let it keep "
+    "more checkpoints: checkpoint.keep_last, checkpoint.keep_every"
 )
 _TAIL = 60  # lines of a failed training that are shown
 
 
 def verify_resume(config: VerifyResumeConfig) -> int:
-    """Print what was compared and the verdict; 0 if all is as promised, 1 if not."""
+    """Print each comparison and the verdict; return 0 if all is as promised, 1 if not."""
     _refuse_folders(config)
     segment = choose_segment(config.run, from_step=config.from_step, to_step=config.to_step)
-    with _signals_raise(), _room(config) as output:
+    with _raise_on_signals(), _make_folder(config) as output:
         return _verify(segment, output, ranks=config.ranks or segment.ranks)
 
 
 def _verify(segment: RunSegment, output: Path, *, ranks: int) -> int:
     try:
-        saved = open_tensors(segment.end.folder)  # readable from here on, even if it is deleted
+        saved = open_tensors(segment.end.folder)  # stays readable even if it is deleted
     except FileNotFoundError as error:
         raise UserError(f"{error}{_DELETED}") from error
-    arguments = segment.arguments(output)
+    arguments = segment.make_arguments(output)
     act = _ACTS[segment.act]
     prog = f"deepspeed launcher/{segment.act}.py"
     config, options = parse(act.config, LaunchOptions, argv=arguments, prog=prog)
@@ -84,17 +83,17 @@ def _verify(segment: RunSegment, output: Path, *, ranks: int) -> int:
     if not rows.holds:
         print("not exact: the run did not read the rows of its data; nothing was trained")
         return 1
-    print(_outlook(segment, plan, logged), flush=True)
+    print(_describe_training(segment, plan, logged), flush=True)
     code = _train(arguments, plan, segment)
     arrived = files.checkpoint_path(output, segment.steps[-1]).is_dir()
     if code not in (Exit.DONE, Exit.STOPPED) or not arrived:
-        print(f"nothing is proved: the training ended with the code {code}")
+        print(f"no result: the training ended with exit code {code}")
         if code in (Exit.DONE, Exit.STOPPED):
             return Exit.CRASHED
         return by_signal(-code) if code < 0 else code
     found, verdict = _judge(segment, plan, saved, logged)
     _print(found)
-    if all(finding.holds for finding in found):
+    if all(comparison.holds for comparison in found):
         print(verdict)
         return 0
     for note in _notes(segment, plan):
@@ -108,18 +107,20 @@ def _refuse_folders(config: VerifyResumeConfig) -> None:
     if config.ranks is not None and config.ranks < 1:
         raise UserError(f"--ranks is {config.ranks}; it must be 1 or more")
     if config.keep is not None and config.scratch is not None:
-        raise UserError("--keep names the folder itself; leave out --scratch")
+        raise UserError("--keep is the folder itself; leave out --scratch")
     run = config.run.resolve()
     for option, folder in (("--keep", config.keep), ("--scratch", config.scratch)):
         if folder is not None and folder.resolve().is_relative_to(run):
-            raise UserError(f"{option} {folder} lies in the run, where nothing shall be written")
+            raise UserError(
+                f"{option} {folder} is inside the run, which must not change; use another folder"
+            )
     if config.keep is not None and config.keep.exists():
-        raise UserError(f"--keep {config.keep} is there already; name a new folder")
+        raise UserError(f"--keep {config.keep} exists already; give a new folder")
 
 
 @contextlib.contextmanager
-def _room(config: VerifyResumeConfig) -> Iterator[Path]:
-    """A folder to train into, which is deleted afterwards if it shall not be kept."""
+def _make_folder(config: VerifyResumeConfig) -> Iterator[Path]:
+    """Yield a folder to train into; delete it afterwards unless --keep is given."""
     if config.keep is not None:
         yield config.keep
         return
@@ -127,7 +128,7 @@ def _room(config: VerifyResumeConfig) -> Iterator[Path]:
     try:
         made = tempfile.mkdtemp(prefix=f"{run.name}-again-", dir=config.scratch or run.parent)
     except OSError as error:
-        raise UserError(f"{error}; name a folder that can be written with --scratch") from error
+        raise UserError(f"{error}; give a writable folder with --scratch") from error
     try:
         yield Path(made)
     finally:
@@ -135,8 +136,8 @@ def _room(config: VerifyResumeConfig) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Let the signals that would end this process at once leave through every `finally` instead."""
+def _raise_on_signals() -> Iterator[None]:
+    """Raise SystemExit at SIGTERM and SIGHUP, so that every `finally` runs."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(by_signal(number))
@@ -149,14 +150,14 @@ def _signals_raise() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _outlook(segment: RunSegment, plan: RunPlan, logged: Figures) -> str:
-    """What will be trained, and how long that took the run."""
+def _describe_training(segment: RunSegment, plan: RunPlan, logged: Figures) -> str:
+    """Return a line on what will be trained, and how long the run took for it."""
     steps, size = segment.steps, plan.world.size
     speeds = [speed for record in logged.values() if (speed := record.get("tokens_per_second"))]
     time = "the run logged no speed"
     if speeds:
         seconds = len(steps) * plan.tokens_per_step / statistics.median(speeds)
-        time = f"about {duration(seconds)} at the run's speed, besides the start"
+        time = f"about {duration(seconds)} at the run's speed, plus the start"
     return (
         f"training    steps {steps[0]} to {steps[-1]} again from {segment.begin.folder} on "
         f"{size} rank{'s' * (size > 1)} into {plan.config.output}: {time}"
@@ -164,7 +165,7 @@ def _outlook(segment: RunSegment, plan: RunPlan, logged: Figures) -> str:
 
 
 def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment) -> int:
-    """Train the segment in processes of its own, show their steps, and return the exit code.
+    """Train the segment in new processes, show their steps, and return the exit code.
 
     Raises:
         UserError: The run has deleted the checkpoint to train from.
@@ -173,16 +174,16 @@ def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment) -> int:
 
     def show(line: str) -> None:
         if line.startswith("step "):
-            print(f"  {line.partition(' | eta ')[0]}", flush=True)  # that of the whole run
+            print(f"  {line.partition(' | eta ')[0]}", flush=True)  # the eta is of the whole run
         else:
             tail.append(line)
 
-    # On a CPU the order of sums, and so their last bits, follow from the number of threads.
+    # On a CPU the number of threads decides the order of sums, and so their last bits.
     threads = _environment(segment.run).get("threads")
     same = plan.world.size == segment.ranks
     code = run_ranks(
         _ACTS[segment.act].module,
-        [*arguments, "--verify_data=false"],  # done already
+        [*arguments, "--verify_data=false"],  # make_plan has done it
         ranks=plan.world.size,
         settings={"OMP_NUM_THREADS": threads} if threads and same else {},
         show=show,
@@ -197,7 +198,7 @@ def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment) -> int:
 def _judge(
     segment: RunSegment, plan: RunPlan, saved: Mapping[str, StoredTensor], logged: Figures
 ) -> tuple[list[Comparison], str]:
-    """Compare what the run has with what was trained, and say what it means if all holds."""
+    """Compare the run with the second training; also return the verdict if all holds."""
     output, steps, end = plan.config.output, segment.steps, segment.end
     last = files.checkpoint_path(output, steps[-1])
     described, again = files.read_state(last), comparisons.read_figures(output, steps)
@@ -216,27 +217,27 @@ def _judge(
     precision = plan.config.train.precision
     tolerance = TOLERANCE[precision]
     losses = comparisons.compare_steps(logged, again, steps, tolerance=tolerance)
-    verdict = f"alike: {follows}; the rows are the same, and the losses within {tolerance:g} "
-    verdict += f"({precision}). Other ranks add up in another order: no bits are promised"
+    verdict = f"similar: {follows}; the rows are the same, and the losses within {tolerance:g} "
+    verdict += f"({precision}). Another number of ranks sums in another order, so bits may differ"
     if plan.config.model.dropout:
-        verdict = f"alike: {follows} as far as the rows. With dropout other ranks draw other random"
-        verdict += " numbers, so neither losses nor weights are judged"
+        verdict = f"similar: {follows} as far as the rows. With dropout another number of ranks "
+        verdict += "draws other random numbers, so neither losses nor weights are judged"
         return [rows, losses.unjudged, tensors.unjudged], verdict
     return [rows, losses, tensors.unjudged], verdict
 
 
 def _notes(segment: RunSegment, plan: RunPlan) -> Iterator[str]:
-    """What may be the reason of a difference."""
+    """Yield possible reasons of a difference."""
     before, after = segment.begin.described, segment.end.described
     for name in ("ranks", "zero_stage"):
         if before.get(name) != after.get(name):
             yield (
-                f"{name} changed between the two from {before.get(name)} to {after.get(name)}, and "
-                "a run is only exact where it stays"
+                f"{name} changed between the two from {before.get(name)} to {after.get(name)}; a "
+                "run is exact only if it stays the same"
             )
     elsewhere = ("log.", "checkpoint.", "validation.")
     if changed := [text for text in find_changed_settings(plan) if not text.startswith(elsewhere)]:
-        yield f"between the two the run's settings changed: {', '.join(changed)}"
+        yield f"the run's settings changed between the two: {', '.join(changed)}"
     there, here = _environment(segment.run), _environment(plan.config.output)
     if other := [f"{k} {v} -> {here[k]}" for k, v in there.items() if here.get(k, v) != v]:
         yield f"the run's last start was in another environment: {', '.join(other)}"
@@ -244,13 +245,13 @@ def _notes(segment: RunSegment, plan: RunPlan) -> Iterator[str]:
 
 def _environment(run: Path) -> dict[str, str]:
     try:
-        told: Any = json.loads((run / ENVIRONMENT).read_text("utf-8"))
+        found: Any = json.loads((run / ENVIRONMENT).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(k): str(v) for k, v in told.items()} if isinstance(told, dict) else {}
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def _print(found: Sequence[Comparison]) -> None:
-    for finding in found:
-        mark = "" if finding.holds else "DIFFERENT: "
-        print(f"{finding.what:<11} {mark}{finding.text}")
+    for comparison in found:
+        mark = "" if comparison.holds else "DIFFERENT: "
+        print(f"{comparison.what:<11} {mark}{comparison.text}")

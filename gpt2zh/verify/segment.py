@@ -1,8 +1,7 @@
-"""A segment of a run between two of its checkpoints: chosen, and how to train it again.
+"""Choose a segment of a run between two of its checkpoints, and say how to train it again.
 
-What follows from the checkpoints follows from the later one: its config, its copy of the DeepSpeed
-JSON and its number of ranks are those that were in force when it was written, also where the run
-was started again with others since.
+Config, DeepSpeed JSON and number of ranks are those of the later checkpoint: they were in use when
+it was written, even if the run was started again with others since.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from gpt2zh.train.state import TrainState
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One whole checkpoint of a run."""
+    """One complete checkpoint of a run."""
 
     folder: Path
     described: dict[str, Any]
-    """The trainer state as its JSON holds it."""
+    """The trainer state, as its JSON file holds it."""
 
     @property
     def state(self) -> TrainState:
-        """Progress."""
+        """Progress of the run at this checkpoint."""
         return TrainState(**self.described["progress"])
 
 
@@ -46,7 +45,7 @@ class RunSegment:
 
     @property
     def steps(self) -> range:
-        """The numbers of its steps."""
+        """Numbers of its steps."""
         return range(self.begin.state.step + 1, self.end.state.step + 1)
 
     @property
@@ -56,14 +55,14 @@ class RunSegment:
 
     @property
     def ranks(self) -> int:
-        """Processes that wrote its end."""
+        """Number of ranks that wrote its last checkpoint."""
         return int(self.end.described["ranks"])
 
-    def arguments(self, output: Path) -> list[str]:
-        """The command line that trains it again into another folder.
+    def make_arguments(self, output: Path) -> list[str]:
+        """Return the command line that trains it again into another folder.
 
-        What differs from the run's own says when something is written or measured, and must not
-        change a result.
+        It differs from the run's own only in what is written and measured, which does not change
+        the results.
         """
         return [
             f"--config={self.end.folder / CONFIG}",
@@ -82,14 +81,14 @@ class RunSegment:
 
 
 def choose_segment(run: Path, *, from_step: int | None, to_step: int | None) -> RunSegment:
-    """Find two whole checkpoints, reading all their bytes; without steps the newest ones.
+    """Choose two complete checkpoints and read all their bytes; by default the newest ones.
 
     Raises:
-        UserError: There are no two, or what was named is none, or they are of different runs.
+        UserError: There are not two, or a given step has none, or they are of different runs.
     """
     known = dict(files.list_checkpoints(run))
     if not known:
-        raise UserError(f"{run} holds no checkpoint; name the folder of a run, which has some")
+        raise UserError(f"{run} has no checkpoints; give the folder of a run that has some")
     end = _named(known, to_step, "--to-step") if to_step is not None else _newest(known)
     earlier = {step: path for step, path in known.items() if end and step < end.state.step}
     if from_step is not None:
@@ -99,13 +98,13 @@ def choose_segment(run: Path, *, from_step: int | None, to_step: int | None) -> 
     if begin is None or end is None:
         before = f" before {end.folder.name}" if end else ""
         raise UserError(
-            f"{run} has no whole checkpoint{before} to train from; it holds "
+            f"{run} has no complete checkpoint{before} to train from; it has "
             f"{', '.join(path.name for path in known.values())}. Let it save more often "
             "(checkpoint.every) or keep more (checkpoint.keep_last)"
         )
     if begin.state.step >= end.state.step:
         raise UserError(
-            f"--from-step {begin.state.step} does not lie before --to-step {end.state.step}"
+            f"--from-step {begin.state.step} must be less than --to-step {end.state.step}"
         )
     _refuse_changed_identity(begin, end)
     return RunSegment(run, begin, end)
@@ -114,9 +113,11 @@ def choose_segment(run: Path, *, from_step: int | None, to_step: int | None) -> 
 def _named(known: dict[int, Path], step: int, option: str) -> Checkpoint:
     if step not in known:
         there = ", ".join(map(str, known))
-        raise UserError(f"{option} {step}: the run has no such checkpoint, but those of {there}")
+        raise UserError(
+            f"{option} {step}: the run has no checkpoint of this step; it has those of {there}"
+        )
     if wrong := files.find_faults(known[step], content=True):
-        raise UserError(f"{option} {step} is no whole checkpoint: {'; '.join(wrong)}")
+        raise UserError(f"{option} {step} is not a complete checkpoint: {'; '.join(wrong)}")
     return Checkpoint(known[step], files.read_state(known[step]))
 
 
@@ -125,7 +126,7 @@ def _newest(known: dict[int, Path]) -> Checkpoint | None:
         wrong = files.find_faults(folder, content=True)
         if not wrong:
             return Checkpoint(folder, files.read_state(folder))
-        warn(World(), f"{'; '.join(wrong)}; an older checkpoint is used")
+        warn(World(), f"{'; '.join(wrong)}; using an older checkpoint")
     return None
 
 
@@ -134,8 +135,8 @@ def _refuse_changed_identity(begin: Checkpoint, end: Checkpoint) -> None:
     if changed := [name for name in after if after[name] != before.get(name)]:
         raise UserError(
             f"{' and '.join(changed)} changed between {begin.folder.name} and {end.folder.name} "
-            "(--allow-change), so one cannot follow from the other; choose others with --from-step "
-            "and --to-step"
+            "(--allow-change), so the second cannot follow from the first; choose others with "
+            "--from-step and --to-step"
         )
 
 
@@ -143,8 +144,8 @@ def compute_chains(plan: RunPlan, segment: RunSegment) -> Iterator[tuple[int, st
     """Yield the number of each step and the hash chain after it, from the order of the data alone.
 
     Args:
-        plan: What trains the segment again.
-        segment: Begins with the chain of its first checkpoint.
+        plan: The plan that trains the segment again.
+        segment: Its first checkpoint holds the chain to begin with.
     """
     state, batch = segment.begin.state, plan.config.train.global_batch
     link = state.chain

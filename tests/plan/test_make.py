@@ -24,7 +24,7 @@ def change_manifest(path: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
-    "truncated": (lambda s: os.truncate(first(s), 700), ["is truncated", "700 bytes", "anew"]),
+    "truncated": (lambda s: os.truncate(first(s), 700), ["is truncated", "700 bytes", "again"]),
     "altered": (lambda s: altered(first(s)), ["was altered", "sha256", "copy it again"]),
     "held-out altered": (lambda s: altered(first(s, "validation")), ["validation", "altered"]),
     "missing": (lambda s: first(s).unlink(), ["is missing", "prepare the shards again"]),

@@ -41,7 +41,7 @@ def test_out_of_memory_says_which_knob_to_turn_and_what_was_estimated(
     assert codes["step"] == [Exit.LOST_RANK, Exit.OUT_OF_MEMORY], text[-3000:]
     assert "error: rank 1 ran out of memory while computing micro-batch 1" in text
     assert "--train.micro_batch 2" in text and "--train.activation_checkpointing true" in text
-    assert "it was estimated before: about " in text
+    assert "estimate before the start: about " in text
     assert "rank 1 crashed" in text  # what rank 0 says of it
     assert "Traceback" not in text
     text = told["trial"]

@@ -25,7 +25,7 @@ from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.world import World
 from gpt2zh.run import start
-from gpt2zh.run.start import _estimated, agree_on_plan
+from gpt2zh.run.start import _estimate_memory, agree_on_plan
 from gpt2zh.train.engine import close, compile_model, run_eagerly, start_processes
 
 pytestmark = pytest.mark.ranks
@@ -94,7 +94,7 @@ def test_after_halving_nothing_is_compiled_that_could_not_be_before(
     short_of_memory: tuple[Path, str],
 ) -> None:
     """At stage 1; at stage 3 it is not tried."""
-    assert short_of_memory[1].count("the model is not compiled, which makes it slower") == 1
+    assert short_of_memory[1].count("the model runs without compilation, which is slower") == 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -126,7 +126,7 @@ def test_without_a_compiler_the_run_goes_on_and_says_why(tmp_path: Path, tiny_sh
     ]
     told = run_ranks("trial_cases.py", 1, {"cases": cases, "compiler": "/no/such/compiler"})
     assert "refused: train.compile is always, but the model cannot be compiled here" in told
-    assert "the model is not compiled, which makes it slower: " in told
+    assert "the model runs without compilation, which is slower: " in told
     assert losses(tmp_path / "auto") == losses(tmp_path / "eager")
 
 
@@ -141,7 +141,7 @@ def test_a_compiled_run_learns_the_same_and_resumes_exactly(
     whole, parts = case("whole", train__compile="always"), case("parts", train__compile="always")
     cases = [case("eager"), whole, {"argv": [*parts["argv"], "--stop-after=3steps"]}]
     told = run_ranks("trial_cases.py", 1, {"cases": cases})
-    assert "compiling the model" in told and "is not compiled" not in told
+    assert "compiling the model" in told and "without compilation" not in told
     assert told.count("compiled 1 graphs") == 2  # the steps run what the trial has compiled
     run_ranks("trial_cases.py", 1, {"cases": [parts]})
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
@@ -159,12 +159,12 @@ def test_the_trial_reckons_with_the_engine_as_it_is(tiny_shards: Path, tmp_path:
         plan_of(tiny_shards, tmp_path / "run", train__compile=value) for value in ("auto", "never")
     )
     engine = SimpleNamespace(module=torch.nn.Linear(1, 1), device=torch.device("cuda"))
-    eager = _estimated(engine, wanted)
-    assert eager == _estimated(engine, unwanted)
+    eager = _estimate_memory(engine, wanted)
+    assert eager == _estimate_memory(engine, unwanted)
     compile_model(engine)
-    assert eager != _estimated(engine, wanted) == _estimated(engine, unwanted)
+    assert eager != _estimate_memory(engine, wanted) == _estimate_memory(engine, unwanted)
     run_eagerly(engine)
-    assert eager == _estimated(engine, wanted)
+    assert eager == _estimate_memory(engine, wanted)
 
 
 def test_what_the_first_step_computes_is_tried_and_what_needs_most(
@@ -224,5 +224,5 @@ def test_ranks_with_different_memory_take_what_fits_the_one_with_the_least(
     silent = [name for name, lines in told.items() if "warning: " not in lines]
     assert silent == ["alike", "other JSONs"]
     assert "rank 1 has less memory than others, so all" in told["a later stage"]
-    assert "ZeRO 2 and a micro-batch of 4 rows, 1 of them a step" in told["a later stage"]
+    assert "ZeRO 2, 4 rows per micro-batch and 1 micro-batches per step" in told["a later stage"]
     assert "warning: " not in (tmp_path / "1.log").read_text("utf-8")

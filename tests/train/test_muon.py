@@ -1,4 +1,4 @@
-"""Muon's arithmetic: what is orthogonalized, how far it moves, what stays with AdamW."""
+"""Muon: what is orthogonalized, how far it moves, what stays with AdamW, what is skipped."""
 
 from __future__ import annotations
 

@@ -100,9 +100,9 @@ def set_nan(tensor: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("name", "change", "told"),
     [
-        (MOMENT, set_nan, "has 2 of 3,600 numbers that are not finite"),
-        (WEIGHT, set_nan, "has 2 of 2,700 numbers that are not finite"),
-        (MOMENT, lambda tensor: tensor.T.contiguous(), "has the shape [120, 30], the model's is"),
+        (MOMENT, set_nan, "has 2 values of 3,600 that are not finite"),
+        (WEIGHT, set_nan, "has 2 values of 2,700 that are not finite"),
+        (MOMENT, lambda tensor: tensor.T.contiguous(), "has shape [120, 30], but the model has"),
         (MOMENT, lambda tensor: None, "lacks"),
         (WEIGHT, lambda tensor: None, "lacks"),
         (WEIGHT, lambda tensor: tensor.bfloat16(), "is torch.bfloat16, not fp32"),
@@ -134,8 +134,8 @@ def test_a_state_that_contradicts_its_folder_is_found(
     restated(run / "checkpoint-6", step=7, chain="xyz")
     code, lines = lines_of(capsys, run / "checkpoint-6")
     assert code == 1 and len(lines) == 3
-    assert "trainer_state.json is of step 7, its folder of 6" in lines[1]
-    assert "trainer_state.json holds no hash chain" in lines[2]
+    assert "trainer_state.json is of step 7, but its folder of 6" in lines[1]
+    assert "trainer_state.json has no valid hash chain" in lines[2]
 
 
 def test_a_file_of_tensors_that_nobody_vouches_for_is_found(
@@ -152,7 +152,10 @@ def test_what_is_no_checkpoint_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "empty").mkdir()
-    for path, told in ((tmp_path / "empty", "is no checkpoint"), (tmp_path / "x", "is no folder")):
+    for path, told in (
+        (tmp_path / "empty", "is not a checkpoint"),
+        (tmp_path / "x", "is not a folder"),
+    ):
         assert gpt2zh("verify", "checkpoint", path) == 2
         assert f"error: {path} {told}" in capsys.readouterr().err
     assert gpt2zh("verify", "checkpoint") == 2

@@ -55,7 +55,7 @@ def test_an_exact_run_passes_and_stays_untouched(run: Path, told: Told) -> None:
     assert code == 0 and not err, out + err
     *_, last = lines = out.splitlines()
     assert last == f"exact: {run}/checkpoint-9 follows from checkpoint-6, bit for bit"
-    assert lines[0].startswith("rows        3 steps read the rows that the order of the data tells")
+    assert lines[0].startswith("rows        3 steps read the rows in the order of the data")
     assert f"steps 7 to 9 again from {run}/checkpoint-6 on 2 ranks" in lines[1]
     assert "about " in lines[1] and " at the run's speed" in lines[1]
     assert [line[:9] for line in lines if line.startswith("  step ")] == [
@@ -133,7 +133,7 @@ def test_other_ranks_are_judged_by_losses_where_there_is_no_dropout(runs: Path, 
     assert "rows        read with 1 instead of 2 ranks: chain " in out
     assert "1 of 3 steps were logged by the run" in out or "2 of 3 steps" in out
     assert "(the tolerance for losses is 1e-05)" in out
-    assert "alike: " in out.splitlines()[-1] and "exact" not in out
+    assert "similar: " in out.splitlines()[-1] and "exact" not in out
 
 
 def test_other_ranks_with_dropout_are_judged_by_the_rows_alone(run: Path, told: Told) -> None:
@@ -164,15 +164,15 @@ def test_what_cannot_be_proved_is_refused(
 ) -> None:
     before = listing(run)
     for argv, message in (
-        ([tmp_path / "nothing"], "holds no checkpoint"),
-        ([runs / "single"], "no whole checkpoint before checkpoint-2"),
-        ([run, "--from-step=4"], "no such checkpoint, but those of 3, 6, 9"),
-        ([run, "--to-step=3"], "no whole checkpoint before checkpoint-3"),
-        ([run, "--from-step=9", "--to-step=6"], "does not lie before"),
+        ([tmp_path / "nothing"], "has no checkpoints"),
+        ([runs / "single"], "no complete checkpoint before checkpoint-2"),
+        ([run, "--from-step=4"], "no checkpoint of this step; it has those of 3, 6, 9"),
+        ([run, "--to-step=3"], "no complete checkpoint before checkpoint-3"),
+        ([run, "--from-step=9", "--to-step=6"], "must be less than"),
         ([run, "--ranks=3"], "no multiple of train.micro_batch x ranks"),
         ([run, "--ranks=0"], "--ranks is 0"),
-        ([run, f"--scratch={run}"], "lies in the run"),
-        ([run, f"--keep={run}/x/y"], "lies in the run"),
+        ([run, f"--scratch={run}"], "is inside the run"),
+        ([run, f"--keep={run}/x/y"], "is inside the run"),
         ([run, f"--scratch={tmp_path}/nothing"], "--scratch"),
     ):
         code, out, err = told(*argv)
@@ -197,7 +197,7 @@ def test_a_training_that_fails_proves_nothing_and_shows_why(
     monkeypatch.setenv("DS_ACCELERATOR", "no-such-accelerator")
     code, out, _ = told(run)
     assert code not in (0, 2, 75), out
-    assert "no-such-accelerator" in out and "nothing is proved: the training ended with" in out
+    assert "no-such-accelerator" in out and "no result: the training ended with" in out
 
 
 def test_a_run_that_deletes_the_checkpoint_meanwhile_is_told(
@@ -211,7 +211,7 @@ def test_a_run_that_deletes_the_checkpoint_meanwhile_is_told(
 
     monkeypatch.setattr(resume, "run_ranks", delayed)
     code, _, err = told(run)
-    assert code == 2 and f"{run}/checkpoint-6: the run, which goes on, has deleted it" in err
+    assert code == 2 and f"{run}/checkpoint-6: the run is still training and has deleted it" in err
 
 
 def test_a_signal_ends_it_and_leaves_nothing_behind(run: Path) -> None:

@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from gpt2zh.config.checks import SMALLEST_WINDOW
-from gpt2zh.run.spikes import z_score
+from gpt2zh.run.guard import z_score
 
 _RANDOM = random.Random(4)
 RECENT = [_RANDOM.gauss(3.0, 0.1) for _ in range(64)]
