@@ -1,1 +1,1 @@
-"""What a GPT-2 costs to train: FLOPs, memory, traffic and time. Arithmetic alone, no torch."""
+"""Estimate the cost of training a GPT-2: memory, traffic and time. Pure arithmetic, no torch."""

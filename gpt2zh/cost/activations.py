@@ -1,9 +1,11 @@
-"""The bytes that a micro-batch takes between its forward and its backward pass. Pure arithmetic.
+"""The memory of activations: what a forward pass keeps for the backward pass. Pure arithmetic.
 
-What a block keeps is written down here tensor by tensor, as torch 2.13 and transformers 5.17 save
-it; tests/cost/test_activations.py measures it again on a real model.
+Tensors are counted one by one, as torch 2.13 and transformers 5.17 save them;
+tests/cost/test_activations.py compares the sums with a real model.
 
 `L` layers, `D` width, `H` heads, `T` context, `V` padded vocabulary, `N` tokens of a micro-batch.
+The functions take the shape of the model, the rows of the padded embedding, the setting, and the
+tokens of a micro-batch.
 """
 
 from __future__ import annotations
@@ -14,69 +16,77 @@ from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.setting import Setting
 from gpt2zh.model.shape import chunk_tokens
 
-_SUM = 4  # bytes of fp32, in which sums are kept whatever the precision
+_FP32 = 4  # bytes of a number; sums are in fp32 in every precision
 
 
 @dataclass(frozen=True)
-class Held:
-    """Bytes at some moment."""
+class ActivationBytes:
+    """Bytes at one moment of a step."""
 
     activations: int
     logits: int
-    """And what the head makes of them: their gradients, and the head's own gradient in fp32."""
+    """Of the logits, their gradients, and the gradient of the head's weight in fp32."""
 
 
-def after_head(model: ModelConfig, vocabulary: int, setting: Setting, tokens: int) -> Held:
-    """At the end of the forward pass, while the last chunk has its logits (model/loss.py).
+def after_head(
+    model: ModelConfig, vocabulary: int, setting: Setting, tokens: int
+) -> ActivationBytes:
+    """Count bytes at the end of the forward pass, at the logits of the last chunk (model/loss.py).
 
-    By then there are the gradients of all hidden states, beside these themselves.
+    At that moment the hidden states and all their gradients exist.
     """
-    return Held(
+    return ActivationBytes(
         kept(model, setting, tokens) + 2 * tokens * model.width * setting.width,
         _head_gradient(model, vocabulary) + _chunk(model, vocabulary, setting, tokens),
     )
 
 
-def between(model: ModelConfig, vocabulary: int, setting: Setting, tokens: int) -> Held:
-    """Between the forward and the backward pass."""
+def between(model: ModelConfig, vocabulary: int, setting: Setting, tokens: int) -> ActivationBytes:
+    """Count bytes between the forward and the backward pass."""
     hidden = tokens * model.width * setting.width
-    return Held(kept(model, setting, tokens) + hidden, _head_gradient(model, vocabulary))
+    return ActivationBytes(kept(model, setting, tokens) + hidden, _head_gradient(model, vocabulary))
 
 
-def before_blocks(model: ModelConfig, vocabulary: int, setting: Setting, tokens: int) -> Held:
-    """As the backward pass begins: the gradients that the head has made are scaled.
+def before_blocks(
+    model: ModelConfig, vocabulary: int, setting: Setting, tokens: int
+) -> ActivationBytes:
+    """Count bytes at the start of the backward pass, where the head's gradients are scaled.
 
-    That happens in fp32, so half precision is copied, unless one kernel does all (model/loss.py).
+    Half precision is copied to fp32 for that, unless it is compiled to one kernel (model/loss.py).
     """
     hidden = tokens * model.width
     head = _head_gradient(model, vocabulary)
-    scaled = 0 if setting.is_compiled else 2 * _SUM * hidden if setting.is_half else _SUM * hidden
-    first = Held(kept(model, setting, tokens) + hidden * setting.width + scaled, head)
+    scaled = 0 if setting.is_compiled else 2 * _FP32 * hidden if setting.is_half else _FP32 * hidden
+    first = ActivationBytes(kept(model, setting, tokens) + hidden * setting.width + scaled, head)
     weight = head + vocabulary * model.width * setting.width
-    second = Held(kept(model, setting, tokens) + 2 * hidden * setting.width, head + weight)
+    second = ActivationBytes(
+        kept(model, setting, tokens) + 2 * hidden * setting.width, head + weight
+    )
     return max(first, second, key=lambda held: held.activations + held.logits)
 
 
-def in_last_block(model: ModelConfig, vocabulary: int, setting: Setting, tokens: int) -> Held:
-    """In the backward pass of the last block, while all others wait with what they keep.
+def in_last_block(
+    model: ModelConfig, vocabulary: int, setting: Setting, tokens: int
+) -> ActivationBytes:
+    """Count bytes in the backward pass of the last block, while all other blocks keep theirs.
 
-    The most is needed where the gradient of its inner width begins: one of D for the residual
-    stream and one of 4 D, and with gelu_new run eagerly another 4 D for its chain of products.
+    The maximum is at the gradient of the inner width: D for the residual stream and 4 D, and with
+    gelu_new run eagerly another 4 D for its chain of products.
     """
     temporary = 9 if _is_chain(model, setting) else 5
     hidden = tokens * model.width * setting.width
     again = (
         tokens * (_block(model, setting) - model.width * setting.width) if setting.recompute else 0
     )
-    return Held(
+    return ActivationBytes(
         kept(model, setting, tokens) - hidden + again + temporary * hidden,
         vocabulary * model.width * setting.width,
     )
 
 
 def kept(model: ModelConfig, setting: Setting, tokens: int) -> int:
-    """Bytes that the blocks and the last norm keep for the backward pass."""
-    if setting.recompute:  # the inputs of blocks; a compiled model gathers the first one again
+    """Count bytes that the blocks and the last norm keep for the backward pass."""
+    if setting.recompute:  # only the inputs of blocks; a compiled model recomputes the first one
         blocks = model.width * setting.width * (model.layers - setting.is_compiled)
     else:
         blocks = model.layers * _block(model, setting)
@@ -91,46 +101,48 @@ def kept(model: ModelConfig, setting: Setting, tokens: int) -> int:
 
 
 def _block(model: ModelConfig, setting: Setting) -> int:
-    """Bytes that a block keeps of a token.
+    """Count bytes that a block keeps of a token.
 
-    Inputs of both norms, and their outputs, which enter products: 4 D. Query, key and value: 3 D.
-    What the attention gives, which enters a product: D. The inner width before and after the
-    activation: 8 D. Beside these the logarithm of each head's sum, and two numbers for each norm.
+    Inputs and outputs of both norms: 4 D. Query, key and value: 3 D. Output of the attention: D.
+    The inner width before and after the activation: 8 D. Also the log-sum-exp of each head, and two
+    numbers for each norm.
     """
     width = setting.width
     numbers = 16 * model.width
     if _is_chain(model, setting):
-        numbers += 12 * model.width  # three products more, each 4 D
-    found = numbers * width + _SUM * (model.heads + 4)
+        numbers += 12 * model.width  # three more products of 4 D
+    found = numbers * width + _FP32 * (model.heads + 4)
     if model.dropout > 0 and setting.on_gpu:
-        found += 2 * model.width  # masks of one byte; FlashAttention draws its own again
+        found += 2 * model.width  # masks of one byte; FlashAttention draws its mask again
     if model.dropout > 0 and not setting.on_gpu:
-        # Factors instead of masks. The CPU's FlashAttention has no dropout: the scores are kept
-        # three times in fp32, so are query, key and value.
+        # A CPU keeps factors instead of masks. Its FlashAttention has no dropout, so the scores are
+        # kept three times in fp32, and so are query, key and value.
         found += (2 - 3) * model.width * width
-        found += 3 * _SUM * (model.width + model.heads * model.context)
+        found += 3 * _FP32 * (model.width + model.heads * model.context)
     elif setting.document_mask and not setting.is_compiled:
-        found += model.context * width  # torch makes numbers of a mask in every block
+        found += model.context * width  # torch converts the mask to numbers in every block
     return found
 
 
 def _is_chain(model: ModelConfig, setting: Setting) -> bool:
-    """Whether the activation is a chain of operations that each keep their input."""
+    """Return whether the activation is a chain of operations, each of which keeps its input."""
     return model.activation == "gelu_new" and not setting.is_compiled
 
 
 def _head_gradient(model: ModelConfig, vocabulary: int) -> int:
-    """The sum of the head's gradient over the chunks."""
-    return _SUM * vocabulary * model.width
+    """Count bytes of the gradient of the head's weight."""
+    return _FP32 * vocabulary * model.width
 
 
 def _chunk(model: ModelConfig, vocabulary: int, setting: Setting, tokens: int) -> int:
-    """What a chunk needs on the way: its logits, then its share of the head's gradient.
+    """Count bytes that a chunk needs for a while: for logits, then for its part of the gradient.
 
-    Logits are fp32, and so is a copy in torch's logsumexp (aten/src/ATen/native/ReduceOps.cpp). The
-    share of the gradient is a product, and a new sum beside the old one. A compiled chunk needs
-    less, which is not counted on.
+    Logits are in fp32, and torch's logsumexp copies them (aten/src/ATen/native/ReduceOps.cpp). The
+    part of the gradient needs a product and a new sum next to the old one. A compiled chunk needs
+    less; the estimate does not use this.
     """
     width, chunk = setting.width, chunk_tokens(tokens)
     matrix = vocabulary * model.width
-    return max(2 * _SUM * chunk * vocabulary, width * (chunk * vocabulary + matrix) + _SUM * matrix)
+    return max(
+        2 * _FP32 * chunk * vocabulary, width * (chunk * vocabulary + matrix) + _FP32 * matrix
+    )

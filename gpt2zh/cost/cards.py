@@ -1,8 +1,8 @@
-"""The GPUs that a large run may be planned for: what they hold, and how fast they are fed.
+"""Memory, speed and links of common GPUs.
 
-Peaks, memory and its bandwidth are of NVIDIA's data sheets; of GeForce cards, of the whitepapers on
-Ampere GA102, Ada and RTX Blackwell, where the peaks are called "Peak FP16 Tensor TFLOPS with FP32
-Accumulate", which is half of the usual one, and "Peak FP32 TFLOPS (non-Tensor)".
+Peak FLOP/s, memory and bandwidth are from NVIDIA's data sheets. For GeForce cards they are from the
+whitepapers on Ampere GA102, Ada and RTX Blackwell: "Peak FP16 Tensor TFLOPS with FP32 Accumulate"
+(half of the advertised peak) and "Peak FP32 TFLOPS (non-Tensor)".
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU, and what joins it to the others in its machine."""
+    """A GPU, and its link to the other GPUs of the machine."""
 
     name: str
     peak: float
-    """Dense FLOP/s of half precision summed in fp32."""
+    """Dense FLOP/s in half precision with sums in fp32."""
     peak_fp32: float
-    """FLOP/s of fp32 without tensor cores, which only TF32 would use: training in fp32 does not
-    ask for it (run/training.py)."""
+    """FLOP/s in fp32 without tensor cores; these need TF32, which training in fp32 does not use
+    (run/training.py)."""
     memory: int
     """Bytes."""
     memory_rate: float
-    """Bytes per second that it reads or writes."""
+    """Memory bandwidth in bytes per second."""
     link_rate: float
-    """Bytes per second that each card of a machine passes on while all do: what nccl-tests calls
-    bus bandwidth."""
+    """Bytes per second that each card sends while all cards of a machine do: the bus bandwidth of
+    nccl-tests."""
     has_nvlink: bool
     has_bf16: bool
 
     def peak_in(self, precision: str) -> float:
-        """FLOP/s in a `train.precision`."""
+        """Return the peak FLOP/s in a `train.precision`."""
         return self.peak_fp32 if precision == "fp32" else self.peak
 
 
 _NVLINK4 = 370e9
-"""What NCCL makes of NVLink's 450 GB/s without switches that add up, by one of its authors
-(github.com/NVIDIA/nccl-tests, issue 212)."""
+"""What NCCL reaches of NVLink's 450 GB/s without in-switch reduction, according to one of its
+authors (github.com/NVIDIA/nccl-tests, issue 212)."""
 _NVLINK3 = 200e9
 """Eight A100 (github.com/NVIDIA/nccl-tests, issue 149)."""
 _NVLINK2 = 120e9
 """NCCL's own figure for six links of a V100 (src/graph/topo.h, SM70_NVLINK_BW)."""
 _PCIE = 10e9
-"""Between cards on two CPU sockets, as NCCL reckons (src/graph/topo.h, SKL_QPI_BW); GeForce cards
-send through host memory. A machine with PCIe switches may have twice as much."""
+"""NCCL's own figure for cards on two CPU sockets (src/graph/topo.h, SKL_QPI_BW); GeForce cards send
+through host memory. A machine with PCIe switches may have twice as much."""
 
-# TFLOP/s in half precision and in fp32, GiB, GB/s of memory, bytes per second of the link.
+# TFLOP/s in half precision and in fp32, GiB, GB/s of the memory, bytes per second of the link.
 _CARDS = {
     "RTX 3090 Ti": (80, 40, 24, 1008, _PCIE),
     "RTX 3090": (71, 35.6, 24, 936, _PCIE),
@@ -63,14 +63,14 @@ _CARDS = {
     "T4": (65, 8.1, 16, 300, _PCIE),
 }
 _OLD = ("V100", "T4")
-"""Without bf16."""
+"""Cards without bf16."""
 _SLOWER = {"LAPTOP", "D"}
-"""Words in the names of slower cards."""
+"""Words in the names of slower variants, which are not in the table."""
 KNOWN = tuple(_CARDS)
 
 
 def card_named(name: str) -> Card | None:
-    """The card of a device name, as a driver or a person says it; None if it is not known."""
+    """Return the card with a device name, as the driver or a user writes it; None if unknown."""
     words = set(re.split(r"[\s-]+", name.upper()))
     if words & _SLOWER:
         return None
@@ -90,11 +90,11 @@ def card_named(name: str) -> Card | None:
 
 
 def peak_flops(device_name: str, precision: str = "bf16") -> float | None:
-    """The card's peak, FLOP/s; None when unknown: no MFU beats a wrong one.
+    """Return the card's peak FLOP/s; None if unknown, since no MFU is better than a wrong one.
 
     Args:
-        device_name: As the driver says it.
-        precision: That of the training; in fp32 tensor cores are not asked.
+        device_name: Name of the card, as the driver writes it.
+        precision: The `train.precision`; in fp32 tensor cores are not used.
     """
     card = card_named(device_name)
     return card.peak_in(precision) if card else None

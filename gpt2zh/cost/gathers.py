@@ -1,9 +1,9 @@
-"""When ZeRO 3 gathers which weights: DeepSpeed's own rules, played through without a GPU.
+"""Simulate when ZeRO 3 gathers which weights, without a GPU.
 
-The rules are those of runtime/zero/partitioned_param_coordinator.py (DeepSpeed 0.19.8) once the
-order of the modules is known, which takes two micro-batches: weights are gathered ahead of their
-use, kept while their next use is near, and else let go. With DeepSpeed's limits a model of less
-than 1e9 parameters is gathered once per micro-batch, not twice, as ZeRO's paper has it.
+The rules are those of runtime/zero/partitioned_param_coordinator.py (DeepSpeed 0.19.8) after two
+micro-batches, when it knows the order of the modules: weights are prefetched, kept if their next
+use is near, and otherwise released. With DeepSpeed's default limits, a model of less than 1e9
+parameters is gathered once per micro-batch; ZeRO's paper says twice.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Limits:
     """DeepSpeed's settings, in elements, with its defaults."""
 
     ahead: int = 50_000_000
-    """stage3_prefetch_bucket_size: gathered ahead at one module."""
+    """stage3_prefetch_bucket_size: prefetched at one module."""
     live: int = 1_000_000_000
-    """stage3_max_live_parameters: nothing is gathered ahead beyond."""
+    """stage3_max_live_parameters: beyond it nothing is prefetched."""
     reuse: int = 1_000_000_000
     """stage3_max_reuse_distance: weights used again within this distance are kept."""
     persistent: int = 100_000
-    """stage3_param_persistence_threshold: tensors up to this size are never let go."""
+    """stage3_param_persistence_threshold: tensors up to this size are never released."""
 
     @classmethod
     def of(cls, zero: Mapping[str, Any]) -> Limits:
-        """Those of the table `zero_optimization` of a resolved DeepSpeed JSON."""
+        """Return the limits in the section `zero_optimization` of a resolved DeepSpeed JSON."""
         return cls(
             ahead=zero.get("stage3_prefetch_bucket_size", cls.ahead),
             live=zero.get("stage3_max_live_parameters", cls.live),
@@ -45,23 +45,23 @@ class Gather:
     """Weights that are gathered by one collective."""
 
     at: int
-    """Number of the module at which it begins."""
+    """Number of the module at which it starts."""
     weights: tuple[Weight, ...]
 
 
 class _Rank:
-    """What one rank holds while it goes through the modules."""
+    """The gathered weights of one rank while it goes through the modules."""
 
     def __init__(self, calls: Sequence[Module], limits: Limits) -> None:
         self.calls, self.limits = calls, limits
         self.queue = deque((weight, at) for at, module in enumerate(calls) for weight in module)
         self.marked: dict[Weight, int] = {}
-        """The call up to which a weight is known to be provided for."""
+        """The last call of each weight that the rank has planned for."""
         self.held: set[Weight] = set()
         self.gathers: list[Gather] = []
 
     def enter(self, at: int) -> None:
-        """Have the weights of a module, and begin to gather those of the next ones."""
+        """Gather the weights of a module that are missing, and prefetch those of the next ones."""
         own = self.calls[at]
         self._gather(at, [w for w in own if self._is_missing(w)])
         new = [w for w in own if self.marked.get(w, -1) < at]
@@ -81,7 +81,7 @@ class _Rank:
         self._gather(at, ahead)
 
     def leave(self, at: int) -> None:
-        """Let go of the weights of a module that are not used again soon."""
+        """Release the weights of a module that are not used again soon."""
         free = {w for w in self.calls[at] if w in self.held and self.marked.get(w, -1) <= at + 1}
         distance = 0
         for module in self.calls[at + 1 :]:
@@ -100,8 +100,8 @@ class _Rank:
             self.gathers.append(Gather(at, tuple(weights)))
 
 
-def gathers(calls: Sequence[Module], limits: Limits) -> list[Gather]:
-    """The collectives of a micro-batch.
+def simulate_gathers(calls: Sequence[Module], limits: Limits) -> list[Gather]:
+    """Return the all-gathers of a micro-batch.
 
     Args:
         calls: The modules in the order in which they are entered, backward pass included.
@@ -114,8 +114,8 @@ def gathers(calls: Sequence[Module], limits: Limits) -> list[Gather]:
     return rank.gathers
 
 
-def most_held(calls: Sequence[Module], limits: Limits) -> int:
-    """Elements of the gathered weights that a rank has at a time, at most.
+def count_most_held(calls: Sequence[Module], limits: Limits) -> int:
+    """Return the largest number of gathered elements that a rank has at one time.
 
     Args:
         calls: The modules in the order in which they are entered, backward pass included.

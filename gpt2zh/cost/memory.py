@@ -1,11 +1,11 @@
-"""The memory that training takes on one rank, part by part. Pure arithmetic, and an estimate.
+"""Estimate the memory of training on one rank, part by part. Pure arithmetic.
 
-A step has its fullest moment either at the end of the forward pass, when the head has its logits;
-as the backward pass begins; at its end, when gradients are copied to be reduced; or while the
-weights are updated. The parts are those of that moment, so their sum is what is needed.
+A step needs the most memory at one of four moments: at the end of the forward pass, when the logits
+exist; at the start of the backward pass; at its end, when gradients are copied to be reduced; or
+while the weights are updated. The parts are those of that moment, so their sum is the peak.
 
 The arithmetic is in `activations` and `states`. tests/cost/test_memory.py compares it with the
-peak of real steps on a CPU, tests/gpu/test_memory.py with that on a GPU.
+peak of real steps on a CPU, tests/gpu/test_memory.py on a GPU.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from dataclasses import dataclass, fields
 
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost import activations
-from gpt2zh.cost.activations import Held
+from gpt2zh.cost.activations import ActivationBytes
 from gpt2zh.cost.setting import Setting
-from gpt2zh.cost.states import Phase, States, states
+from gpt2zh.cost.states import Phase, States, estimate_states
 from gpt2zh.model import shape
 
 CONTEXT = 800 * 2**20
-"""Bytes of a GPU that torch's allocator does not hand out: CUDA's context with the kernels of
-torch, and cuBLAS' workspaces. 0.5 to 0.8 GiB by others' reports, the upper end; not measured."""
+"""Bytes of a GPU outside torch's allocator: the CUDA context with torch's kernels, and cuBLAS
+workspaces. Others report 0.5 to 0.8 GiB; this is the upper end, not measured."""
 COMMUNICATION = 400 * 2**20
-"""Bytes of NCCL's buffers and kernels where there are several ranks; not measured."""
+"""Bytes of NCCL's buffers and kernels if there are several ranks; not measured."""
 RESERVE = 0.05
-"""Share of a GPU that is left free: what the caching allocator cannot use because it lies in
-pieces, and what a card shows less than it is called by (24 GB of an RTX 3090 are 23.7 GiB)."""
+"""Fraction of a GPU to leave free: for fragmentation in the caching allocator, and because a card
+has less memory than its name says (24 GB of an RTX 3090 are 23.7 GiB)."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on the device of one rank at the fullest moment of a step."""
+    """Bytes on the device of one rank at one moment of a step."""
 
     parameters: int
     gradients: int
@@ -39,30 +39,30 @@ class Memory:
     """fp32 weights and moments."""
     activations: int
     logits: int
-    """Of a chunk of tokens, and what the head makes of them: mostly its gradient in fp32."""
+    """Of the logits of a chunk and their gradients, and mostly of the head's gradient in fp32."""
     buckets: int
-    """What DeepSpeed copies gradients into."""
+    """Of DeepSpeed's copies of gradients."""
     context: int
-    """What the CUDA libraries take for themselves."""
+    """Of the CUDA libraries themselves."""
     host: int
-    """Bytes of host memory for what is offloaded, not in the total. CUDA may round each of its
-    page-locked buffers up to the next power of 2 beyond this."""
+    """In host memory, for what is offloaded; not in the total. CUDA may round the size of each
+    page-locked buffer up to a power of 2, which is not counted."""
 
     @property
     def total(self) -> int:
-        """Bytes on the device."""
+        """Sum of all bytes on the device."""
         return sum(getattr(self, field.name) for field in fields(self)) - self.host
 
     @property
     def states(self) -> int:
-        """What does not depend on the micro-batch."""
+        """Bytes that do not depend on the micro-batch."""
         return self.parameters + self.gradients + self.optimizer + self.buckets
 
 
 def training_memory(
     model: ModelConfig, vocabulary: int, setting: Setting, *, micro_batch: int
 ) -> Memory:
-    """Estimate the memory of a rank.
+    """Estimate the memory of a rank at the peak of a step.
 
     Args:
         model: The shape.
@@ -77,7 +77,7 @@ def training_memory(
 def training_phases(
     model: ModelConfig, vocabulary: int, setting: Setting, *, micro_batch: int
 ) -> dict[str, Memory]:
-    """Estimate the memory of a rank between steps, and in each part of one where it is fullest.
+    """Estimate the memory of a rank between two steps, and the peak of each part of a step.
 
     Args:
         model: The shape.
@@ -85,24 +85,24 @@ def training_phases(
         setting: How it is trained.
         micro_batch: Rows of a forward pass.
     """
-    kept = states(model, vocabulary, setting)
+    kept = estimate_states(model, vocabulary, setting)
     return _phases(model, vocabulary, setting, kept, micro_batch * model.context)
 
 
 def largest_micro_batch(
     model: ModelConfig, vocabulary: int, setting: Setting, *, device_bytes: int, most: int
 ) -> int:
-    """The most rows of a micro-batch that fit, with `RESERVE` left free; 0 if not even one does.
+    """Return the most rows of a micro-batch that fit with `RESERVE` left free; 0 if none fits.
 
     Args:
         model: The shape.
         vocabulary: Rows of the embedding, padded.
         setting: How it is trained.
-        device_bytes: Of the whole card, or what a rank may use of a host, where what is offloaded
-            takes the same memory.
-        most: No more rows than these.
+        device_bytes: Memory of the card; or what a rank may use of a host, where offloaded states
+            use the same memory.
+        most: Largest number of rows to return.
     """
-    kept = states(model, vocabulary, setting)
+    kept = estimate_states(model, vocabulary, setting)
 
     def fits(rows: int) -> bool:
         phases = _phases(model, vocabulary, setting, kept, rows * model.context)
@@ -124,7 +124,7 @@ def _phases(
 ) -> dict[str, Memory]:
     context = CONTEXT + (COMMUNICATION if setting.ranks > 1 else 0)
 
-    def moment(held: Held, phase: Phase) -> Memory:
+    def moment(held: ActivationBytes, phase: Phase) -> Memory:
         return Memory(
             parameters=int(kept.parameters + phase.gathered),
             gradients=int(phase.gradients),
@@ -139,23 +139,23 @@ def _phases(
     backward = (
         moment(activations.before_blocks(model, vocabulary, setting, tokens), kept.forward),
         moment(activations.in_last_block(model, vocabulary, setting, tokens), kept.backward),
-        moment(Held(0, 0), kept.reduction),
+        moment(ActivationBytes(0, 0), kept.reduction),
     )
     return {
-        "rest": moment(Held(0, 0), kept.rest),
+        "rest": moment(ActivationBytes(0, 0), kept.rest),
         "forward": moment(activations.after_head(model, vocabulary, setting, tokens), kept.forward),
         "backward": max(backward, key=lambda memory: memory.total),
-        "update": moment(Held(0, 0), kept.update),
+        "update": moment(ActivationBytes(0, 0), kept.update),
     }
 
 
 def checkpoint_bytes(model: ModelConfig, vocabulary: int, optimizer: str) -> int:
-    """Bytes of a checkpoint: weights and two moments, or one of what Muon updates, all in fp32.
+    """Return the bytes of a checkpoint, all in fp32: weights and two moments, or one with Muon.
 
     Args:
         model: The shape.
         vocabulary: Rows of the embedding, padded.
-        optimizer: Its kind.
+        optimizer: The `optimizer.kind`.
     """
     numbers = 3 * shape.parameters(model, vocabulary)
-    return 4 * (numbers - shape.turned_elements(model) if optimizer == "muon" else numbers)
+    return 4 * (numbers - shape.count_muon_elements(model) if optimizer == "muon" else numbers)

@@ -1,4 +1,4 @@
-"""How a model is trained, as far as memory, traffic and speed mind."""
+"""The settings of training that memory, traffic and speed depend on."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, Literal
 from gpt2zh.config import deepspeed
 
 DEEPSPEED_BUCKET = 500_000_000
-"""DeepSpeed's default of reduce_bucket_size, and what it takes without ZeRO and in BF16_Optimizer
+"""DeepSpeed's default of reduce_bucket_size, which it also uses without ZeRO and in BF16_Optimizer
 (runtime/engine.py, MEMORY_OPT_ALLREDUCE_SIZE)."""
 _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What decides about the costs of training, beside the shape of the model."""
+    """The settings that decide the cost of training, together with the shape of the model."""
 
     resolved: Mapping[str, Any]
-    """The dict of `config.deepspeed.resolve`, for as many ranks."""
+    """The dict of `config.deepspeed.resolve` for these ranks."""
     ranks: int
     recompute: bool
     """Activation checkpointing."""
     compile: Literal["auto", "always", "never"]
     """`train.compile`."""
     on_gpu: bool
-    """Rather than on a CPU, where no context is needed, and FlashAttention has no dropout."""
+    """On a GPU, else on a CPU, which has no context and no FlashAttention with dropout."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     document_mask: bool = False
 
@@ -37,7 +37,7 @@ class Setting:
 
     @property
     def is_half(self) -> bool:
-        """Whether a number of the forward pass has 16 bits."""
+        """Whether numbers of the forward pass have 16 bits."""
         return self.precision != "fp32"
 
     @property
@@ -47,28 +47,28 @@ class Setting:
 
     @property
     def sum_width(self) -> int:
-        """Bytes of a number of the gradients that micro-batches add up."""
+        """Bytes of a number of the gradients, as micro-batches add them up."""
         return _BYTES[deepspeed.sum_type(self.resolved)]
 
     @property
     def sent_width(self) -> int:
-        """Bytes of a number of the gradients that ranks send."""
+        """Bytes of a number of the gradients, as ranks send them."""
         return _BYTES[self.resolved.get("communication_data_type", self.precision)]
 
     @property
     def zero(self) -> Mapping[str, Any]:
-        """The table `zero_optimization`."""
+        """The section `zero_optimization`."""
         table: Mapping[str, Any] = self.resolved.get("zero_optimization", {})
         return table
 
     @property
     def stage(self) -> int:
-        """ZeRO's."""
+        """The ZeRO stage."""
         return deepspeed.zero_stage(self.resolved)
 
     @property
     def bucket(self) -> int:
-        """Gradients that ZeRO reduces at a time."""
+        """Elements of gradients that ZeRO reduces at a time."""
         return int(self.zero.get("reduce_bucket_size", DEEPSPEED_BUCKET))
 
     @property
@@ -78,14 +78,14 @@ class Setting:
 
     @property
     def should_compile(self) -> bool:
-        """Whether torch.compile shall make one graph of the model where it can."""
+        """Whether torch.compile should compile the model where it can."""
         return self.compile == "always" or (self.compile == "auto" and self.on_gpu)
 
     @property
     def is_compiled(self) -> bool:
-        """Whether it does: ZeRO 3 gathers weights amid the model."""
+        """Whether the model is compiled: not with ZeRO 3, which gathers weights inside it."""
         return self.should_compile and self.stage < 3
 
     def offloads(self, name: deepspeed.Offload) -> bool:
-        """Whether `optimizer` or `param` lives in host memory."""
+        """Return whether `optimizer` or `param` is in host memory."""
         return deepspeed.is_offloaded(self.resolved, name)

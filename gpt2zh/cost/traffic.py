@@ -1,19 +1,20 @@
-"""What the ranks send each other in an optimizer step, by ZeRO stage. Pure arithmetic.
+"""Count what the ranks send each other in an optimizer step, by ZeRO stage. Pure arithmetic.
 
-It is what DeepSpeed 0.19.8 does as this project steps it, read in its source and compared with the
-collectives of real ranks by tests/cost/test_traffic.py. In short, for P parameters:
+The rules are read from the source of DeepSpeed 0.19.8, and tests/cost/test_traffic.py compares them
+with every collective of real ranks. In short, for P parameters:
 
 * Stage 0 adds up all gradients once a step: all-reduce of P.
-* Stage 1 does the same, then gathers the weights that each rank has updated: all-gather of P. No
-  gradient is reduce-scattered, as ZeRO's paper has it, for DeepSpeed merges the parts of all ranks
-  into one all-reduce (`use_multi_rank_bucket_allreduce`) and so does BF16_Optimizer.
+* Stage 1 does the same, then gathers the weights that each rank has updated: all-gather of P. That
+  is 6 bytes a parameter in bf16, against 4 at stage 0. Gradients are not reduce-scattered as in
+  ZeRO's paper: DeepSpeed merges the parts of all ranks into one all-reduce
+  (`use_multi_rank_bucket_allreduce`), and so does BF16_Optimizer.
 * Stage 2 adds up the gradients of every micro-batch: all-reduce of P for each, all-gather of P.
 * Stage 3 gathers the weights and reduce-scatters the gradients of every micro-batch.
 
-Gradients travel in the training's precision, also where they are summed up in fp32, unless the
-JSON's `communication_data_type` says otherwise. Not counted are flags and norms of a few numbers. A
-tensor that is larger than a bucket counts as one collective, though DeepSpeed may cut it. ZeRO++
-(hpz, quantized weights or gradients) is not known here.
+Gradients are sent in the training's precision, even if they are summed in fp32, unless the JSON's
+`communication_data_type` says otherwise. Flags and norms of a few numbers are not counted. A tensor
+that is larger than a bucket counts as one collective, although DeepSpeed may divide it. ZeRO++
+(hpz, quantized weights or gradients) is not supported here.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from typing import Literal
 
 from gpt2zh.config.deepspeed import has_bf16_optimizer
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost.gathers import Limits, gathers
+from gpt2zh.cost.gathers import Limits, simulate_gathers
 from gpt2zh.cost.setting import DEEPSPEED_BUCKET, Setting
-from gpt2zh.cost.weights import Weight, Weights, owners, padded, weights_of
+from gpt2zh.cost.weights import Weight, Weights, count_padded, find_owners, weights_of
 
 Kind = Literal["all-reduce", "reduce", "reduce-scatter", "all-gather"]
 
@@ -37,19 +38,20 @@ class Transfer:
 
     kind: Kind
     elements: int
-    """Of the whole tensor, padding included."""
+    """Elements of the whole tensor, padding included."""
     width: int
     """Bytes of an element."""
     at: float = 1.0
-    """Share of the pass that is over when it can begin; of a forward pass that goes without it."""
+    """Fraction of the pass that is done when it can start; for weights of a forward pass, the
+    fraction that does not need them."""
 
     @property
     def bytes(self) -> int:
-        """Of the whole tensor."""
+        """Bytes of the whole tensor."""
         return self.elements * self.width
 
     def sent(self, ranks: int) -> float:
-        """Bytes that each rank sends, around a ring."""
+        """Return the bytes that each rank sends, by a ring algorithm."""
         return self.bytes * (2 if self.kind == "all-reduce" else 1) * (ranks - 1) / ranks
 
 
@@ -58,19 +60,19 @@ class Traffic:
     """The collectives of a step."""
 
     micro_batches: int
-    """Of a rank and step."""
+    """Micro-batches of a rank and step."""
     forward: tuple[Transfer, ...]
     """Weights gathered in the forward pass of each micro-batch."""
     backward: tuple[Transfer, ...]
     """Weights gathered again in the backward pass of each micro-batch."""
     gradients: tuple[Transfer, ...]
-    """Buckets of gradients of a backward pass, in their order."""
+    """Buckets of gradients of a backward pass, in order."""
     reductions: int
-    """Backward passes of a step whose gradients travel."""
+    """Backward passes of a step whose gradients are sent."""
     is_overlapped: bool
-    """Whether buckets travel while the backward pass goes on."""
+    """Whether buckets are sent during the backward pass."""
     update: tuple[Transfer, ...]
-    """What follows the last backward pass, weights mostly."""
+    """Collectives after the last backward pass, mostly of weights."""
 
     @property
     def step(self) -> list[Transfer]:
@@ -79,12 +81,12 @@ class Traffic:
         return [*every, *self.gradients * self.reductions, *self.update]
 
     def sent(self, ranks: int) -> float:
-        """Bytes that each rank sends in a step."""
+        """Return the bytes that each rank sends in a step."""
         return sum(transfer.sent(ranks) for transfer in self.step)
 
 
-def traffic(model: ModelConfig, vocabulary: int, setting: Setting) -> Traffic:
-    """The collectives of a step.
+def count_traffic(model: ModelConfig, vocabulary: int, setting: Setting) -> Traffic:
+    """Return the collectives of a step.
 
     Args:
         model: The shape.
@@ -96,16 +98,16 @@ def traffic(model: ModelConfig, vocabulary: int, setting: Setting) -> Traffic:
 
 
 class _Sender:
-    """A rank, by what it sends."""
+    """The collectives of one rank."""
 
     def __init__(self, weights: Weights, setting: Setting) -> None:
         self.weights, self.setting = weights, setting
         self.zero, self.ranks, self.bucket = setting.zero, setting.ranks, setting.bucket
         self.groups = weights.groups(setting.optimizer)
-        self.turned = weights.turned_groups(setting.optimizer)
+        self.muon_groups = weights.muon_groups(setting.optimizer)
 
     def whole_weights(self) -> Traffic:
-        """Stages 0, 1 and 2: every rank has all weights."""
+        """Return the traffic of stages 0, 1 and 2, where every rank has all weights."""
         stage = self.setting.stage
         is_overlapped = stage > 0 and bool(self.zero.get("overlap_comm"))
         kind: Kind = "all-reduce"
@@ -113,7 +115,7 @@ class _Sender:
             is_overlapped = False
             flat = [weight.elements for weight in self.weights.all]
             if stage == 1:  # bf16_optimizer.py: one padded tensor for each group
-                flat = [padded(group, self.ranks) for group in self.groups]
+                flat = [count_padded(group, self.ranks) for group in self.groups]
             buckets = [(size, 1.0) for size in _filled_over(flat, DEEPSPEED_BUCKET)]
         else:
             ordered = self.weights.by_gradient
@@ -122,8 +124,8 @@ class _Sender:
             buckets = list(_filled(ordered, self.bucket))
             if not self.zero.get("use_multi_rank_bucket_allreduce", True):
                 kind = "reduce" if self.zero.get("reduce_scatter", True) else kind
-        update = [self._together(group) for group in self.turned if stage] + [
-            Transfer("all-gather", padded(group, self.ranks), self.setting.width)
+        update = [self._together(group) for group in self.muon_groups if stage] + [
+            Transfer("all-gather", count_padded(group, self.ranks), self.setting.width)
             for group in self.groups
             if stage
         ]
@@ -138,10 +140,10 @@ class _Sender:
         )
 
     def everything_in_parts(self) -> Traffic:
-        """Stage 3: every rank has a part of each tensor, and small tensors whole."""
+        """Return the traffic of stage 3, where every rank has a part of each large tensor."""
         limits = Limits.of(self.zero)
         there, back = self.weights.calls(recompute=self.setting.recompute)
-        found = gathers([*there, *back], limits)
+        found = simulate_gathers([*there, *back], limits)
         by_ring = bool(self.zero.get("reduce_scatter", True))
         kept = [w for w in self.weights.all if w.elements <= limits.persistent]
         total = sum(weight.elements for weight in self.weights.all)
@@ -169,21 +171,21 @@ class _Sender:
         )
 
     def _parts(self, weight: Weight) -> int:
-        """Elements of a tensor that is cut into equal parts."""
+        """Return the elements of a tensor, padded to be divided into equal parts."""
         return -(-weight.elements // self.ranks) * self.ranks
 
     def _gather(self, weights: Iterable[Weight], at: float = 1.0) -> Transfer:
         return Transfer("all-gather", sum(map(self._parts, weights)), self.setting.width, at)
 
     def _together(self, group: Sequence[Weight]) -> Transfer:
-        """What Muon puts together: the parameters that lie on several ranks (train/muon.py)."""
-        found = owners(group, self.ranks)
+        """Return the all-reduce by which Muon collects split parameters (train/muon.py)."""
+        found = find_owners(group, self.ranks)
         cut = sum(weight.elements for weight, ranks in found if len(ranks) > 1)
         return Transfer("all-reduce", cut, 4)
 
 
 def _filled_over(sizes: Iterable[int], limit: int) -> Iterator[int]:
-    """Buckets that are sent once they are over the limit (runtime/engine.py)."""
+    """Yield the elements of buckets that are sent when over the limit (runtime/engine.py)."""
     filled = 0
     for size in sizes:
         filled += size
@@ -195,16 +197,16 @@ def _filled_over(sizes: Iterable[int], limit: int) -> Iterator[int]:
 
 
 def _filled(weights: Iterable[Weight], limit: int) -> Iterator[tuple[int, float]]:
-    """The elements of buckets, and when they are sent."""
+    """Yield the elements of each of `_buckets`, and when it is sent."""
     for bucket, at in _buckets(list(weights), limit):
         yield sum(weight.elements for weight in bucket), at
 
 
 def _buckets(weights: Sequence[Weight], limit: int) -> Iterator[tuple[list[Weight], float]]:
-    """Buckets that are sent when the next gradient would be too much.
+    """Yield buckets that are sent when the next gradient does not fit.
 
     Yields:
-        The parameters of each, and the share of all gradients that there are by then.
+        The parameters of a bucket, and the fraction of all gradients that exist when it is sent.
     """
     total = sum(weight.elements for weight in weights)
     bucket: list[Weight] = []

@@ -1,4 +1,4 @@
-"""The parameters of a GPT-2 by name and size, and the order in which training meets them. No torch.
+"""The parameters of a GPT-2 by name and size, and the orders in which training uses them. No torch.
 
 What ZeRO sends depends on more than their sum: it pads groups and tensors, fills buckets in the
 order of the gradients, and gathers weights in the order of the modules.
@@ -24,7 +24,7 @@ class Weight:
 
 
 Module = tuple[Weight, ...]
-"""The parameters that a module has itself; most modules have none."""
+"""The parameters of one module without its submodules; most modules have none."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ class Weights:
 
     positions: Module
     embedding: Module
-    """Its weight is the output head, too."""
+    """Its weight is also that of the output head."""
     blocks: tuple[tuple[Module, ...], ...]
-    """Of each block: ln_1, c_attn, c_proj, ln_2, c_fc, mlp.c_proj."""
+    """The modules of each block: ln_1, c_attn, c_proj, ln_2, c_fc, mlp.c_proj."""
     last_norm: Module
 
     @property
     def all(self) -> list[Weight]:
-        """As torch lists them."""
+        """All parameters, in the order of torch's `parameters()`."""
         inner = [weight for block in self.blocks for module in block for weight in module]
         return [*self.embedding, *self.positions, *inner, *self.last_norm]
 
     @property
     def by_gradient(self) -> list[Weight]:
-        """As the backward pass completes their gradients."""
+        """All parameters, in the order in which the backward pass completes their gradients."""
         inner: list[Weight] = []
         for block in reversed(self.blocks):
             for number, module in reversed(list(enumerate(block))):
@@ -55,30 +55,30 @@ class Weights:
         return [*self.last_norm, *inner, *self.positions, *self.embedding]
 
     def groups(self, optimizer: str) -> list[list[Weight]]:
-        """As `train.optimizer.build_optimizer` groups them, for a kind of optimizer."""
-        turned = {w: matrices_in(w.name) for w in self.all if optimizer == "muon"}
+        """Return the groups of `train.optimizer.build_optimizer` for an `optimizer.kind`."""
+        matrices = {w: matrices_in(w.name) for w in self.all if optimizer == "muon"}
         return [
             [w for w in self.all if keeps(w)]
             for keeps in (
-                lambda w: w.is_matrix and not turned.get(w),
+                lambda w: w.is_matrix and not matrices.get(w),
                 lambda w: not w.is_matrix,
-                lambda w: turned.get(w) == 3,
-                lambda w: turned.get(w) == 1,
+                lambda w: matrices.get(w) == 3,
+                lambda w: matrices.get(w) == 1,
             )
             if any(map(keeps, self.all))
         ]
 
-    def turned_groups(self, optimizer: str) -> list[list[Weight]]:
-        """Those of the groups that Muon updates; none with AdamW."""
+    def muon_groups(self, optimizer: str) -> list[list[Weight]]:
+        """Return the groups that Muon updates; none with AdamW."""
         return self.groups(optimizer)[2:]
 
     def calls(self, *, recompute: bool) -> tuple[list[Module], list[Module]]:
-        """The modules in the order in which a forward and a backward pass enter them.
+        """Return the modules in the order in which a forward and a backward pass enter them.
 
-        Modules without parameters are in it: at each one, ZeRO 3 looks what to gather next.
+        Modules without parameters are included, since ZeRO 3 prefetches weights at each module.
 
         Args:
-            recompute: Blocks are computed again in the backward pass.
+            recompute: Whether blocks are computed again in the backward pass.
         """
         none: Module = ()
         forward = [none, none, self.embedding, self.positions, none]
@@ -98,7 +98,7 @@ class Weights:
 
 
 def weights_of(model: ModelConfig, vocabulary: int) -> Weights:
-    """The parameters of a shape.
+    """Return the parameters of a model.
 
     Args:
         model: The shape.
@@ -131,20 +131,20 @@ def weights_of(model: ModelConfig, vocabulary: int) -> Weights:
     )
 
 
-def padded(group: Sequence[Weight], ranks: int) -> int:
-    """Elements of a group that is cut into parts of 4 bytes or more that begin at 4 bytes."""
+def count_padded(group: Sequence[Weight], ranks: int) -> int:
+    """Return the elements of a group after padding: DeepSpeed aligns the parts to 4 bytes."""
     multiple = 2 * ranks  # nccl_start_alignment_factor (zero/stage_1_and_2.py)
     return -(-sum(weight.elements for weight in group) // multiple) * multiple
 
 
-def owners(group: Sequence[Weight], ranks: int) -> Iterator[tuple[Weight, range]]:
-    """Which ranks hold a piece of each parameter, when the group is cut into equal parts.
+def find_owners(group: Sequence[Weight], ranks: int) -> Iterator[tuple[Weight, range]]:
+    """Yield each parameter with the ranks that hold a part of it at ZeRO 1 and 2.
 
     Args:
-        group: One after the other, as ZeRO 1 and 2 flatten them.
-        ranks: Processes.
+        group: Parameters in the order in which ZeRO flattens them, to be divided equally.
+        ranks: Number of processes.
     """
-    part, begin = padded(group, ranks) // ranks, 0
+    part, begin = count_padded(group, ranks) // ranks, 0
     for weight in group:
         end = begin + weight.elements
         yield weight, range(begin // part, (end - 1) // part + 1)

@@ -1,1 +1,1 @@
-"""The GPT-2 itself: building it, its loss and its cost."""
+"""The GPT-2: its shape, how it is built and loaded, its attention and its loss."""

@@ -1,4 +1,4 @@
-"""Build transformers' own GPT-2 from scratch, in the shape that the config gives."""
+"""Build transformers' GPT-2 with fresh weights, in the shape of the config."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def new_model(model: ModelConfig, tokenizer: TextTokenizer, *, seed: int) -> GPT
 
     Args:
         model: Shape of the model.
-        tokenizer: Its vocabulary and its ids of bos and eos go into the model's config.
-        seed: Seed of the weights; it also seeds torch's own generator.
+        tokenizer: Gives the vocabulary size and the ids of bos and eos.
+        seed: Seed of the weights; it also seeds torch's global generator.
     """
     config = GPT2Config(
         vocab_size=padded_vocabulary(tokenizer.vocab_size),
@@ -32,8 +32,8 @@ def new_model(model: ModelConfig, tokenizer: TextTokenizer, *, seed: int) -> GPT
         activation_function=model.activation,
         bos_token_id=tokenizer.bos_id,
         eos_token_id=tokenizer.eos_id,
-        # No pad id here: with one, transformers looks for padding in every forward pass, which
-        # waits for the GPU. The generation config has the pad id.
+        # No pad id: with one, transformers searches for padding in every forward pass, which waits
+        # for the GPU. The generation config has the pad id.
         pad_token_id=None,
         use_cache=True,
         attn_implementation="sdpa",
@@ -45,7 +45,7 @@ def new_model(model: ModelConfig, tokenizer: TextTokenizer, *, seed: int) -> GPT
 
 
 def generation_config(tokenizer: TextTokenizer) -> GenerationConfig:
-    """Return which ids end a text, pad a batch, and are never written because they are not text."""
+    """Return the ids that end a text and pad a batch, and those that are never generated."""
     padding = range(tokenizer.vocab_size, padded_vocabulary(tokenizer.vocab_size))
     return GenerationConfig(
         bos_token_id=tokenizer.bos_id,

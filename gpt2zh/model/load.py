@@ -28,18 +28,18 @@ def load_pretrained(
     """Load a GPT-2 of this project or any other, and its tokenizer.
 
     Control tokens that the folder's tokenizer lacks (bos, eos or pad) get new rows in the
-    embedding, each the mean of all others; generation never writes them.
+    embedding, each the mean of all others; they are never generated.
 
     Args:
-        folder: With config.json, safetensors, and tokenizer.json or vocab.txt.
-        dtype: Type of the weights, whatever the files hold.
+        folder: Holds config.json, safetensors, and tokenizer.json or vocab.txt.
+        dtype: Type of the weights in memory, whatever type the files have.
         device: Where the model goes.
 
     Returns:
         The model in evaluation mode, and the tokenizer.
 
     Raises:
-        UserError: Something is missing, broken or not a causal GPT-2; all faults at once.
+        UserError: A file is missing or damaged, or it is not a causal GPT-2; lists all faults.
     """
     config = _read_config(folder)
     faults = _config_faults(folder, config)
@@ -137,18 +137,18 @@ def _load_model(folder: Path, dtype: torch.dtype) -> GPT2LMHeadModel:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"the model in {folder} cannot be loaded: {error}; its config.json and safetensors "
-            "must belong together and be whole; copy them again"
+            "must be complete and belong together; copy them again"
         ) from error
     if missing := sorted(report["missing_keys"]):
         raise UserError(
             f"the safetensors of {folder} lack {len(missing)} tensors of the model ({missing[0]} "
-            "...), which would be random; copy the weights again"
+            "...), which would have random values; copy the weights again"
         )
     return model
 
 
 def _add_rows(model: GPT2LMHeadModel, tokenizer: TextTokenizer) -> None:
-    """Give the new control tokens embeddings, and padding up to a size that computes fast."""
+    """Add embeddings for the new control tokens, and padding up to a size that computes fast."""
     old = len(model.transformer.wte.weight)
     size = padded_vocabulary(tokenizer.vocab_size)
     model.resize_token_embeddings(size, mean_resizing=False)

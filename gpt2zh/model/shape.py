@@ -1,4 +1,4 @@
-"""What follows from the shape of a GPT-2: parameters, FLOPs, portions. Pure arithmetic, no torch.
+"""Numbers that follow from the shape of a GPT-2: parameters, FLOPs, sizes. No torch.
 
 `L` layers, `D` width, `T` context, `V` padded vocabulary.
 """
@@ -11,16 +11,17 @@ from gpt2zh.config.schema import ModelConfig
 
 IGNORED = -100
 """Label of a position that has no loss; the `ignore_index` of torch and transformers."""
-VOCABULARY_MULTIPLE = 128  # tensor cores want it; 50257 -> 50304 alone was worth 25 % on an A100
+VOCABULARY_MULTIPLE = 128
+"""Tensor cores need it: 50257 -> 50304 rows alone gained 25 % on an A100 (nanoGPT)."""
 
 
 def padded_vocabulary(tokens: int) -> int:
-    """The rows of the embedding: the next multiple of 128."""
+    """Return the rows of the embedding: the next multiple of 128."""
     return -(-tokens // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
 def parameters(model: ModelConfig, vocabulary: int) -> int:
-    """Trainable numbers; the output head shares the embedding.
+    """Return the number of parameters; the output head shares the embedding.
 
     Args:
         model: The shape.
@@ -32,20 +33,20 @@ def parameters(model: ModelConfig, vocabulary: int) -> int:
 
 
 def flops_per_token(model: ModelConfig, vocabulary: int) -> float:
-    """FLOPs of forward and backward per token: 6 (12 L D^2 + V D) + 12 L D T.
+    """Return the FLOPs of forward and backward pass per token: 6 (12 L D^2 + V D) + 12 L D T.
 
-    The count of nanoGPT and PaLM: attention is not halved for its causal mask, and work done
-    again by activation checkpointing does not count.
+    This is the count of nanoGPT and PaLM: attention is not halved for its causal mask, and
+    recomputation by activation checkpointing does not count.
     """
     weights = 12 * model.layers * model.width**2 + vocabulary * model.width
     return 6.0 * weights + 12.0 * model.layers * model.width * model.context
 
 
 def chunk_tokens(tokens: int) -> int:
-    """How many tokens of a micro-batch have logits at one time.
+    """Return how many tokens of a micro-batch have logits at one time.
 
-    The products of a chunk of 4,096 tokens fill a card; a sixteenth of a large micro-batch keeps
-    the number of chunks, and with it of kernels, small.
+    A chunk of 4,096 tokens is enough to fill a GPU. With large micro-batches, a sixteenth of them
+    keeps the number of chunks and kernels small.
 
     Args:
         tokens: Tokens of the micro-batch.
@@ -54,34 +55,34 @@ def chunk_tokens(tokens: int) -> int:
 
 
 ROUNDS = 5
-"""Of the polynomial that moves all singular values close to 1 (Jordan)."""
+"""Muon's iterations of the polynomial that moves all singular values close to 1 (Jordan)."""
 AT_ONCE = 2**24
-"""Elements that are turned together: enough to fill a GPU, little beside the model."""
+"""Elements that Muon orthogonalizes together: enough to fill a GPU, little next to the model."""
 
 _HIDDEN = re.compile(r"\bh\.\d+\.(?:attn\.(c_attn|c_proj)|mlp\.(?:c_fc|c_proj))\.weight$")
 
 
 def matrices_in(name: str) -> int:
-    """How many matrices for Muon lie side by side in a parameter of a GPT-2; 0 if it is AdamW's."""
+    """Return how many matrices for Muon are side by side in a parameter; 0 if AdamW updates it."""
     found = _HIDDEN.search(name)
     if found is None:
         return 0
     return 3 if found[1] == "c_attn" else 1
 
 
-def turned_elements(model: ModelConfig) -> int:
-    """Numbers in all the matrices that Muon updates."""
+def count_muon_elements(model: ModelConfig) -> int:
+    """Return the elements of all matrices that Muon updates."""
     return 12 * model.layers * model.width**2
 
 
-def bytes_at_once(elements: int, *, sides: int) -> float:
-    """What it takes to turn so many elements of matrices of one shape, in fp32 throughout.
+def orthogonalize_bytes(elements: int, *, sides: int) -> float:
+    """Return the bytes that orthogonalizing matrices of one shape needs, in fp32.
 
-    `train.muon.orthogonal` holds a copy of them, the old and the new step of the iteration, and two
+    train/muon.py holds a copy of the matrices, the old and the new step of the iteration, and two
     products of a matrix with its own transpose.
 
     Args:
-        elements: In all these matrices.
-        sides: The longer side in units of the shorter one.
+        elements: Elements of all these matrices.
+        sides: Ratio of the longer side to the shorter one.
     """
     return 4 * (1 + 2 + 2 / sides) * min(AT_ONCE, elements)

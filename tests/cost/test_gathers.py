@@ -11,9 +11,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import ModelConfig, OptimizerConfig
-from gpt2zh.cost.gathers import Limits, gathers
+from gpt2zh.cost.gathers import Limits, simulate_gathers
 from gpt2zh.cost.setting import DEEPSPEED_BUCKET
-from gpt2zh.cost.traffic import traffic
+from gpt2zh.cost.traffic import count_traffic
 from gpt2zh.cost.weights import Weights, weights_of
 from gpt2zh.model import shape
 from gpt2zh.train.optimizer import build_optimizer
@@ -70,7 +70,9 @@ def test_what_is_not_in_the_json_is_as_deepspeed_has_it() -> None:
 def gathered(weights: Weights, limits: Limits, *, recompute: bool = False) -> float:
     """Elements gathered in a micro-batch, as a multiple of the model's."""
     there, back = weights.calls(recompute=recompute)
-    found = sum(w.elements for gather in gathers([*there, *back], limits) for w in gather.weights)
+    found = sum(
+        w.elements for gather in simulate_gathers([*there, *back], limits) for w in gather.weights
+    )
     return found / sum(w.elements for w in weights.all)
 
 
@@ -93,7 +95,7 @@ def test_without_reuse_a_model_is_gathered_for_forward_and_backward() -> None:
 def test_the_rule_of_the_document_holds(stage: int, accumulation: int) -> None:
     """Bytes of a step times W / (W - 1), P parameters in bf16, A micro-batches."""
     zero = profile(stage)["zero_optimization"]
-    found = traffic(LARGE, VOCABULARY, setting(zero, ranks=8, accumulation=accumulation))
+    found = count_traffic(LARGE, VOCABULARY, setting(zero, ranks=8, accumulation=accumulation))
     factor = {0: 4, 1: 6, 2: 4 * accumulation + 2, 3: 4 * accumulation}[stage]
     expected = factor * shape.parameters(LARGE, VOCABULARY) * 7 / 8
     assert found.sent(8) == pytest.approx(expected, rel=0.01)

@@ -8,7 +8,7 @@ from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem
 from settings import setting
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost.states import States, states
+from gpt2zh.cost.states import States, estimate_states
 from gpt2zh.model import shape
 
 SHAPE, VOCABULARY = ModelConfig(), 32_000
@@ -18,7 +18,7 @@ AWAY = {"offload_optimizer": {"device": "cpu"}}
 
 
 def held(zero: dict, **more: object) -> States:
-    return states(SHAPE, VOCABULARY, setting(zero, on_gpu=True, **more))
+    return estimate_states(SHAPE, VOCABULARY, setting(zero, on_gpu=True, **more))
 
 
 RANKS = pytest.mark.parametrize("ranks", [1, 4, 8])

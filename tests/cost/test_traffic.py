@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from counted_steps import SHAPE, Case, Sent, counted
 
-from gpt2zh.cost.traffic import Traffic, traffic
+from gpt2zh.cost.traffic import Traffic, count_traffic
 from gpt2zh.model import shape
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -76,7 +76,7 @@ def sent(
 
 
 def predicted(case: Case, ranks: int, vocabulary: Path) -> Traffic:
-    return traffic(
+    return count_traffic(
         SHAPE,
         shape.padded_vocabulary(load_tokenizer(vocabulary).vocab_size),
         case.setting(ranks),
