@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from forked_ranks import preload
 from torture.faults import Fault
 from torture.ranks import Ended, start
 
 
 def go(argv: list[str], run: Path, fault: Fault | None = None) -> Ended:
     """Start two ranks and wait until they have ended."""
+    preload()
     return start(
         argv,
         ranks=2,
