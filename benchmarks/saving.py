@@ -101,6 +101,8 @@ class Bench:
         from gpt2zh.checkpoint.saver import Saver
         from gpt2zh.config.schema import CheckpointConfig
         from gpt2zh.ranks.control import ControlGroup
+        from gpt2zh.ranks.peers import Peers
+        from gpt2zh.ranks.stop import StopRequest
         from gpt2zh.ranks.watch import Watch
         from gpt2zh.text.tokenizer import load_tokenizer
         from gpt2zh.train.engine import unwrap_model
@@ -114,15 +116,15 @@ class Bench:
         self.ids = torch.randint(self.tokenizer.vocab_size, shape, device=device)
         self.control = ControlGroup()
         self.durations: list[float] = []
+        watch = Watch(world, folder=options.disk, hang_after=0)
+        peers = Peers(world, self.control, StopRequest(), watch)
         self.savers = {
             name: Saver(
                 self.engine,
                 CheckpointConfig(async_save=asynchronous, keep_last=2),
                 options.disk,
                 facts=RunFacts(model, self.tokenizer, {}),
-                world=world,
-                control=self.control,
-                watch=Watch(world, folder=options.disk, hang_after=0),
+                peers=peers,
             )
             for name, asynchronous in (("gpt2zh, waiting", False), ("gpt2zh", True))
         }

@@ -24,9 +24,7 @@ def config_faults(config: TrainingConfig) -> list[str]:
         "model.context": model.context - 1,
         "train.steps": 1 if train.steps is None else train.steps,
     }
-    found = [
-        f"{name} is {value}; it must be 1 or more" for name, value in least_one.items() if value < 1
-    ]
+    found = [f"{name} is {n}; it must be 1 or more" for name, n in least_one.items() if n < 1]
     at_least_zero = {
         "seed": config.seed,
         "optimizer.warmup_steps": optimizer.warmup_steps,

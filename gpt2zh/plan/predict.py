@@ -17,7 +17,7 @@ from gpt2zh.cost.cards import Card
 from gpt2zh.cost.computing import speed
 from gpt2zh.cost.memory import RESERVE, largest_micro_batch, training_memory
 from gpt2zh.cost.setting import Setting
-from gpt2zh.cost.traffic import traffic
+from gpt2zh.cost.traffic import count_traffic
 from gpt2zh.plan.fit import resolve_all
 from gpt2zh.plan.setup import Setup, setting_of
 
@@ -164,7 +164,7 @@ def predict_seconds(setup: Setup, setting: Setting, cluster: Cluster) -> float |
     )
     forward = setup.tokens_per_step / setup.ranks / alone.expected / 3
     backward = (3 if setting.recompute else 2) * forward  # twice the products, and forward again
-    found = traffic(model, vocabulary, setting)
+    found = count_traffic(model, vocabulary, setting)
     sent = sum(part.sent(setup.ranks) for part in found.gradients) * found.reductions
     gradients = sent / cluster.rate
     others = found.sent(setup.ranks) / cluster.rate - gradients

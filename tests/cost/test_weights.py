@@ -6,7 +6,7 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt2zh.config.schema import ModelConfig
-from gpt2zh.cost.weights import owners, padded, weights_of
+from gpt2zh.cost.weights import count_padded, find_owners, weights_of
 
 SHAPE = ModelConfig(layers=2, heads=2, width=8, context=16)
 VOCABULARY = 24
@@ -60,10 +60,10 @@ def test_every_weight_is_in_one_group(optimizer: str) -> None:
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
 def test_equal_parts_cover_a_group_and_know_their_ranks(ranks: int) -> None:
     group = weights_of(SHAPE, VOCABULARY).groups("adamw")[0]
-    whole = padded(group, ranks)
+    whole = count_padded(group, ranks)
     assert whole % (2 * ranks) == 0 and 0 <= whole - sum(w.elements for w in group) < 2 * ranks
     part, begin = whole // ranks, 0
-    for weight, held_by in owners(group, ranks):
+    for weight, held_by in find_owners(group, ranks):
         touched = {(begin + element) // part for element in range(weight.elements)}
         assert set(held_by) == touched
         begin += weight.elements

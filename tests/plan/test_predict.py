@@ -14,7 +14,7 @@ from gpt2zh.config.profiles import candidates, profile
 from gpt2zh.config.schema import ModelConfig, PretrainConfig, TrainConfig
 from gpt2zh.cost.cards import Card, card_named
 from gpt2zh.cost.computing import speed
-from gpt2zh.cost.traffic import traffic
+from gpt2zh.cost.traffic import count_traffic
 from gpt2zh.plan.predict import NETWORK_SHARE, Cluster, list_choices, predict_seconds
 from gpt2zh.plan.setup import Setup, setting_of
 
@@ -72,7 +72,7 @@ def test_a_rank_alone_only_computes() -> None:
 def test_ranks_also_send_what_traffic_counts() -> None:
     two = setup(2, profile(1))
     setting = setting_of(two.config, two.resolved, ranks=2, on_gpu=True)
-    found = traffic(MODEL, two.vocabulary, setting)
+    found = count_traffic(MODEL, two.vocabulary, setting)
     assert not found.is_overlapped
     for network in (1, 10):
         cluster = Cluster(card(), 2, 1, network)
@@ -88,7 +88,7 @@ def test_gradients_travel_within_the_backward_pass_as_far_as_they_fit() -> None:
     for network, hidden in ((0.001, None), (1000, 0.0)):
         cluster = Cluster(card(), 2, 1, network)
         setting = setting_of(overlapped.config, overlapped.resolved, ranks=2, on_gpu=True)
-        found = traffic(MODEL, overlapped.vocabulary, setting)
+        found = count_traffic(MODEL, overlapped.vocabulary, setting)
         gradients = sum(part.sent(2) for part in found.gradients) * found.reductions / cluster.rate
         backward = 2 / 3 * computing(overlapped)
         gain = seconds(apart, cluster) - seconds(overlapped, cluster)

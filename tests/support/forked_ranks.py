@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -18,6 +19,23 @@ from gpt2zh.ranks.world import World
 from gpt2zh.train.deepspeed_library import import_deepspeed
 
 _PATIENCE = 300  # seconds
+
+# DeepSpeed imports them while it builds an engine; Muon's brings all of torch.compile.
+_IMPORTED_LATE = (
+    "deepspeed.runtime.engine",
+    "deepspeed.runtime.superoffload.superoffload_stage3",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "deepspeed.runtime.zero.stage3",
+    "deepspeed.runtime.zero.stage_1_and_2",
+)
+
+
+def preload() -> None:
+    """Import once what every fork would import again: with ZeRO 1 to 3, most of its start."""
+    import_deepspeed()
+    for name in _IMPORTED_LATE:
+        with contextlib.suppress(ImportError):  # another version of DeepSpeed
+            importlib.import_module(name)
 
 
 def run(ranks: int, folder: Path, act: Callable[[World], None]) -> None:
@@ -70,9 +88,7 @@ def fork(log: Path, work: Callable[[int], None], rank: int) -> int:
     Returns:
         Its pid.
     """
-    import_deepspeed()  # imported once, for all forks
-    # Every ZeRO engine imports it, and with it torch's compiler, which takes seconds.
-    importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
+    preload()
     sys.stdout.flush()
     child = os.fork()
     if child:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from forked_ranks import preload
+
 from tests.faults.fault import Fault
 from tests.faults.ranks import Ended, start
 
 
 def go(argv: list[str], run: Path, fault: Fault | None = None) -> Ended:
     """Start two ranks and wait until they have ended."""
+    preload()
     return start(
         argv,
         ranks=2,
