@@ -12,6 +12,11 @@ SMALLEST_WINDOW = 16
 
 def config_faults(config: TrainingConfig) -> list[str]:
     """Return the faults of a config, one sentence each; empty if it is valid."""
+    return [*_range_faults(config), *_guard_faults(config)] or _contradictions(config)
+
+
+def _range_faults(config: TrainingConfig) -> list[str]:
+    """Return the numbers that are out of range."""
     model, train, optimizer = config.model, config.train, config.optimizer
     least_one = {
         "model.layers": model.layers,
@@ -21,10 +26,11 @@ def config_faults(config: TrainingConfig) -> list[str]:
         "train.micro_batch": 1 if train.micro_batch == "auto" else train.micro_batch,
         "guard.bad_steps": config.guard.bad_steps,
         "log.every": config.log.every,
-        "model.context": model.context - 1,
         "train.steps": 1 if train.steps is None else train.steps,
     }
     found = [f"{name} is {n}; it must be 1 or more" for name, n in least_one.items() if n < 1]
+    if model.context < 2:
+        found.append(f"model.context is {model.context}; it must be 2 or more")
     at_least_zero = {
         "seed": config.seed,
         "optimizer.warmup_steps": optimizer.warmup_steps,
@@ -54,6 +60,12 @@ def config_faults(config: TrainingConfig) -> list[str]:
         for name, value in shares.items()
         if not 0 <= value < 1
     ]
+    return found
+
+
+def _guard_faults(config: TrainingConfig) -> list[str]:
+    """Return settings with which checkpoints, spikes and hangs would not be guarded."""
+    found = []
     if config.checkpoint.keep_last < 2:
         found.append(
             f"checkpoint.keep_last is {config.checkpoint.keep_last}; it must be 2 or more, since a "
@@ -68,7 +80,7 @@ def config_faults(config: TrainingConfig) -> list[str]:
         found.append(
             f"guard.hang_after is {config.guard.hang_after}; it must be a time, such as 10min"
         )
-    return found or _contradictions(config)
+    return found
 
 
 def _contradictions(config: TrainingConfig) -> list[str]:

@@ -4,6 +4,9 @@ jsonargparse parses values, checks types and makes the help from the string unde
 parser of our own would be one more thing to maintain. This module adds what it lacks: an error for
 an unknown key names the nearest known one, `--dry-run` equals `--dry_run`, a bare `--overwrite`
 means true, and a field of several texts takes several values.
+
+Configs are YAML files of plain values, not Python: they can be compared, and each run gets a copy
+with all its options.
 """
 
 from __future__ import annotations

@@ -166,6 +166,7 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         UserError: The table is missing or damaged.
     """
     try:
+        # Not pq.read_table, which imports pandas; that takes longer than small work does.
         table = pq.ParquetFile(path).read(columns=list(names))
         return {name: numpy_column(table[name]) for name in names}
     except (pa.ArrowException, OSError, KeyError) as error:

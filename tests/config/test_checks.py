@@ -1,4 +1,4 @@
-"""Numbers of a config that have no meaning, without any file."""
+"""Numbers of a config that are not valid, found without reading any file."""
 
 from __future__ import annotations
 
@@ -75,6 +75,12 @@ def test_all_faults_are_told_at_once() -> None:
         log=LogConfig(every=0),
     )
     assert len(told) == 4
+
+
+@pytest.mark.parametrize("context", [0, 1])
+def test_a_context_of_less_than_two_tokens_is_refused_with_its_value(context: int) -> None:
+    (fault,) = faults_of(model=ModelConfig(context=context))
+    assert fault == f"model.context is {context}; it must be 2 or more"
 
 
 def test_what_does_not_fit_together_is_told_too() -> None:
