@@ -6,7 +6,8 @@ if no rank sets a new mark for `hang_after` seconds, those with the fewest marks
 ranks end, and the message gives the rank, its last phase and its Python stack.
 
 The time limits of collectives cannot do this: every rank waits for the one that never comes, and
-the error does not say for which.
+the error does not say for which. The torture tests let their faults strike at the same marks, so a
+new phase with a mark is watched and tested at once.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class World:
 
     @classmethod
     def detect(cls, env: Mapping[str, str] = os.environ) -> World:
-        """Read the variables of deepspeed or torchrun, else of srun; without them, one rank."""
+        """Read the variables of deepspeed, torchrun or srun; without any, return one rank."""
         for rank, size, local_rank, local_sizes in (
             ("RANK", "WORLD_SIZE", "LOCAL_RANK", ("LOCAL_WORLD_SIZE", "LOCAL_SIZE")),
             ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", ("SLURM_NTASKS_PER_NODE",)),

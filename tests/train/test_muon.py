@@ -1,4 +1,4 @@
-"""Muon: what is orthogonalized, how far it moves, what stays with AdamW, what is skipped."""
+"""Muon's arithmetic: what is orthogonalized, how far it moves, what stays with AdamW."""
 
 from __future__ import annotations
 
