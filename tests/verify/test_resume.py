@@ -140,7 +140,7 @@ def test_other_ranks_with_dropout_are_judged_by_the_rows_alone(run: Path, told: 
     code, out, _ = told(run, "--ranks=1")
     assert code == 0 and "loss differs" in out and "(not judged)" in out, out
     assert out.splitlines()[-1].startswith(
-        f"alike: {run}/checkpoint-9 follows from checkpoint-6 as"
+        f"similar: {run}/checkpoint-9 follows from checkpoint-6 as"
     )
 
 
