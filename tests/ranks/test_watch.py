@@ -17,6 +17,8 @@ import pytest
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).parents[1] / "workers" / "watched.py"
 LOST, HUNG = 69, 70
 PHASE = "while computing micro-batch 1 of 1 (step 3)"
