@@ -6,6 +6,8 @@ import csv
 import os
 import random
 import signal
+import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,31 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell without job control ignores Ctrl-C for what it starts with `&`, and so would every test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_PROCESSES = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system")
+_started: list[str] = []  # by the test that runs
+sys.addaudithook(lambda event, _: _started.append(event) if event in _PROCESSES else None)
+
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "corpus"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave benchmarks and seeded faults out of `make quick`: most of them start processes."""
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "benchmarks") or (
+            item.path.is_relative_to(ROOT / "tests" / "faults")
+        ):
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test of `make quick` fail that starts a process: it needs the mark `slow`."""
+    _started.clear()
+    result = yield
+    if _started and "slow" in item.config.getoption("markexpr"):
+        pytest.fail(f"this test starts a process ({_started[0]}); mark it as slow", pytrace=False)
+    return result
 
 
 def demo_texts() -> list[str]:

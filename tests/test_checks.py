@@ -70,6 +70,7 @@ def test_formatting_sees_a_fault_in_every_folder(planted: list[str]) -> None:
     assert not missed(planted, tree, ruff("format", "--check", tree=tree))
 
 
+@pytest.mark.slow
 def test_no_folder_with_python_is_left_out() -> None:
     """A new folder at the top must be added to `OURS`, and so to what is linted and typed."""
     tracked = subprocess.run(

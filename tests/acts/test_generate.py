@@ -26,6 +26,7 @@ def command(*argv: object) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_the_command_prints_prompts_and_continuations(
     folder: Path, generator: TextGenerator, tmp_path: Path
 ) -> None:

@@ -140,6 +140,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 10, 100_000, 199_999])
 def test_a_file_that_cannot_grow_is_an_error(tmp_path: Path, room: int) -> None:
     done = subprocess.run(

@@ -273,6 +273,7 @@ print(f"\\nTOOK {time.process_time():.2f}")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "told"),
     [
@@ -292,6 +293,7 @@ def test_help_answers_at_once_without_torch(command: list[str], told: str) -> No
     assert float(done.stdout.rpartition("TOOK ")[2]) < 3.0  # CPU seconds: other work may run here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "told"),
     [

@@ -92,6 +92,7 @@ def test_an_eager_model_keeps_what_is_reckoned(name: str) -> None:
     compare(*EAGER[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_compiled_model_keeps_what_is_reckoned(name: str) -> None:
     compare(*COMPILED[name])

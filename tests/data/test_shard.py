@@ -29,6 +29,7 @@ def test_rows_come_back_equal_and_uncopied(tmp_path: Path, dtype: type) -> None:
     assert (shard.rows, shard.row_length, shard.tokenizer_hash) == (9, LENGTH, HASH)
 
 
+@pytest.mark.slow
 def test_opening_a_shard_imports_no_pandas(tmp_path: Path) -> None:
     """It takes several times as long as opening hundreds of shards, and every rank would wait."""
     write_shard(tmp_path / "s.arrow", make_rows(9), tokenizer_hash=HASH)

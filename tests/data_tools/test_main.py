@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "arguments", [[], ["prepare"], ["finish"], ["doctor"], ["report"], ["train-tokenizer"]]

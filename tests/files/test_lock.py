@@ -62,6 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT", 0.1)
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_and_the_owner_is_named(
     tmp_path: Path, other: subprocess.Popen
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_second_process_is_refused_and_the_owner_is_named(
     assert "wait until it has ended, or use another --output" in message
 
 
+@pytest.mark.slow
 def test_a_refusal_does_not_disturb_the_owner(tmp_path: Path, other: subprocess.Popen) -> None:
     before = (tmp_path / "run" / LOCK).read_text("utf-8")
     for _ in range(2):
@@ -81,6 +83,7 @@ def test_a_refusal_does_not_disturb_the_owner(tmp_path: Path, other: subprocess.
     assert (tmp_path / "run" / LOCK).read_text("utf-8") == before
 
 
+@pytest.mark.slow
 def test_a_killed_owner_leaves_no_lock(tmp_path: Path, other: subprocess.Popen) -> None:
     other.kill()
     other.wait()
@@ -89,6 +92,7 @@ def test_a_killed_owner_leaves_no_lock(tmp_path: Path, other: subprocess.Popen) 
     assert time.monotonic() - begun < 1  # nothing is waited for
 
 
+@pytest.mark.slow
 def test_a_released_lock_is_free_while_the_process_lives(
     tmp_path: Path, other: subprocess.Popen
 ) -> None:
@@ -139,6 +143,7 @@ def test_an_owner_on_another_machine_that_still_touches_is_respected(
     assert json.loads(path.read_text("utf-8"))["process"] == 77
 
 
+@pytest.mark.slow
 def test_an_owner_on_another_machine_that_touches_no_more_is_succeeded(
     tmp_path: Path, quick: None, capsys: pytest.CaptureFixture
 ) -> None:

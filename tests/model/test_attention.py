@@ -46,6 +46,7 @@ class Graphs:
         return [dict(n.kwargs) for n in nodes if "scaled_dot_product" in str(n.target)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kind", ["plain", "dropout", "recomputed"])
 def test_compiled_it_is_one_graph_whose_attention_is_causal_without_a_mask(
@@ -65,6 +66,7 @@ def test_compiled_it_is_one_graph_whose_attention_is_causal_without_a_mask(
     assert all(a["is_causal"] and a["attn_mask"] is None for a in found)
 
 
+@pytest.mark.slow
 def test_without_our_attention_transformers_makes_a_mask_when_compiled(ids: torch.Tensor) -> None:
     """When this fails, transformers has mended what `model/attention.py` works around."""
     torch._dynamo.reset()
@@ -145,6 +147,7 @@ def test_what_comes_before_the_first_start_is_a_document_too() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_documents_apart_compile_to_one_graph_as_well(ids: torch.Tensor) -> None:
     torch._dynamo.reset()
     ids[:, ::9] = START

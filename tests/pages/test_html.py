@@ -106,6 +106,7 @@ def test_a_template_that_does_not_exist_is_an_error() -> None:
         render("none.html")
 
 
+@pytest.mark.slow
 def test_a_wheel_has_every_file_that_is_not_python() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", "utf-8")
@@ -127,6 +128,7 @@ def test_a_wheel_has_every_file_that_is_not_python() -> None:
     assert ROOT / "gpt2zh/pages/templates/page.html" in packed
 
 
+@pytest.mark.slow
 def test_pages_import_no_heavy_library() -> None:
     code = (
         "import sys, gpt2zh.pages.html, gpt2zh.pages.plots, gpt2zh.pages.console\n"

@@ -11,6 +11,8 @@ import pytest
 
 from gpt2zh.ranks.local import run_ranks
 
+pytestmark = pytest.mark.slow
+
 WORKER = """
 import os, sys, time
 rank = int(os.environ["RANK"])

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ASK = """
 import sys, time
 from gpt2zh.ranks.stop import StopRequest

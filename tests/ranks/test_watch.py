@@ -18,6 +18,8 @@ from gpt2zh.ranks.standing import Board
 from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).parents[1] / "workers" / "watched.py"
 LOST, HUNG = 69, 70
 PHASE = "while computing micro-batch 1 of 1 (step 3)"

@@ -38,6 +38,7 @@ def until(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_the_script_is_valid_bash() -> None:
     subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
 

@@ -66,6 +66,7 @@ def test_pattern_is_that_of_the_trainer(builtin: TextTokenizer) -> None:
     assert json.loads(builtin._backend.to_str())["pre_tokenizer"]["pattern"]["Regex"] == PATTERN
 
 
+@pytest.mark.slow
 def test_fuzzed_strings_have_the_ids_of_hugging_face(builtin: TextTokenizer) -> None:
     check_parity(make(builtin), builtin, fuzz(builtin, 20_000))
 
@@ -90,6 +91,7 @@ def test_any_order_of_any_merges_is_followed(seed: int) -> None:
     check_parity(make(tokenizer), tokenizer, texts)
 
 
+@pytest.mark.slow
 def test_every_code_point_has_its_ids_in_each_context(builtin: TextTokenizer) -> None:
     encoder = make(builtin)
     for texts in points_in_context():

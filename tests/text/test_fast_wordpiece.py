@@ -40,6 +40,7 @@ def bert(bert_vocab: Path) -> TextTokenizer:
     return load_tokenizer(bert_vocab)
 
 
+@pytest.mark.slow
 def test_fuzzed_strings_have_the_ids_of_hugging_face(demo: TextTokenizer) -> None:
     check_parity(make(demo), demo, fuzz(demo, 20_000))
 
@@ -52,6 +53,7 @@ def test_demo_corpus_has_the_ids_of_hugging_face(demo: TextTokenizer) -> None:
     check_parity(make(demo), demo, demo_texts())
 
 
+@pytest.mark.slow
 def test_every_code_point_has_its_ids_in_each_context(demo: TextTokenizer) -> None:
     encoder = make(demo)
     for texts in points_in_context():

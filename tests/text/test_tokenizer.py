@@ -62,6 +62,7 @@ def test_builtin_writes_every_text_back(builtin: TextTokenizer) -> None:
     assert decoded == texts
 
 
+@pytest.mark.slow
 def test_builtin_writes_every_code_point_back(builtin: TextTokenizer) -> None:
     points = [*range(0xD800), *range(0xE000, 0x110000)]
     for begin in range(0, len(points), 5000):

@@ -33,6 +33,7 @@ def test_frequent_character_gets_a_token_and_rare_one_bytes() -> None:
     assert set("啊阿“”…—·。，\n\t Ａ！") <= set(alphabet) and "\x00" not in alphabet
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_tokenizer() -> None:
     code = (
         "from gpt2zh.text.training import train_tokenizer;"

@@ -80,10 +80,12 @@ def golden(keys: np.ndarray) -> str:
     return hashlib.sha256(keys.astype("<u8").tobytes()).hexdigest()[:16]
 
 
+@pytest.mark.slow
 def test_signatures_are_those_of_earlier_versions() -> None:
     assert golden(sign(list(GOLDEN_TEXTS))) == GOLDEN
 
 
+@pytest.mark.slow
 def test_signatures_do_not_depend_on_processor_or_process(tmp_path: Path) -> None:
     program = (
         "import sys\n"

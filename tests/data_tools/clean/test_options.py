@@ -89,6 +89,7 @@ def test_the_versions_behind_the_outcome_are_described() -> None:
         assert describe(CleanConfig(**options)) == {"unicode": unicodedata.unidata_version}
 
 
+@pytest.mark.slow
 def test_optional_packages_are_imported_only_when_they_are_asked_for() -> None:
     program = """
 import sys

@@ -15,6 +15,8 @@ from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import ShardSet
 from gpt2zh.text.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ("--row-length", 16, "--validation-fraction", 0.2)
 OLD = [f"第{i}篇旧文，从前有座山。" for i in range(60)]
 NEW = [f"第{i}篇新文，山里有座庙。" for i in range(40)]

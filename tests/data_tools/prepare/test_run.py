@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tokenizers import Tokenizer, models
 
 from gpt2zh.data.manifest import ASIDE, EMPTY, KEPT, read_manifest
@@ -92,6 +93,7 @@ def test_broken_rows_are_listed_with_file_line_and_reason(
     assert found[2]["excerpt"] == "9\n" and found[0]["excerpt"] == "a\0b"
 
 
+@pytest.mark.slow
 def test_two_runs_write_the_same_bytes(write_csv, command: Command, tmp_path: Path) -> None:
     path = write_csv("in/a.csv", many_texts(50))
     for out in ("one", "two"):
@@ -99,6 +101,7 @@ def test_two_runs_write_the_same_bytes(write_csv, command: Command, tmp_path: Pa
     assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_split_does_not_depend_on_files_or_their_order(
     write_csv, command: Command, tmp_path: Path
 ) -> None:
@@ -178,6 +181,7 @@ def test_empty_validation_split_is_warned_about_with_a_cure(
     assert "warning: the validation split is empty" in told and "--validation-fraction 0.5" in told
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_old_shards(write_csv, command: Command, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command("prepare", "--input", write_csv("in/a.csv", ["一"]), "--output", out)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 OPTIONS = ("--row-length", "32", "--unit-bytes", "6000", "--validation-fraction", "0.1")
 

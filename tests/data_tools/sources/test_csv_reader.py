@@ -246,6 +246,7 @@ def test_line_that_is_itself_too_long_is_skipped_whole(
     assert reading.faults[0][2] == len(lines[1].encode()) + len(line_end)
 
 
+@pytest.mark.slow
 def test_record_of_20_mb_is_set_aside_in_bounded_memory(read: Read, tmp_path: Path) -> None:
     path = tmp_path / "large.csv"
     with path.open("wb") as file:
@@ -266,6 +267,7 @@ def test_record_of_20_mb_is_set_aside_in_bounded_memory(read: Read, tmp_path: Pa
     assert [len(text) for text in reading.texts] == [5, 4, 12_000_001]
 
 
+@pytest.mark.slow
 def test_work_stays_linear_where_every_line_opens_a_quote(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:

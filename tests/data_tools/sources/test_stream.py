@@ -82,6 +82,7 @@ def test_damaged_compressed_file_is_named(read: Callable, suffix: str, damage: s
         read("a.csv" + suffix, bytes(data), encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 @pytest.mark.parametrize("name", ["a.csv", "a.json"])
 def test_large_compressed_file_is_read_in_little_memory(
