@@ -1,4 +1,4 @@
-"""Settings that were removed, which config files of earlier runs still have."""
+"""Settings that were removed or renamed, which config files of earlier runs still have."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from typing import Any
 
 RETIRED = {"train.batch_ramp": "none"}
 """Name of each, with the value that means what every run does now."""
+RENAMED = {
+    "optimizer.clip": "optimizer.max_grad_norm",
+    "train.curriculum": "train.sequence_length_warmup",
+    "checkpoint.asynchronous": "checkpoint.async_save",
+    "beams": "num_beams",
+    "no_repeat_ngram": "no_repeat_ngram_size",
+}
+"""Old names with the new ones. They are not accepted, only explained."""
 
 
 def check_retired(name: str, value: Any) -> str | None:

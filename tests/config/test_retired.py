@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gpt2zh.config.retired import check_retired, drop_retired
+import pytest
+
+from gpt2zh.config.cli import suggest
+from gpt2zh.config.retired import RENAMED, check_retired, drop_retired
 
 
 def test_a_retired_setting_is_a_fault_only_with_another_value() -> None:
@@ -15,3 +18,9 @@ def test_retired_settings_are_taken_out_of_nested_tables_only_at_their_place() -
     table = {"seed": 1, "batch_ramp": 2, "train": {"batch_ramp": "none", "steps": 3}}
     assert drop_retired(table) == {"seed": 1, "batch_ramp": 2, "train": {"steps": 3}}
     assert table["train"] == {"batch_ramp": "none", "steps": 3}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_renamed_setting_is_answered_with_its_new_name(old: str, new: str) -> None:
+    assert suggest(old, ["seed", new], "--") == f"; it is called --{new} now"
+    assert "now" not in suggest(old, ["seed"])  # a command without it
