@@ -275,6 +275,7 @@ def test_what_a_run_could_not_start_with_is_refused(
     assert part in refusal(capsys, *argv)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [["--train.micro_batch=2"], ["--ranks=2", "--gpu=A100"]])
 def test_the_command_answers_without_torch(tiny_shards: Path, run: Path, more: list[str]) -> None:
     """Where the device decides nothing, or is named, nothing has to ask for it."""

@@ -54,7 +54,7 @@ def test_every_weight_is_in_one_group(optimizer: str) -> None:
     weights = weights_of(SHAPE, VOCABULARY)
     names = [weight.name for group in weights.groups(optimizer) for weight in group]
     assert sorted(names) == sorted(weight.name for weight in weights.all)
-    assert bool(weights.turned_groups(optimizer)) == (optimizer == "muon")
+    assert bool(weights.muon_groups(optimizer)) == (optimizer == "muon")
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])

@@ -44,11 +44,13 @@ def call(folder: Path) -> tuple[int, int]:
     return result, hits
 
 
+@pytest.mark.slow
 def test_an_unchanged_function_comes_from_the_cache(folder: Path) -> None:
     assert call(folder) == (12, 0)
     assert call(folder) == (12, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "old", "new"), [("callee", "+ 1", "+ 2"), ("middle", "* 2", "* 3")]
 )
