@@ -30,7 +30,7 @@ demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run.sh
 
 quick: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n auto --dist loadfile \
 		-m "not (ranks or slow or gpu or slurm)" $(PYTEST_ARGS)
 
 test: $(INSTALLED)

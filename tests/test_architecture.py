@@ -24,13 +24,11 @@ LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 60, 6
 
 # What was larger when the limits came. Do not add to these lists: take away from them.
 LONGER_FILES = {
-    "benchmarks/torture/__main__.py": 320,
     "data_tools/sources/csv_kernel.py": 344,
 }
-LONGER_FUNCTIONS = {"gpt2zh/generation/generate.py: generate": 63}
+LONGER_FUNCTIONS: dict[str, int] = {}
 MORE_PARAMETERS = {
     "data_tools/clean/repetition.py: _share": 7,
-    "data_tools/prepare/run.py: _go_through": 8,
     "gpt2zh/checkpoint/master_weights.py: _send_pieces": 7,
     "gpt2zh/model/attention.py: causal_attention": 7,
 }

@@ -71,11 +71,8 @@ def generate(
     assert all(len(prompt) for prompt in prompts), "a prompt without tokens"
     stepping = stepping or Stepping()
     seeds = [sampling.seed] * len(prompts) if seeds is None else seeds
-    if stepping.on_tokens is not None and sampling.num_beams > 1:
-        raise UserError(
-            f"num_beams is {sampling.num_beams}, but the tokens of beams are only known at the "
-            "end; use stream false or num_beams 1"
-        )
+    if stepping.on_tokens is not None:
+        _refuse_beams(sampling)
     limits = _limits(model, prompts, sampling.max_new_tokens)
     stops = _stop_ids(model, stop_ids)
     longest = max(map(len, prompts))
@@ -100,6 +97,14 @@ def generate(
         written: Any = model.generate(inputs, attention_mask=mask, **settings)  # (B, T + N)
     new = written[:, longest:].tolist()
     return [_until_stop(ids[:limit], stops) for ids, limit in zip(new, limits, strict=True)]
+
+
+def _refuse_beams(sampling: SamplingConfig) -> None:
+    if sampling.num_beams > 1:
+        raise UserError(
+            f"num_beams is {sampling.num_beams}, but the tokens of beams are only known at the "
+            "end; use stream false or num_beams 1"
+        )
 
 
 def _limits(model: PreTrainedModel, prompts: Sequence[Sequence[int]], most: int) -> list[int]:
