@@ -169,7 +169,7 @@ def test_what_cannot_be_proved_is_refused(
         ([run, "--from-step=4"], "no checkpoint of this step; it has those of 3, 6, 9"),
         ([run, "--to-step=3"], "no complete checkpoint before checkpoint-3"),
         ([run, "--from-step=9", "--to-step=6"], "must be less than"),
-        ([run, "--ranks=3"], "no multiple of train.micro_batch x ranks"),
+        ([run, "--ranks=3"], "not a multiple of train.micro_batch x ranks"),
         ([run, "--ranks=0"], "--ranks is 0"),
         ([run, f"--scratch={run}"], "is inside the run"),
         ([run, f"--keep={run}/x/y"], "is inside the run"),
