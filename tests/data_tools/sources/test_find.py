@@ -52,7 +52,7 @@ def test_input_without_a_file_is_an_error(
     [
         ("a.csv", b"content\n", ("csv", "", "utf-8")),
         ("a.CSV", "\ufeffcontent\n".encode(), ("csv", "", "utf-8-sig")),
-        ("a.csv.gz", gzip.compress(b"content\n"), ("csv", "gzip", "utf-8")),
+        ("a.csv.gz", gzip.compress(b"content\n", mtime=0), ("csv", "gzip", "utf-8")),
         ("a.csv", "\ufeffcontent\n".encode("utf-16-be"), ("csv", "", "utf-16-be")),
         ("a.ndjson", b'"x"\n', ("jsonl", "", "utf-8")),
         ("a.json", b' \n["x"]', ("json", "", "utf-8")),
