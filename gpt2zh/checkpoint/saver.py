@@ -79,8 +79,7 @@ class Saver:
         """Step of the last complete checkpoint of this start."""
         self.failure: str | None = None
         """Why the last attempt failed, if it did."""
-        self.pinned: frozenset[int] = frozenset()
-        """Steps whose checkpoints are never deleted."""
+        self._pinned: list[int] = []
 
     @property
     def busy(self) -> bool:
@@ -90,6 +89,13 @@ class Saver:
     def has(self, step: int) -> bool:
         """Return whether the checkpoint of a step is saved or being written; equal on all ranks."""
         return step in (self.saved_step, self._writing and self._writing.step)
+
+    def pin(self, step: int) -> None:
+        """Keep the checkpoint of a step from being deleted, instead of the one pinned before.
+
+        That one stays until the new one is complete: writing it may fail.
+        """
+        self._pinned.append(step)
 
     def is_due(self, step: int) -> bool:
         """Return whether it is time to save after this step, by this rank's clock."""
@@ -227,10 +233,13 @@ class Saver:
         """Delete old checkpoints in the thread; a failure does not stop the training."""
         if self._pruning is not None and self._pruning.done() and self._pruning.exception():
             warn(self._world, f"old checkpoints cannot be deleted: {self._pruning.exception()}")
+        complete = [run_folder.checkpoint_path(self._run, step).is_dir() for step in self._pinned]
+        if any(complete):  # the last one of these makes all before it needless
+            self._pinned = self._pinned[len(complete) - 1 - complete[::-1].index(True) :]
         self._pruning = self._thread.submit(
             run_folder.prune,
             self._run,
             keep_last=self._config.keep_last,
             keep_every=self._config.keep_every,
-            pinned=self.pinned,
+            pinned=frozenset(self._pinned),
         )

@@ -138,7 +138,7 @@ class RunHooks:
 
     def _pin(self) -> None:
         if self._best is not None and self._plan.config.checkpoint.keep_best:
-            self._saver.pinned = frozenset({self._best.step})
+            self._saver.pin(self._best.step)
 
     def finish(self, state: TrainState, *, stopped: bool) -> None:
         """Save the last state; try for longer at the end of a run than after a stop.

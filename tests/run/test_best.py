@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from pretrain_forks import pretrain
-from pretraining import arguments, losses
+from pretraining import STEPS, arguments, losses
 
+from gpt2zh.files import run_folder
 from gpt2zh.files.run_folder import find_faults, list_checkpoints
 from gpt2zh.run.best import Best, read_best, write_best
+from gpt2zh.run.hooks import RunHooks
 
 
 def test_only_a_lower_loss_is_better() -> None:
@@ -75,3 +77,26 @@ def test_the_best_checkpoint_is_saved_and_outlives_newer_ones(
     kept = dict(list_checkpoints(run))
     assert best in kept and not find_faults(kept[best], content=True)
     assert max(found) in kept
+
+
+@pytest.mark.ranks
+def test_the_best_checkpoint_stays_until_a_better_one_is_saved(
+    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk refuses the best step of all; what was the best before it must not go."""
+    begin = run_folder.begin
+
+    def failing(run: Path, step: int) -> Path:
+        if step == 3:
+            raise OSError("no space left")
+        return begin(run, step)
+
+    monkeypatch.setattr(run_folder, "begin", failing)
+    scripted = {1: 3.0, 2: 2.0, 3: 1.0}
+    monkeypatch.setattr(RunHooks, "validate", lambda self, state: scripted.get(state.step, 9.0))
+    run = tmp_path / "run"
+    more = QUIET | {"checkpoint__every": "1steps", "checkpoint__keep_best": True}
+    more |= {"checkpoint__keep_last": 2}
+    pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, **more)], tmp_path)
+    assert [step for step, _ in list_checkpoints(run)] == [2, STEPS - 1, STEPS]
+    assert json.loads((run / "best.json").read_text("utf-8"))["step"] == 3
