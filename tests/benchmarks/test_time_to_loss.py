@@ -46,7 +46,7 @@ def test_arms_are_trained_and_scored_on_the_same_text_and_not_made_twice(
 ) -> None:
     out, work = tmp_path / "out.json", tmp_path / "work"
     options = (
-        *(f"--tokenizer={tiny_vocabulary}", "--tokens=12288", "--held-out=0.05", "--seeds=1"),
+        *(f"--tokenizer={tiny_vocabulary}", "--tokens=6144", "--held-out=0.05", "--seeds=1"),
         *("--arms", "seed", "ours-third", "--ours", "optimizer.lr=0.001"),
         *(f"--work={work}", f"--json={out}"),
     )
@@ -54,16 +54,16 @@ def test_arms_are_trained_and_scored_on_the_same_text_and_not_made_twice(
     found = json.loads(out.read_text("utf-8"))
     runs = {run["arm"]: run for run in found["runs"]}
     assert list(runs) == ["seed", "ours-third"]
-    assert [point["step"] for point in runs["seed"]["points"]] == [2, 4, 6, 8, 10, 12]
-    assert [point["tokens"] for point in runs["ours-third"]["points"]] == [2048, 4096]
+    assert [point["step"] for point in runs["seed"]["points"]] == [1, 2, 3, 4, 5, 6]
+    assert [point["tokens"] for point in runs["ours-third"]["points"]] == [1024, 2048]
     assert "--optimizer.lr=0.001" in runs["ours-third"]["command"]
     assert "--model.dropout=0.0" in runs["ours-third"]["command"]
     assert "--config=configs/zero_nlp-3090.yaml" in runs["seed"]["command"]
     for points in (run["points"] for run in runs.values()):
         seconds = [point["seconds"] for point in points]
         assert 0 < seconds[0] < seconds[1]
-        bits = [point["bits_per_character"] for point in points]
-        assert 12 > bits[0] > bits[-1] > 2
+        assert all(2 < point["bits_per_character"] < 12 for point in points)
+    assert curve.final(runs["seed"]) < runs["seed"]["points"][0]["bits_per_character"]
     assert 0 < found["text"]["lost_share"] < 0.2
     assert "| ours-third |" in printed and "toy model" in printed
     assert compare(monkeypatch, capfd, "--table", str(out)) == printed
