@@ -1,23 +1,20 @@
 """Compute from the points of runs when one recipe is as good as another.
 
-A run is a table with `points`, each with `tokens` and `seconds` of training so far and a score of
-each kind of text.
+A run is a table with `points`, each with `tokens` and `seconds` of training so far and with
+`bits_per_character`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-from benchmarks.time_to_loss.held_out import bits_per_character
-
 Axis = Literal["tokens", "seconds"]
 AXES: tuple[Axis, ...] = ("tokens", "seconds")
-KINDS = ("long", "short")
+Run = dict[str, Any]
 
 
 def timeline(lines: Iterable[str]) -> list[tuple[int, float]]:
@@ -47,50 +44,41 @@ def seconds_at(tokens: int, line: Sequence[tuple[int, float]]) -> float:
     return line[-1][1]
 
 
-def bits(point: dict[str, Any], kinds: Sequence[str] = KINDS) -> float:
-    """Return bits per character at a point."""
-    return bits_per_character([point[kind] for kind in kinds])
-
-
-def final(run: dict[str, Any], kinds: Sequence[str] = KINDS) -> float:
+def final(run: Run) -> float:
     """Return bits per character at the end of a run."""
-    return bits(run["points"][-1], kinds)
+    return float(run["points"][-1]["bits_per_character"])
 
 
-def crossing(run: dict[str, Any], goal: float, axis: Axis) -> float | None:
+def crossing(run: Run, goal: float, axis: Axis) -> float | None:
     """Return where a run first is as good as `goal`, by straight lines between its points.
 
     A run that is better at its first point counts as crossing there. None if it never is as good.
     """
-    before: dict[str, Any] | None = None
-    for point in run["points"]:
-        now = bits(point)
+    points = run["points"]
+    for before, point in pairwise([points[0], *points]):
+        was, now = before["bits_per_character"], point["bits_per_character"]
         if now <= goal:
-            if before is None:
-                return float(point[axis])
-            was = bits(before)
-            share = (was - goal) / (was - now)
+            share = (was - goal) / (was - now) if was > goal else 1.0
             return float(before[axis] + share * (point[axis] - before[axis]))
-        before = point
     return None
 
 
-def shares(
-    runs: Sequence[dict[str, Any]], arm: str, base: str, axis: Axis
-) -> dict[int, float | None]:
-    """Return the share of the cost of `base` that an arm needs to be as good, by seed."""
+def pairs(runs: Sequence[Run], arm: str, base: str) -> list[tuple[Run, Run]]:
+    """Return the runs of an arm, each with the run of `base` that has the same seed."""
     bases = {run["seed"]: run for run in runs if run["arm"] == base}
-    found: dict[int, float | None] = {}
-    for run in runs:
-        if run["arm"] == arm and run["seed"] in bases:
-            other = bases[run["seed"]]
-            place = crossing(run, final(other), axis)
-            found[run["seed"]] = None if place is None else place / other["points"][-1][axis]
+    chosen = (run for run in runs if run["arm"] == arm and run["seed"] in bases)
+    return [(run, bases[run["seed"]]) for run in chosen]
+
+
+def shares(runs: Sequence[Run], arm: str, base: str, axis: Axis) -> list[float | None]:
+    """Return the share of the cost of `base` after which an arm is as good, for each seed."""
+    found: list[float | None] = []
+    for run, other in pairs(runs, arm, base):
+        place = crossing(run, final(other), axis)
+        found.append(None if place is None else place / other["points"][-1][axis])
     return found
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean, and half the distance between the least and the greatest."""
-    if not values:
-        return math.nan, math.nan
     return statistics.fmean(values), (max(values) - min(values)) / 2

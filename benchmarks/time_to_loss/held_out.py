@@ -11,83 +11,56 @@ W windows, T tokens of a row.
 
 from __future__ import annotations
 
-import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import GPT2LMHeadModel
 
+from gpt2zh.data.manifest import TOKENIZER_DIR
 from gpt2zh.data.packing import unpack
 from gpt2zh.data.shard import VALIDATION, ShardSet
-from gpt2zh.model.loss import IGNORED
+from gpt2zh.model.loss import SummedLoss
+from gpt2zh.model.shape import IGNORED
 from gpt2zh.text.fidelity import RoundTrip
-from gpt2zh.text.tokenizer import TextTokenizer
+from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 _PIECE = 1000  # characters that are compared with their decoded tokens at once
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Documents; those of which zero_nlp's packing keeps nothing are apart."""
-
-    long: list[str]
-    """With at least one whole chunk of zero_nlp."""
-    short: list[str]
-    """Dropped by that packing."""
-
-    def write(self, path: Path) -> None:
-        """Write it for the processes that score."""
-        path.write_text(json.dumps(asdict(self), ensure_ascii=False), "utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> HeldOut:
-        """Read what `write` has written."""
-        return cls(**json.loads(path.read_text("utf-8")))
-
-    @property
-    def kinds(self) -> dict[str, list[str]]:
-        """The documents by kind."""
-        return {"long": self.long, "short": self.short}
-
-
-def held_out_text(
-    shards: Path, lossless: TextTokenizer, judge: TextTokenizer, *, characters: int, row_length: int
-) -> HeldOut:
+def held_out_texts(shards: Path, *, characters: int) -> list[str]:
     """Read held-out documents back.
 
     Args:
-        shards: Packed in full by `lossless`.
-        lossless: Decodes every text exactly.
-        judge: Decides how many chunks a document has in zero_nlp's packing.
+        shards: Packed in full by a tokenizer that decodes every text exactly.
         characters: The most that is taken, from documents in random order.
-        row_length: Tokens of a row.
+
+    Raises:
+        SystemExit: No document is held out.
     """
+    tokenizer = load_tokenizer(shards / TOKENIZER_DIR)
     blocks = ShardSet.open(shards, VALIDATION).blocks
-    documents = unpack(blocks, eos_id=lossless.eos_id, pad_id=lossless.pad_id)
-    texts = [lossless.decode(ids) for ids in documents]
+    documents = unpack(blocks, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id)
+    texts = [tokenizer.decode(ids) for ids in documents]
     random.Random(0).shuffle(texts)
-    found = HeldOut([], [])
+    found = []
     for text in texts:
         if len(text) <= characters:
             characters -= len(text)
-            whole = len(judge.encode(text)) >= row_length - 2
-            (found.long if whole else found.short).append(text)
+            found.append(text)
+    if not found:
+        raise SystemExit("error: no document is held out; give a larger --held-out")
     return found
 
 
 def lost_share(tokenizer: TextTokenizer, texts: Sequence[str]) -> float:
     """Return the share of the characters that a tokenizer does not decode exactly."""
-    trip, lost, total = RoundTrip(tokenizer), 0, 0
-    for text in texts:
-        for begin in range(0, len(text), _PIECE):
-            part = text[begin : begin + _PIECE]
-            lost += len(trip.compare(part, tokenizer.encode(part)).positions)
-            total += len(part)
-    return lost / total if total else 0.0
+    trip = RoundTrip(tokenizer)
+    parts = [text[i : i + _PIECE] for text in texts for i in range(0, len(text), _PIECE)]
+    lost = sum(len(trip.compare(part, tokenizer.encode(part)).positions) for part in parts)
+    return lost / sum(map(len, parts))
 
 
 def windows(
@@ -111,39 +84,30 @@ def windows(
 
 
 @torch.no_grad()
-def score(
-    summed_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    texts: Sequence[str],
+def bits_per_character(
+    model: GPT2LMHeadModel,
     tokenizer: TextTokenizer,
+    texts: Sequence[str],
     *,
     start: int,
-    row_length: int,
-    rows_at_once: int,
-) -> dict[str, float]:
-    """Sum the loss of all tokens of some texts.
+    rows_at_once: int = 32,
+) -> float:
+    """Score a model, in evaluation mode, on texts; the rows are as long as its context.
 
-    Returns:
-        `nats`, `tokens` and `characters`.
+    Args:
+        model: On any device.
+        tokenizer: Its own.
+        texts: At least one.
+        start: The token with which a document begins.
+        rows_at_once: Windows of a forward pass.
     """
-    rows, labels = windows(tokenizer.encode_batch(texts), start=start, row_length=row_length)
-    order = torch.argsort((labels != IGNORED).sum(1))  # windows of similar length together
-    nats = 0.0
-    for some in order.split(rows_at_once):
-        width = int((labels[some] != IGNORED).sum(1).max()) + 1
-        nats += float(summed_loss(rows[some, :width], labels[some, :width]))
-    return {
-        "nats": nats,
-        "tokens": int((labels != IGNORED).sum()),
-        "characters": sum(map(len, texts)),
-    }
-
-
-def bits_per_character(scores: Sequence[dict[str, float]]) -> float:
-    """Return bits per character of several kinds of text together; nan if there is none."""
-    nats, characters = (sum(s[name] for s in scores) for name in ("nats", "characters"))
-    return nats / characters / math.log(2) if characters else math.nan
-
-
-def all_texts(held_out: HeldOut) -> Iterator[str]:
-    """Iterate over the documents of both kinds."""
-    return chain(held_out.long, held_out.short)
+    rows, labels = windows(
+        tokenizer.encode_batch(texts), start=start, row_length=model.config.n_positions
+    )
+    lengths = (labels != IGNORED).sum(1)
+    summed_loss, nats = SummedLoss(model).eval(), 0.0
+    for some in torch.argsort(lengths).split(rows_at_once):  # windows of similar length together
+        part = slice(int(lengths[some].max()) + 1)
+        ids, goals = rows[some, part].to(model.device), labels[some, part].to(model.device)
+        nats += float(summed_loss(ids, goals))
+    return nats / math.log(2) / sum(map(len, texts))

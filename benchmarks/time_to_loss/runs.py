@@ -1,4 +1,4 @@
-"""Make one run: train with the project's own command, score the checkpoints, write the result."""
+"""One run: train with the project's own command, score the checkpoints, keep the result."""
 
 from __future__ import annotations
 
@@ -7,114 +7,129 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GPT2LMHeadModel
 
+from benchmarks.harness.cli import say
 from benchmarks.harness.machine import ROOT
 from benchmarks.time_to_loss.curve import seconds_at, timeline
-from benchmarks.time_to_loss.held_out import HeldOut, score
-from benchmarks.time_to_loss.job import Job, run_folder
-from benchmarks.time_to_loss.recipes import ARMS
-from gpt2zh.data.manifest import TOKENIZER_DIR
-from gpt2zh.files.run_folder import read_state
-from gpt2zh.model.loss import SummedLoss
-from gpt2zh.text.tokenizer import load_tokenizer
-
-HELD_OUT, RESULT = "held-out.json", "result.json"
-_SCORED_AT_ONCE = 32 * 512  # tokens
+from benchmarks.time_to_loss.held_out import bits_per_character
+from benchmarks.time_to_loss.recipes import ARMS, Preset, options_of
+from gpt2zh.files.durable import write_whole
+from gpt2zh.files.run_folder import list_checkpoints, read_state
+from gpt2zh.model.load import load_pretrained
 
 
-def finished(work: Path, name: str, seed: int) -> dict[str, Any] | None:
-    """Return the result of an earlier start of this run, if it is complete."""
-    path = run_folder(work, name, seed) / RESULT
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One arm with one seed."""
 
+    preset: Preset
+    work: Path
+    """Absolute; holds the shards, in data/TOKENIZER-PACKING, and the runs."""
+    name: str
+    """Of the arm."""
+    seed: int
+    on_gpu: bool
 
-def run(job: Job, work: Path, name: str, seed: int) -> dict[str, Any]:
-    """Train and score; write the result into the folder of the run.
+    @property
+    def folder(self) -> Path:
+        """Where the run and its result are."""
+        return self.work / "runs" / f"{self.name}-{self.seed}"
 
-    Raises:
-        SystemExit: The training failed.
-    """
-    folder = run_folder(work, name, seed)
-    command = job.command(work, name, seed)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "launcher" / "pretrain.py"), *command],
-        env=os.environ | ({} if job.on_gpu else {"DS_ACCELERATOR": "cpu"}),
-    )
-    if done.returncode:
-        raise SystemExit(f"error: {name}, seed {seed}: training ended with {done.returncode}")
-    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
-    train = [r for line in lines if (r := json.loads(line))["kind"] == "train"]
-    checkpoints = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    found = {
-        "arm": name,
-        "seed": seed,
-        "command": _portable(command, work),
-        "steps": job.steps(ARMS[name]),
-        "epochs": train[-1]["epoch"],
-        "last_losses": [record["loss"] for record in train[-5:]],
-        **_scored(job, work, name, checkpoints, timeline(lines)),
-    }
-    temporary = folder / (RESULT + ".tmp")
-    temporary.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    temporary.replace(folder / RESULT)
-    for checkpoint in checkpoints.values():
-        shutil.rmtree(checkpoint)
-    return found
-
-
-def same_command(found: dict[str, Any], job: Job, work: Path) -> bool:
-    """Return whether a result is that of the command that would be started now."""
-    now = _portable(job.command(work, found["arm"], found["seed"]), work)
-    return bool(found["command"] == now)
-
-
-def _portable(command: list[str], work: Path) -> list[str]:
-    """Return a command without the paths of this machine."""
-    return [part.replace(str(work), "WORK").replace(f"{ROOT}/", "") for part in command]
-
-
-def _scored(
-    job: Job,
-    work: Path,
-    name: str,
-    checkpoints: dict[int, Path],
-    line: list[tuple[int, float]],
-) -> dict[str, Any]:
-    """Return the scores at all checkpoints, and the number of parameters of the model."""
-    arm, held_out = ARMS[name], HeldOut.read(work / HELD_OUT)
-    tokenizer = load_tokenizer(job.data(work, arm.data) / TOKENIZER_DIR)
-    device = torch.device("cuda" if job.on_gpu else "cpu")
-    start = tokenizer.eos_id if arm.packing == "full" else tokenizer.cls_id
-    assert start is not None, "zero_nlp's packing needs [CLS]"
-    points, parameters = [], 0
-    for step, path in sorted(checkpoints.items()):
-        model = SummedLoss(GPT2LMHeadModel.from_pretrained(path)).to(device).eval()
-        parameters = sum(p.numel() for p in model.parameters())
-        tokens = int(read_state(path)["progress"]["tokens"])
-        scores = {
-            kind: score(
-                partial(_summed_loss, model, device),
-                texts,
-                tokenizer,
-                start=start,
-                row_length=job.context,
-                rows_at_once=max(1, _SCORED_AT_ONCE // job.context),
-            )
-            for kind, texts in held_out.kinds.items()
+    @property
+    def command(self) -> list[str]:
+        """The arguments of launcher/pretrain.py."""
+        arm, preset = ARMS[self.name], self.preset
+        period = preset.period(arm.parts)
+        options = options_of(arm, preset)
+        config = ROOT / "configs" / options.pop("config")
+        options |= {
+            "data": str(self.work / "data" / f"{arm.tokenizer}-{arm.packing}"),
+            "output": str(self.folder),
+            "seed": str(self.seed),
+            "deepspeed_config": str(ROOT / "ds_configs" / "zero1.json"),
+            **{f"model.{name}": str(value) for name, value in preset.model.items()},
+            "train.steps": str(preset.steps(arm.parts)),
+            "train.global_batch": str(preset.rows),
+            "train.micro_batch": preset.micro_batch,
+            "train.precision": "bf16" if self.on_gpu else "fp32",
+            "checkpoint.every": f"{period}steps",
+            "checkpoint.keep_every": str(period),
+            "validation.every": "never",
+            "validation.rows": "1",
+            "validation.sample_tokens": "0",
+            "log.every": str(max(1, period // 5)),
+            "verify_data": "false",
         }
-        point = {"step": step, "tokens": tokens, "seconds": seconds_at(tokens, line)}
-        points.append(point | scores)
-    return {"parameters": parameters, "points": points}
+        return [f"--config={config}", *(f"--{key}={value}" for key, value in options.items())]
 
+    @property
+    def portable_command(self) -> list[str]:
+        """The command without the paths of this machine."""
+        work, root = str(self.work), f"{ROOT}/"
+        return [part.replace(work, "WORK").replace(root, "") for part in self.command]
 
-def _summed_loss(
-    model: SummedLoss, device: torch.device, ids: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    loss: torch.Tensor = model(ids.to(device), labels.to(device))
-    return loss
+    def earlier(self) -> dict[str, Any] | None:
+        """Return the result of an earlier start, if it is complete.
+
+        Raises:
+            SystemExit: That start had other options.
+        """
+        if not (path := self.folder / "result.json").exists():
+            return None
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if found["command"] != self.portable_command:
+            raise SystemExit(
+                f"error: {self.name}, seed {self.seed}, was run with other options in {self.work}; "
+                "give another --work"
+            )
+        return found
+
+    def make(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Train, or continue an interrupted run; score and delete all checkpoints.
+
+        Args:
+            texts: The held-out text.
+
+        Raises:
+            SystemExit: The training failed.
+        """
+        say(f"{self.name}, seed {self.seed}")
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "launcher" / "pretrain.py"), *self.command],
+            env=os.environ | ({} if self.on_gpu else {"DS_ACCELERATOR": "cpu"}),
+            stdout=sys.stderr,
+        )
+        if done.returncode:
+            raise SystemExit(f"error: {self.name}, seed {self.seed}, failed; the reason is above")
+        checkpoints = list_checkpoints(self.folder)
+        found = {
+            "arm": self.name,
+            "seed": self.seed,
+            "command": self.portable_command,
+            "points": [self._point(step, path, texts) for step, path in checkpoints],
+        }
+        write_whole(self.folder / "result.json", json.dumps(found, indent=1) + "\n")
+        for _, path in checkpoints:
+            shutil.rmtree(path)
+        torch.cuda.empty_cache()  # the next run needs the memory
+        return found
+
+    def _point(self, step: int, checkpoint: Path, texts: Sequence[str]) -> dict[str, Any]:
+        line = timeline((self.folder / "metrics.jsonl").read_text("utf-8").splitlines())
+        tokens = int(read_state(checkpoint)["progress"]["tokens"])
+        device = torch.device("cuda" if self.on_gpu else "cpu")
+        model, tokenizer = load_pretrained(checkpoint, dtype=torch.float32, device=device)
+        start = tokenizer.eos_id if ARMS[self.name].packing == "full" else tokenizer.cls_id
+        assert start is not None, "zero_nlp's packing needs [CLS]"
+        return {
+            "step": step,
+            "tokens": tokens,
+            "seconds": seconds_at(tokens, line),
+            "bits_per_character": bits_per_character(model, tokenizer, texts, start=start),
+        }

@@ -16,27 +16,21 @@ from transformers import GPT2LMHeadModel
 from benchmarks.time_to_loss import __main__ as time_to_loss
 from benchmarks.time_to_loss import curve, recipes, report
 from benchmarks.time_to_loss.held_out import (
-    HeldOut,
-    all_texts,
     bits_per_character,
-    held_out_text,
+    held_out_texts,
     lost_share,
-    score,
     windows,
 )
-from benchmarks.time_to_loss.job import Job
+from benchmarks.time_to_loss.runs import Run
 from data_tools.config import PrepareConfig
 from data_tools.prepare.run import run as prepare
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.data.manifest import read_manifest
 from gpt2zh.data.shard import VALIDATION
 from gpt2zh.model.build import new_model
-from gpt2zh.model.loss import SummedLoss
 from gpt2zh.text.tokenizer import load_tokenizer
 
 from ..conftest import demo_texts, write_csv
-
-TINY = ("--layers=1", "--heads=2", "--width=32", "--context=32", "--rows=4")
 
 
 def compare(monkeypatch: pytest.MonkeyPatch, capfd: Any, *options: str) -> str:
@@ -52,29 +46,25 @@ def test_arms_are_trained_and_scored_on_the_same_text_and_not_made_twice(
 ) -> None:
     out, work = tmp_path / "out.json", tmp_path / "work"
     options = (
-        *TINY,
-        *(f"--tokenizer={tiny_vocabulary}", "--tokens=1536", "--points=2", "--held-out=0.05"),
-        *("--held-out-characters=3000", "--seeds=1", "--arms", "seed", "ours-third", "--jobs=2"),
-        *("--ours", "optimizer.lr=0.001"),
+        *(f"--tokenizer={tiny_vocabulary}", "--tokens=6144", "--held-out=0.05", "--seeds=1"),
+        *("--arms", "seed", "ours-third", "--ours", "optimizer.lr=0.001"),
         *(f"--work={work}", f"--json={out}"),
     )
     printed = compare(monkeypatch, capfd, *options)
     found = json.loads(out.read_text("utf-8"))
     runs = {run["arm"]: run for run in found["runs"]}
     assert list(runs) == ["seed", "ours-third"]
-    assert [point["step"] for point in runs["seed"]["points"]] == [6, 12]
-    assert [point["tokens"] for point in runs["ours-third"]["points"]] == [256, 512]
+    assert [point["step"] for point in runs["seed"]["points"]] == [1, 2, 3, 4, 5, 6]
+    assert [point["tokens"] for point in runs["ours-third"]["points"]] == [1024, 2048]
     assert "--optimizer.lr=0.001" in runs["ours-third"]["command"]
     assert "--model.dropout=0.0" in runs["ours-third"]["command"]
     assert "--config=configs/zero_nlp-3090.yaml" in runs["seed"]["command"]
     for points in (run["points"] for run in runs.values()):
         seconds = [point["seconds"] for point in points]
         assert 0 < seconds[0] < seconds[1]
-        assert sum(points[0][k]["characters"] for k in curve.KINDS) == found["text"]["characters"]
-        for kind in curve.KINDS:  # the tokens do not depend on the packing
-            assert points[0][kind]["tokens"] == runs["seed"]["points"][0][kind]["tokens"] > 0
-    assert 0 < found["tokenizers"]["given"]["lost"] < 0.2
-    assert found["tokenizers"]["builtin"]["lost"] == 0
+        assert all(2 < point["bits_per_character"] < 12 for point in points)
+    assert curve.final(runs["seed"]) < runs["seed"]["points"][0]["bits_per_character"]
+    assert 0 < found["text"]["lost_share"] < 0.2
     assert "| ours-third |" in printed and "toy model" in printed
     assert compare(monkeypatch, capfd, "--table", str(out)) == printed
 
@@ -83,6 +73,8 @@ def test_arms_are_trained_and_scored_on_the_same_text_and_not_made_twice(
     assert compare(monkeypatch, capfd, *options) == printed
     assert result.stat().st_mtime_ns == written
     assert not list(work.glob("runs/*/checkpoint-*"))
+    with pytest.raises(SystemExit, match="give another --work"):
+        compare(monkeypatch, capfd, *options, "--held-out=0.04")
 
 
 def test_windows_hold_every_token_once_behind_the_token_that_begins_a_document() -> None:
@@ -102,7 +94,7 @@ def test_the_score_is_that_of_predicting_token_by_token() -> None:
     with torch.no_grad():
         model.transformer.wte.weight.mul_(20)  # else all tokens are equally likely
     texts = ["从前有座山，山里有座庙。庙里有个老和尚在讲故事。", "今天天气很好", "好"]
-    nats, tokens = 0.0, 0
+    nats = 0.0
     for text in texts:
         ids = tokenizer.encode(text)
         for begin in range(0, len(ids), 10):
@@ -112,48 +104,32 @@ def test_the_score_is_that_of_predicting_token_by_token() -> None:
                     logits = model(torch.tensor([context])).logits[0, -1].double()
                 nats -= float(logits.log_softmax(-1)[token])
                 context.append(token)
-                tokens += 1
     for at_once in (1, 2, 64):
-        found = score(
-            SummedLoss(model),
-            texts,
-            tokenizer,
-            start=tokenizer.eos_id,
-            row_length=12,
-            rows_at_once=at_once,
+        found = bits_per_character(
+            model, tokenizer, texts, start=tokenizer.eos_id, rows_at_once=at_once
         )
-        assert (found["tokens"], found["characters"]) == (tokens, sum(map(len, texts)))
-        assert found["nats"] == pytest.approx(nats, rel=1e-5)
-    expected = nats / math.log(2) / sum(map(len, texts))
-    assert bits_per_character([found]) == pytest.approx(expected, rel=1e-5)
+        assert found == pytest.approx(nats / math.log(2) / sum(map(len, texts)), rel=1e-5)
 
 
-def test_the_held_out_text_is_read_back_and_told_apart_by_the_chunks_of_the_seed(
-    tmp_path: Path, tiny_vocabulary: Path
-) -> None:
+def test_the_held_out_text_is_read_back(tmp_path: Path, tiny_vocabulary: Path) -> None:
     texts = demo_texts()[:60] + [text[:20] for text in demo_texts()[:60]]
     source, shards = write_csv(tmp_path / "some.csv", texts), tmp_path / "shards"
     prepare(PrepareConfig(input=(str(source),), output=shards, validation_fraction=0.5))
-    lossless, judge = load_tokenizer("builtin"), load_tokenizer(tiny_vocabulary)
-    take = {"row_length": 32, "characters": 100_000}
-    found = held_out_text(shards, lossless, judge, **take)
+    found = held_out_texts(shards, characters=100_000)
     count = read_manifest(shards).splits[VALIDATION].documents
-    assert len({*all_texts(found)} & {*texts}) == len(list(all_texts(found))) == count
-    assert min(len(text) for text in found.long) >= 30 and len(found.long) > 5
-    assert max(len(text) for text in found.short) <= 20 and len(found.short) > 5
-    some = held_out_text(shards, lossless, judge, **take | {"characters": 400})
-    assert 300 < sum(map(len, all_texts(some))) <= 400
-    assert {*all_texts(some)} < {*all_texts(found)}
-    found.write(tmp_path / "held-out.json")
-    assert HeldOut.read(tmp_path / "held-out.json") == found
-    assert lost_share(lossless, list(all_texts(found))) == 0
-    assert lost_share(judge, ["\u6708\n" * 5]) == 0.5
+    assert len({*found} & {*texts}) == len(found) == count > 10
+    some = held_out_texts(shards, characters=400)
+    assert 300 < sum(map(len, some)) <= 400
+    assert {*some} < {*found}
+    with pytest.raises(SystemExit, match="no document is held out; give a larger --held-out"):
+        held_out_texts(shards, characters=1)
+    assert lost_share(load_tokenizer("builtin"), found) == 0
+    assert lost_share(load_tokenizer(tiny_vocabulary), ["\u6708\n" * 5]) == 0.5
 
 
 def point(tokens: int, bits: float, *, rate: float = 10.0) -> dict[str, Any]:
-    """A point of a run at so many bits per character of all kinds of text."""
-    part = {"nats": bits * math.log(2) * 100, "tokens": 90, "characters": 100}
-    return {"tokens": tokens, "seconds": tokens / rate, "long": part, "short": part}
+    """A point of a run at so many bits per character."""
+    return {"tokens": tokens, "seconds": tokens / rate, "bits_per_character": bits}
 
 
 def run_of(arm: str, seed: int, *points: dict[str, Any]) -> dict[str, Any]:
@@ -177,8 +153,8 @@ def test_shares_compare_runs_of_the_same_seed() -> None:
         run_of("ours", 2, point(100, 8.0), point(200, 7.5)),
         run_of("ours", 3, point(100, 1.0)),
     ]
-    assert curve.shares(runs, "ours", "seed", "tokens") == {1: pytest.approx(150 / 400), 2: None}
-    assert curve.shares(runs, "ours", "seed", "seconds")[1] == pytest.approx(15 / 80)
+    assert curve.shares(runs, "ours", "seed", "tokens") == [pytest.approx(150 / 400), None]
+    assert curve.shares(runs, "ours", "seed", "seconds")[0] == pytest.approx(15 / 80)
     assert curve.spread([1.0, 2.0, 4.0]) == (pytest.approx(7 / 3), 1.5)
 
 
@@ -198,42 +174,44 @@ def test_seconds_are_those_of_training_and_the_first_step_counts_as_the_others()
     assert curve.seconds_at(90, line) == pytest.approx(first + 6)
 
 
-def test_the_seed_has_its_own_recipe_and_ours_differs_in_one_thing_by_arm() -> None:
-    preset = recipes.PRESETS["small"]
+def test_the_seed_has_its_own_recipe_and_muon_differs_from_ours_in_one_thing() -> None:
+    # a step has 81,920 tokens
+    preset = dataclasses.replace(recipes.PRESETS["small"], tokens=76_500 * 81_920)
 
     def options(name: str) -> dict[str, str]:
-        return recipes.options_of(recipes.ARMS[name], preset, steps=76_500)
+        return recipes.options_of(recipes.ARMS[name], preset)
 
     assert options("seed") == {"config": "zero_nlp-3090.yaml", "optimizer.warmup_steps": "1000"}
-    assert recipes.ARMS["seed"].packing == "zero_nlp"
+    assert options("seed-lr") == {
+        "config": "zero_nlp-3090.yaml",
+        "optimizer.warmup_steps": "3825",
+        "optimizer.lr": "0.0012",
+    }
+    assert recipes.ARMS["seed"].packing == recipes.ARMS["seed-lr"].packing == "zero_nlp"
     muon, ours = options("ours-muon"), options("ours")
     assert dict(muon.items() - ours.items()) == {"optimizer.kind": "muon", **preset.muon}
-    lengths = options("ours-lengths")
-    assert lengths.pop("train.sequence_length_warmup") == "128:15300steps,256:15300steps"
-    assert lengths == ours
+    assert recipes.ARMS["ours"].packing == recipes.ARMS["ours-muon"].packing == "full"
 
 
 @pytest.mark.parametrize("name", list(recipes.ARMS))
 @pytest.mark.parametrize("preset", list(recipes.PRESETS))
 def test_every_arm_has_the_tokens_of_its_part_of_the_budget(name: str, preset: str) -> None:
-    job = Job(
-        **{"input": (), "tokenizer": "", "preset": preset, "layers": 1, "heads": 1, "width": 1},
-        **{"context": 32, "rows": 8, "tokens": 960_000, "points": 1, "held_out": 0.1},
-        **{"held_out_characters": 1, "on_gpu": False},
-    )
-    arm = recipes.ARMS[name]
-    assert abs(job.steps(arm) * 8 * 32 - 960_000 / arm.parts) <= 8 * 32 / 2  # half a step
+    shape, parts = recipes.PRESETS[preset], recipes.ARMS[name].parts
+    step = shape.rows * shape.model["context"]
+    assert abs(shape.steps(parts) * step - shape.tokens / parts) <= step / 2
 
 
-def test_another_job_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    shape = {"input": (), "tokenizer": "", "preset": "tiny", "layers": 1, "heads": 1, "width": 1}
-    rest = {"context": 32, "rows": 8, "tokens": 9, "points": 1, "held_out": 0.1}
-    job = Job(**shape, **rest, held_out_characters=1, on_gpu=False)
-    job.keep(tmp_path / "job.json")
-    job.keep(tmp_path / "job.json")
-    assert Job.read(tmp_path / "job.json") == job
-    with pytest.raises(SystemExit, match=r"another job \(rows 8 -> 4\); give another --work"):
-        dataclasses.replace(job, rows=4).keep(tmp_path / "job.json")
+def test_a_result_of_other_options_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    preset = recipes.PRESETS["tiny"]
+    run = Run(preset=preset, work=tmp_path, name="ours", seed=2, on_gpu=False)
+    assert run.earlier() is None
+    run.folder.mkdir(parents=True)
+    result = {"command": run.portable_command, "points": []}
+    (run.folder / "result.json").write_text(json.dumps(result), "utf-8")
+    assert run.earlier() == result
+    other = dataclasses.replace(run, preset=dataclasses.replace(preset, rows=4))
+    with pytest.raises(SystemExit, match="ours, seed 2, was run with other options"):
+        other.earlier()
 
 
 def test_the_verdict_says_plainly_what_was_not_reached() -> None:
@@ -259,9 +237,7 @@ def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
             **{"device": "some CPU", "on_gpu": False, "cores": 2, "python": "3.11"},
             **{"commit": None, "versions": {"torch": "2.13"}},
         },
-        "jobs": 1,
-        "job": {"layers": 4, "width": 128, "context": 128, "rows": 16, "tokens": 300},
-        "text": {"megabytes": 1.0, "characters": 1000, "long_share": 0.5},
-        "tokenizers": {"given": {"lost": 0.05}, "builtin": {"lost": 0.0}},
+        "preset": {"model": {"layers": 4, "width": 128, "context": 128}, "rows": 16, "tokens": 300},
+        "text": {"megabytes": 1.0, "documents": 9, "characters": 1000, "lost_share": 0.05},
         "runs": runs,
     }
