@@ -157,7 +157,7 @@ def test_the_seed_keeps_its_micro_batch_and_a_cpu_its_precision() -> None:
 
 
 def test_shards_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="^error: .*nowhere"):
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere"):
         dataclasses.replace(JOB, shards=tmp_path / "nowhere").data()
 
 
