@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measure how fast gpt2zh is on your RTX 3090 (or any single GPU), compared with transformers' Trainer.
 #   bash benchmarks/confirm_3090.sh [options of python -m benchmarks.throughput]
-# It needs the GPU for itself for about an hour and a half (an estimate), gcc and Python's headers for
+# It needs the GPU for itself for about an hour (an estimate), gcc and Python's headers for
 # torch.compile, and 10 GB for temporary files (TMPDIR sets their folder). It installs what is missing
 # in .venv, prints a table, and writes throughput-CARD.json here. Please report both in an issue.
 set -euo pipefail

@@ -7,27 +7,28 @@ engine.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import nn
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
 from benchmarks.throughput.clock import StepClock
-from benchmarks.throughput.job import Job
+from benchmarks.throughput.job import OPTIMIZER, SEED, Job
 from benchmarks.throughput.recipes import Recipe
-from gpt2zh.config.schema import OptimizerConfig
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import Portions, training_steps
 from gpt2zh.model.attention import TRAINING
-from gpt2zh.model.loss import IGNORED, SummedLoss
+from gpt2zh.model.loss import SummedLoss
+from gpt2zh.model.shape import IGNORED
 from gpt2zh.ranks.world import World
 from gpt2zh.train.optimizer import build_optimizer
 from gpt2zh.train.schedule import learning_rate
 
-_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+Trained = tuple[GPT2LMHeadModel, dict[int, float]]
+"""What every loop returns: the model with fp32 weights and no autocast, and the loss by step."""
 
 
 class WholeLogits(nn.Module):
@@ -48,159 +49,111 @@ class WholeLogits(nn.Module):
 class FullWeights:
     """fp32 weights; autocast computes the products in half precision."""
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig, recipe: Recipe) -> None:
-        """Build the optimizer over the model's own weights."""
-        self.optimizer = _adamw(model, config, fused=recipe.fused_adamw)
-        self._parameters = list(model.parameters())
-        self._scaler = torch.amp.GradScaler(
-            self._parameters[0].device.type, enabled=recipe.precision == "fp16"
-        )
+    def __init__(self, module: nn.Module, precision: str) -> None:
+        """Take a module that returns the summed loss, and build its optimizer."""
+        self.module = module
+        self.masters: list[torch.Tensor] = list(module.parameters())
+        self.optimizer = build_optimizer(module, OPTIMIZER)
+        device, half = self.masters[0].device.type, precision != "fp32"
+        dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        self._autocast = torch.autocast(device, dtype=dtype, enabled=half)
+        self._scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return the nats of a micro-batch, shape ()."""
+        with self._autocast:
+            return self.module(batch.input_ids, batch.labels)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a micro-batch."""
         self._scaler.scale(loss).backward()
 
-    def step(self, clip: float) -> None:
-        """Clip and update."""
+    def update(self) -> None:
+        """Clip the gradients and take a step."""
         self._scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self._parameters, clip)
+        nn.utils.clip_grad_norm_(self.masters, OPTIMIZER.max_grad_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
 
-class HalfWeights:
+class HalfWeights(FullWeights):
     """bf16 weights; fp32 master weights are updated by fp32 sums of gradients, as in DeepSpeed."""
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig, recipe: Recipe) -> None:
-        """Copy the weights to master weights and make the model bf16.
-
-        Like DeepSpeed, copy weights that are rounded already.
-        """
-        self._parameters: list[torch.Tensor] = list(model.parameters())
-        masters = nn.ParameterList(
-            [nn.Parameter(p.detach().bfloat16().float()) for p in self._parameters]
-        )
-        model.to(torch.bfloat16)
-        self._masters: list[torch.Tensor] = list(masters)
-        self._sums = [torch.zeros_like(master) for master in self._masters]
-        self.optimizer = _adamw(masters, config, fused=recipe.fused_adamw)
+    @torch.no_grad()
+    def __init__(self, module: nn.Module, precision: str) -> None:
+        """Keep the weights as master weights, rounded to bf16 as in DeepSpeed; a copy computes."""
+        assert precision == "bf16", precision
+        super().__init__(module, "fp32")
+        self.module = copy.deepcopy(module).bfloat16()
+        self._weights: list[torch.Tensor] = list(self.module.parameters())
+        torch._foreach_copy_(self.masters, self._weights)
+        self._sums = [torch.zeros_like(master) for master in self.masters]
+        for master, total in zip(self.masters, self._sums, strict=True):
+            master.grad = total
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a micro-batch."""
         loss.backward()
-        torch._foreach_add_(self._sums, [p.grad for p in self._parameters if p.grad is not None])
-        for parameter in self._parameters:
-            parameter.grad = None
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        torch._foreach_add_(self._sums, gradients)
+        for weight in self._weights:
+            weight.grad = None
 
     @torch.no_grad()
-    def step(self, clip: float) -> None:
-        """Clip, update the master weights and round them to the weights."""
-        for master, total in zip(self._masters, self._sums, strict=True):
-            master.grad = total
-        nn.utils.clip_grad_norm_(self._masters, clip)
+    def update(self) -> None:
+        """Clip the sums, update the master weights and round them to the weights."""
+        nn.utils.clip_grad_norm_(self.masters, OPTIMIZER.max_grad_norm)
         self.optimizer.step()
-        torch._foreach_copy_(self._parameters, self._masters)
-        torch._foreach_zero_(self._sums)
-
-    @torch.no_grad()
-    def restore(self, model: nn.Module) -> None:
-        """Give the model the exact weights back."""
-        model.float()
-        torch._foreach_copy_(list(model.parameters()), self._masters)
+        torch._foreach_copy_(self._weights, self.masters)
+        self.optimizer.zero_grad(set_to_none=False)
 
 
-def train(
-    job: Job, recipe: Recipe, clock: StepClock, device: torch.device
-) -> tuple[GPT2LMHeadModel, dict[int, float]]:
-    """Train all steps.
-
-    Returns:
-        The model with fp32 weights, and the loss by step.
-    """
+def train(job: Job, recipe: Recipe, clock: StepClock, device: torch.device) -> Trained:
+    """Train all steps."""
     torch.set_float32_matmul_precision("highest" if recipe.precision == "fp32" else "high")
-    torch.manual_seed(job.seed)
+    torch.manual_seed(SEED)
     model = load_model(job, recipe).to(device).train()
-    weights = (HalfWeights if recipe.half_weights else FullWeights)(model, job.optimizer, recipe)
-    module = _loss_module(model, recipe)
+    kind = HalfWeights if recipe.half_weights else FullWeights
+    weights = kind((SummedLoss if recipe.chunked_head else WholeLogits)(model), recipe.precision)
     if recipe.compile:  # as gpt2zh.train.engine.compile_model
-        module.forward = torch.compile(module.forward, dynamic=False)
+        weights.module.forward = torch.compile(weights.module.forward, dynamic=False)
     losses: list[torch.Tensor] = []
-    with contextlib.closing(_rows(job, recipe, device)) as rows:
+    portions = Portions(job.global_batch, recipe.micro_batch)
+    rows = training_steps(job.data(), portions, first_step=1, start=0, world=World(), device=device)
+    with contextlib.closing(rows):
         for step in range(1, job.total_steps + 1):
             clock.step_begins()
-            with clock.waiting():
-                batches = next(rows)
-            rate = learning_rate(step, steps=job.total_steps, config=job.optimizer)
-            for group in weights.optimizer.param_groups:
-                group["lr"] = rate
+            batches = next(rows)
+            rate = learning_rate(step, steps=job.total_steps, config=OPTIMIZER)
             some = batches[::2] if recipe.is_halved else batches
-            losses.append(_step(module, weights, some, job, recipe))
-    if isinstance(weights, HalfWeights):
-        weights.restore(model)
+            losses.append(take_step(weights, some, rate))
     return model, {step: loss.item() for step, loss in enumerate(losses, start=1)}
 
 
 def load_model(job: Job, recipe: Recipe) -> GPT2LMHeadModel:
     """Load the initial weights in fp32, with the attention, activation and dropout of a recipe."""
     return GPT2LMHeadModel.from_pretrained(
-        job.weights,
+        job.work / "weights",
         local_files_only=True,
         dtype=torch.float32,
-        attn_implementation="eager" if recipe.attention == "eager" else "sdpa",
-        activation_function=recipe.activation,
+        attn_implementation=TRAINING if recipe.attention == "causal" else recipe.attention,
+        activation_function="gelu_new" if recipe.loop == "trainer" else "gelu_pytorch_tanh",
         resid_pdrop=recipe.dropout,
         embd_pdrop=recipe.dropout,
         attn_pdrop=recipe.dropout,
     )
 
 
-def _loss_module(model: GPT2LMHeadModel, recipe: Recipe) -> nn.Module:
-    if recipe.chunked_head:
-        assert recipe.attention == "causal", "our loss needs our attention"
-        return SummedLoss(model)
-    if recipe.attention == "causal":
-        model.set_attn_implementation(TRAINING)
-    return WholeLogits(model)
-
-
-def _step(
-    module: nn.Module,
-    weights: FullWeights | HalfWeights,
-    batches: Sequence[Batch],
-    job: Job,
-    recipe: Recipe,
-) -> torch.Tensor:
+def take_step(weights: FullWeights, batches: Sequence[Batch], rate: float) -> torch.Tensor:
     """Take an optimizer step; return its loss in nats per token without waiting for the GPU."""
+    for group in weights.optimizer.param_groups:
+        group["lr"] = rate
     targets = sum(batch.targets for batch in batches)
     nats = []
     for batch in batches:
-        with _autocast(batch.input_ids.device, recipe):
-            loss = module(batch.input_ids, batch.labels)
+        loss = weights.loss(batch)
         nats.append(loss.detach())
         weights.backward(loss / targets)
-    weights.step(job.optimizer.max_grad_norm)
+    weights.update()
     return torch.stack(nats).sum() / targets
-
-
-def _autocast(device: torch.device, recipe: Recipe) -> contextlib.AbstractContextManager[Any]:
-    if recipe.precision == "fp32" or recipe.half_weights:
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=_TYPES[recipe.precision])
-
-
-def _rows(job: Job, recipe: Recipe, device: torch.device) -> Any:
-    """Start our loader as pretraining does."""
-    portions = Portions(job.global_batch, int(recipe.micro_batch))
-    return training_steps(job.data(), portions, first_step=1, start=0, world=World(), device=device)
-
-
-def _adamw(model: nn.Module, config: OptimizerConfig, *, fused: bool) -> optim.Optimizer:
-    ours = build_optimizer(model, config)
-    if fused:
-        return ours
-    groups = [
-        {key: group[key] for key in ("params", "weight_decay")} for group in ours.param_groups
-    ]
-    betas = (config.beta1, config.beta2)
-    return optim.AdamW(groups, lr=0.0, betas=betas, eps=config.eps)  # torch's default: foreach

@@ -6,143 +6,88 @@ and its compiler need a process that begins from nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Callable
-from dataclasses import replace
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import GPT2LMHeadModel
 
-from benchmarks.harness import processes
-from benchmarks.harness.cli import say
-from benchmarks.harness.machine import device_name
+from benchmarks.harness import machine, processes
+from benchmarks.harness.cli import Options, say
 from benchmarks.harness.processes import ArmError, Figures
-from benchmarks.throughput.clock import StepClock, matrix_product
-from benchmarks.throughput.job import Job
-from benchmarks.throughput.recipes import BEST, OVERHEAD, recipe_of
+from benchmarks.throughput import bare, ours, overhead, trainer
+from benchmarks.throughput.clock import StepClock
+from benchmarks.throughput.job import Job, write_inputs
+from benchmarks.throughput.judge import summary
+from benchmarks.throughput.recipes import OVERHEAD
 from gpt2zh.data.loader import validation_batches
-from gpt2zh.model.loss import IGNORED
+from gpt2zh.evaluation.perplexity import evaluate
 from gpt2zh.ranks.world import World
+from gpt2zh.train.deepspeed_library import import_deepspeed
 
-_DEVICE = "device"  # not an arm: the name and the matrix product of the device
-_LOOPS = {"trainer": "trainer", "bare": "bare", "gpt2zh": "ours"}
-_ROWS_AT_ONCE = 4  # so that their fp32 logits stay small
-_PROBE_STEPS = 1
-
-
-class Rounds:
-    """The arms of one job."""
-
-    def __init__(self, job: Job, work: Path) -> None:
-        """Take the job and a folder for what the arms write."""
-        self._job, self._work = job, work
-
-    def run(self, names: list[str], rounds: int) -> tuple[list[Figures], dict[str, list[Figures]]]:
-        """Measure the device and all arms once in each round.
-
-        Returns:
-            Figures of the device by round, and figures by arm and round, or an `error`.
-        """
-        asked = {name: self._with_rows(name) for name in names}
-
-        def measure(name: str, number: int) -> Figures:
-            if name == _DEVICE:
-                return self.start(_DEVICE)
-            say(f"round {number + 1} of {rounds}: {name}")
-            try:
-                return self.start(asked[name])
-            except ArmError as failure:
-                say(f"  {failure}")
-                return {"error": str(failure)}
-
-        found = processes.in_turn([_DEVICE, *names], rounds, measure)
-        return found.pop(_DEVICE), found
-
-    def start(self, name: str, job: Job | None = None) -> Figures:
-        """Measure an arm in a process of its own.
-
-        Raises:
-            ArmError: It gave no figures.
-        """
-        job = job or self._job
-        environment = _environment(job, self._work, name)
-        if not job.on_gpu and not job.compile:
-            return processes.fork(lambda: measure_arm(job, name), environment)
-        described = self._work / "job.json"
-        job.write(described)
-        module = ("-m", "benchmarks.throughput", f"--child={name}", f"--job={described}")
-        return processes.start(processes.Start(module, environment))
-
-    def _with_rows(self, name: str) -> str:
-        """Replace `best` by a number; if there is none, the rounds will show why."""
-        if recipe_of(name).micro_batch != BEST:
-            return name
-        base = name.partition("@")[0]
-        short = replace(self._job, warmup=0, steps=_PROBE_STEPS)
-
-        def try_rows(rows: int) -> None:
-            say(f"does {base} fit with {rows} rows at once?")
-            self.start(f"{base}@{rows}", short)
-
-        try:
-            return f"{base}@{largest_micro_batch(self._job.global_batch, try_rows)}"
-        except ArmError:
-            return f"{base}@{self._job.global_batch}"
+_LOOPS: dict[str, Any] = {"trainer": trainer, "bare": bare, "ours": ours}
+_PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "datasets", "triton")
 
 
-def largest_micro_batch(rows: int, try_rows: Callable[[int], None]) -> int:
-    """Return the largest divisor of the global batch that fits into memory.
+def measure_all(options: Options, names: list[str]) -> dict[str, Any]:
+    """Prepare everything, run the rounds, and judge them."""
+    on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed says that it found no GPU
+        torch.set_num_threads(1)  # a pool of threads does not survive a fork
+        import_deepspeed()
+        importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")  # by ZeRO engines
+    found: dict[str, Any] = {"machine": machine.facts(*_PACKAGES, on_gpu=on_gpu)}
+    with tempfile.TemporaryDirectory(dir=options.work) as work:
+        job = Job.of(options, Path(work), on_gpu=on_gpu)
+        if OVERHEAD in names:
+            found["overhead"] = start(job, OVERHEAD)
+        if timed := [name for name in names if name != OVERHEAD]:
+            found["data"] = str(options.data or "the demo corpus, many times over")
+            with contextlib.redirect_stdout(sys.stderr):  # only the tables go to stdout
+                write_inputs(job, options)
+            measured = processes.in_turn(timed, options.rounds, lambda name, _: _try(job, name))
+            found |= summary(job, found["machine"]["device"], measured)
+    return found
 
-    Args:
-        rows: The global batch.
-        try_rows: Tries so many rows at once.
+
+def _try(job: Job, name: str) -> Figures:
+    say(f"measuring {name}")
+    try:
+        return start(job, name)
+    except ArmError as failure:
+        say(f"  {failure}")
+        return {"error": str(failure)}
+
+
+def start(job: Job, name: str) -> Figures:
+    """Measure an arm in a process of its own, which reads the same command line.
 
     Raises:
-        ArmError: It failed for another reason, or not even one row fits.
+        ArmError: It gave no figures.
     """
-    for choice in (n for n in range(rows, 0, -1) if rows % n == 0):
-        try:
-            try_rows(choice)
-            return choice
-        except ArmError as failure:
-            if not failure.lacked_memory:
-                raise
-    raise ArmError("out of memory with a micro-batch of one row")
-
-
-def import_everything() -> None:
-    """Import what forks need."""
-    from gpt2zh.train.deepspeed_library import import_deepspeed
-
-    torch.set_num_threads(1)  # a pool of threads does not survive a fork
-    import_deepspeed()
-    importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")  # by every ZeRO engine
-    for part in (*_LOOPS.values(), "overhead"):
-        importlib.import_module(f"benchmarks.throughput.{part}")
+    environment = _environment(job, name)
+    if not job.on_gpu and not job.compile:
+        return processes.fork(lambda: measure_arm(job, name), environment)
+    options = [*sys.argv[1:], f"--work={job.work}", f"--child={name}"]
+    return processes.start(processes.Start(["-m", "benchmarks.throughput", *options], environment))
 
 
 def measure_arm(job: Job, name: str) -> Figures:
-    """Train an arm from the initial weights, or measure the overhead or the device."""
-    if name == _DEVICE:
-        device = device_name(on_gpu=job.on_gpu)
-        return {"device": device, "matrix_product": matrix_product(on_gpu=job.on_gpu)}
+    """Train an arm from the initial weights, or measure the overhead."""
     if name == OVERHEAD:
-        from benchmarks.throughput import overhead
-
         return overhead.measure(job)
-    recipe = job.applied(name, recipe_of(name))
-    assert recipe.micro_batch != BEST, name
-    clock = StepClock(warmup=job.warmup, steps=job.steps)
-    loop = importlib.import_module(f"benchmarks.throughput.{_LOOPS[recipe.loop]}")
-    model, losses = loop.train(job, recipe, clock, torch.device("cuda" if job.on_gpu else "cpu"))
-    found = {"micro_batch": recipe.micro_batch, "losses": losses}
-    return clock.figures() | found | {"held_out": held_out_loss(job, model)}
+    recipe, clock = job.recipe(name), StepClock(warmup=job.warmup, steps=job.steps)
+    device = torch.device("cuda" if job.on_gpu else "cpu")
+    model, losses = _LOOPS[recipe.loop].train(job, recipe, clock, device)
+    return {**clock.figures(device), "losses": losses, "held_out": held_out_loss(job, model)}
 
 
-@torch.no_grad()
 def held_out_loss(job: Job, model: GPT2LMHeadModel) -> float:
     """Return nats per token on rows that no arm has trained on, in fp32 and without dropout.
 
@@ -150,32 +95,18 @@ def held_out_loss(job: Job, model: GPT2LMHeadModel) -> float:
     """
     torch.set_float32_matmul_precision("highest")
     model.float().eval().set_attn_implementation("sdpa")
-    (held_out,) = job.data().held_out
-    nats, targets = 0.0, 0
-    for batch in validation_batches(
-        held_out,
-        limit=job.held_out_rows,
-        micro_batch=_ROWS_AT_ONCE,
-        world=World(),
-        device=model.device,
-    ):
-        logits = model(input_ids=batch.input_ids, use_cache=False).logits[:, :-1]
-        nats += torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1),
-            batch.labels[:, 1:].flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-        ).item()
-        targets += batch.targets
-    return nats / targets
+    text = job.data().held_out[0]
+    rows = validation_batches(text, limit=64, micro_batch=4, world=World(), device=model.device)
+    loss = bare.WholeLogits(model)
+    return evaluate(loss, rows, device=model.device, tokens=0, characters=0).loss
 
 
-def _environment(job: Job, work: Path, name: str) -> dict[str, Any]:
+def _environment(job: Job, name: str) -> dict[str, str]:
     """Return variables: one GPU, for the Trainer takes all; on a CPU and for tiny steps one thread.
 
     Threads make tiny products slower, and much slower if other programs run.
     """
-    own = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TMPDIR": str(work)}
+    own = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TMPDIR": str(job.work)}
     if job.on_gpu:
         own["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     else:
