@@ -1,10 +1,15 @@
 # Everything runs in .venv, which is made on first use. PYTHON=python3.12 chooses another Python,
-# PIP_ARGS hands options to pip, RANKS sets the processes of the demo.
+# PIP_ARGS hands options to pip, RANKS sets the processes of the demo, WORKERS those of the tests (0:
+# all tests in one process).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+
+WORKERS ?= auto
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 \
+	--dist loadgroup --no-loadscope-reorder
 
 .PHONY: help install demo quick test torture check format clean
 
@@ -30,11 +35,10 @@ demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run.sh
 
 quick: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n auto --dist loadfile \
-		-m "not (ranks or slow or gpu or slurm)" $(PYTEST_ARGS)
+	$(PYTEST) -m "not (ranks or slow or gpu or slurm)" $(PYTEST_ARGS)
 
 test: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 torture: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.faults \

@@ -30,12 +30,21 @@ DEMO = ROOT / "demo" / "corpus"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave benchmarks and seeded faults out of `make quick`: most of them start processes."""
+    """Mark what `make quick` leaves out, and say which tests share a worker of `make test`.
+
+    Benchmarks and seeded faults are slow: most of them start processes. The tests of a file share
+    its fixtures, and there is only one GPU and one SLURM. Long files come first: else one worker
+    ends alone with them.
+    """
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "benchmarks") or (
             item.path.is_relative_to(ROOT / "tests" / "faults")
         ):
             item.add_marker("slow")
+        shared = [name for name in ("gpu", "slurm") if item.get_closest_marker(name)]
+        item.add_marker(pytest.mark.xdist_group((shared or [item.location[0]])[0]))
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=lambda item: not any(map(item.get_closest_marker, ("ranks", "slow"))))
 
 
 @pytest.hookimpl(wrapper=True)
