@@ -8,16 +8,14 @@ them and ordering their rows costs as much as for different files. The other one
 tokens) holds different random tokens and has just been written, so it is in the page cache; on it
 the arms read rows in random order, each row once:
 
-* `rows`: the order and the rows alone, one thread.
 * `steps`: what training reads: `training_steps` with its thread, labels and counts.
 * `mixture`: the same from two corpora, in sequences of a quarter of the length.
 * `memmap`: crops of `np.memmap`, stacked, as in nanoGPT's get_batch, with labels.
-* `datasets`: `datasets.Dataset.from_file` of all shards, indexed by 32 random numbers, with labels.
-* `DataLoader`, `DataLoader-x1`: torch's, shuffled, around the same data set, without a worker and
-  with one.
+* `DataLoader`: torch's, shuffled and without workers, around `datasets.Dataset.from_file` of all
+  shards, with labels.
 
-`start` opens the large set and brings the first step, `start-datasets` the same with `datasets` and
-a DataLoader; both have imported everything before. Neither reads all bytes: a run does so on its
+`start` opens the large set and brings the first step, `start-datasets` the same with the
+DataLoader; both have imported everything before. Neither reads all bytes: a run does so on its
 first rank to compare their sha256 (`--verify-data`), which depends on the disk.
 
 Every arm is a new process, which maps each page that it reads for the first time, as in a first
@@ -33,7 +31,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,9 +76,10 @@ def measure(options: Options) -> dict[str, Any]:
         make_set(large, int(options.large / length), shard_rows, length, linked=True)
         make_set(real, int(options.tokens / length), shard_rows, length, linked=False)
         for name in options.arms or ARMS:
-            arguments = [f"--child={name}", f"--work={large if name in STARTS else real}"]
-            arguments += [f"--row-length={length}", f"--seconds={options.seconds}"]
-            figures = processes.start(processes.Start(["-m", "benchmarks.loader", *arguments]))
+            module = processes.child(
+                "benchmarks.loader", name, f"--work={large if name in STARTS else real}"
+            )
+            figures = processes.start(processes.Start(module))
             found["start" if name in STARTS else "read"][name] = figures
         sets = {"large": ShardSet.open(large), "real": ShardSet.open(real)}
         return {
@@ -109,19 +108,9 @@ def start_datasets(folder: Path, options: Options) -> Figures:
     """Open the set, shuffle it and bring one batch through a DataLoader."""
 
     def first(rows: Any) -> Any:
-        return next(iter(DataLoader(rows, batch_size=MICRO_BATCH, shuffle=True)))
+        return next(iter(shuffled(rows)))
 
     return timed_start(folder, open_datasets, first)
-
-
-def read_rows(folder: Path, options: Options) -> Figures:
-    """Read the order and the rows alone."""
-    shards = ShardSet.open(folder)
-    order = Mixture([shards.rows], shares=[1], seed=1)
-    order.at(0, 1)
-    begins = range(0, shards.rows, GLOBAL_BATCH)
-    sizes = (shards.gather(order.at(begin, GLOBAL_BATCH)).size for begin in begins)
-    return timed(sizes, options)
 
 
 def read_steps(folder: Path, options: Options) -> Figures:
@@ -159,21 +148,9 @@ def read_memmap(folder: Path, options: Options) -> Figures:
     return timed(batches(), options)
 
 
-def read_datasets(folder: Path, options: Options) -> Figures:
-    """Read with random numbers as an index."""
-    rows = open_datasets(folder)
-    order = np.random.default_rng(1).permutation(len(rows))
-    batches = (
-        label(rows[order[begin : begin + MICRO_BATCH].tolist()]["input_ids"])
-        for begin in range(0, len(rows), MICRO_BATCH)
-    )
-    return timed(batches, options)
-
-
-def read_dataloader(folder: Path, options: Options, workers: int = 0) -> Figures:
+def read_dataloader(folder: Path, options: Options) -> Figures:
     """Read through torch's DataLoader."""
-    rows = open_datasets(folder)
-    loader = DataLoader(rows, batch_size=MICRO_BATCH, shuffle=True, num_workers=workers)
+    loader = shuffled(open_datasets(folder))
     return timed((label(batch["input_ids"]) for batch in loader), options)
 
 
@@ -220,6 +197,11 @@ def open_datasets(folder: Path) -> Any:
     return datasets.concatenate_datasets(parts).with_format("torch")
 
 
+def shuffled(rows: Any) -> Iterable[dict[str, torch.Tensor]]:
+    """Return torch's loader around a data set."""
+    return DataLoader(rows, batch_size=MICRO_BATCH, shuffle=True)
+
+
 def label(ids: torch.Tensor) -> int:
     """Make labels as ours do for a batch of the other loaders; return its tokens."""
     labels = ids.masked_fill(ids == PAD, -100)
@@ -255,13 +237,10 @@ def timed(batches: Iterator[int], options: Options) -> Figures:
 STARTS = {"start": start_ours, "start-datasets": start_datasets}
 ARMS: dict[str, Callable[[Path, Options], Figures]] = {
     **STARTS,
-    "rows": read_rows,
     "steps": read_steps,
     "mixture": read_mixture,
     "memmap": read_memmap,
-    "datasets": read_datasets,
     "DataLoader": read_dataloader,
-    "DataLoader-x1": lambda folder, options: read_dataloader(folder, options, workers=1),
 }
 
 

@@ -78,7 +78,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="tiny models, for a CPU")
     parser.add_argument("--only", default="", help="only settings whose name contains this text")
-    parser.add_argument("--tokenizer", default="builtin", help="gives the vocabulary")
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -89,8 +88,7 @@ def measure(options: Options) -> dict[str, Any]:
         if options.only not in case.name:
             continue
         say(f"{case.name} ...")
-        module = ["-m", "benchmarks.memory", f"--child={number}", f"--ranks={options.ranks}"]
-        module += [f"--tokenizer={options.tokenizer}", *(["--small"] if options.small else [])]
+        module = processes.child("benchmarks.memory", str(number))
         try:
             one = processes.start(processes.Start(module, threads, ranks=options.ranks))
         except ArmError as error:
@@ -112,7 +110,7 @@ def arm(options: Options) -> dict[str, Any] | None:
     device = start_processes(world)
     case = list(cases(small=options.small))[int(options.child)]
     on_gpu = device.type == "cuda"
-    found = take(case, load_tokenizer(options.tokenizer), world, device)
+    found = take(case, load_tokenizer("builtin"), world, device)
     close()
     if not world.is_main:
         return None

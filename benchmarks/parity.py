@@ -9,15 +9,14 @@ text are text, as everywhere in this project. The exit code is 1 if anything dif
 from __future__ import annotations
 
 import argparse
-import glob
 import sys
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine
 from benchmarks.harness.cli import Benchmark, Options, table
 from benchmarks.harness.corpus import texts_of
+from data_tools.sources.find import find_files
 from gpt2zh.text.spans import make_encoder
 from gpt2zh.text.tokenizer import load_tokenizer
 from tests.support.parity import compare_all, fuzz
@@ -35,12 +34,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def measure(options: Options) -> dict[str, Any]:
     """Compare, and count."""
     tokenizer = load_tokenizer(options.tokenizer)
-    files = [name for pattern in options.input for name in glob.glob(pattern, recursive=True)]
-    if len(files) < len(options.input):
-        raise SystemExit(f"error: no files at {' '.join(options.input)}")
+    files = find_files(options.input)
     encoder = make_encoder(tokenizer)
     vocabulary = list(tokenizer._backend.get_vocab(with_added_tokens=True))
-    documents = texts_of(map(Path, sorted(files)), options.column)
+    documents = texts_of(files, options.column)
     strings = islice(fuzz(options.seed, vocabulary), options.fuzz)
     return {
         "machine": machine.facts("tokenizers", "numba"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.processes import ArmError, Figures
+from gpt2zh.config.errors import UserError
 from gpt2zh.ranks.logs import quiet_libraries
 
 Options = argparse.Namespace
@@ -55,7 +56,7 @@ class Benchmark:
             return 0
         try:
             found = self.measure(options)
-        except ArmError as error:
+        except (ArmError, UserError) as error:
             raise SystemExit(f"error: {error}") from None
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
         if options.json:

@@ -38,13 +38,22 @@ class Start:
     """Of Python: `-m`, the module and its options."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables to set."""
-    cores: frozenset[int] = frozenset()
-    """Cores to which it is pinned; empty: all."""
     ranks: int = 1
     log: Path | None = None
     """Keep its output in this file."""
     patience: float | None = 3600.0
     """Seconds after which it is killed."""
+
+
+def child(module: str, name: str, *options: str) -> list[str]:
+    """Return the arguments of Python that measure one arm, with the options of this command.
+
+    Args:
+        module: The benchmark.
+        name: Of the arm; the child finds it as `options.child`.
+        options: More of them; the last one of a name counts.
+    """
+    return ["-m", module, *sys.argv[1:], f"--child={name}", *options]
 
 
 def in_turn(
@@ -82,9 +91,6 @@ def start(arm: Start) -> Figures:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **arm.environment},
                     timeout=arm.patience,
-                    preexec_fn=lambda: os.sched_setaffinity(
-                        0, arm.cores or os.sched_getaffinity(0)
-                    ),
                 ).returncode
             except subprocess.TimeoutExpired:
                 raise ArmError(f"it did not end after {arm.patience} seconds") from None

@@ -53,7 +53,11 @@ def make_set(
 
 
 def make_manifest(
-    entries: tuple[ShardEntry, ...], padding: int = 0, packing: str = "full"
+    entries: tuple[ShardEntry, ...],
+    padding: int = 0,
+    packing: str = "full",
+    *,
+    row_length: int = LENGTH,
 ) -> Manifest:
     rows = sum(entry.rows for entry in entries)
     counts = {"dropped_tokens": 0, "dropped_documents": 0}
@@ -76,7 +80,7 @@ def make_manifest(
     )
     return Manifest(
         tokenizer=TokenizerInfo(name="t", hash=HASH, vocab_size=9, bos_id=0, eos_id=1, pad_id=2),
-        row_length=LENGTH,
+        row_length=row_length,
         packing=packing,
         split_rule=SplitRule(hash="blake2b-64", validation_fraction=0.1),
         splits={"train": split, "validation": empty},
