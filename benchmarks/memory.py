@@ -162,10 +162,9 @@ def markdown(report: dict[str, Any]) -> str:
     )
 
 
-def is_failure(report: dict[str, Any]) -> bool:
-    """Return whether nothing was measured."""
-    return not report["cases"]
-
+BENCHMARK = Benchmark(
+    __doc__, add_options, measure, markdown, arm, is_failure=lambda found: not found["cases"]
+)
 
 if __name__ == "__main__":
-    sys.exit(Benchmark(__doc__, add_options, measure, markdown, arm, is_failure).main())
+    sys.exit(BENCHMARK.main())

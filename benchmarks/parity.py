@@ -64,5 +64,7 @@ def differs(report: dict[str, Any]) -> bool:
     return bool(report["documents"]["different"] or report["fuzz"]["different"])
 
 
+BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, is_failure=differs)
+
 if __name__ == "__main__":
-    sys.exit(Benchmark(__doc__, add_options, measure, markdown, is_failure=differs).main())
+    sys.exit(BENCHMARK.main())

@@ -6,13 +6,13 @@ Arms, each a new process with its own cold caches, pinned to the first core exce
 
 * `datasets`: tokenize, group into rows, save to disk as Hugging Face's run_clm.py does, with one
   process, on a sample of the files (it is slow); its output is counted on the disk.
-* `encode_batch`: Hugging Face's `Tokenizer.encode_batch` alone, no reading or writing.
-* `encode`: our encoder alone on the same documents in memory.
+* `encode_batch`: Hugging Face's `Tokenizer.encode_batch` alone on the documents of that sample in
+  memory, no reading or writing: the most that any way through it can reach on one core.
 * `prepare`: `python -m data_tools prepare --workers 1`, the whole command with its start.
 * `prepare_n`: the same with N workers, on all cores.
 
-Rates are MB of input files per second (for `encode*`: of UTF-8 text). Compare the ratios: the clock
-of a shared machine is not reliable.
+Rates are MB of input files per second. Compare the ratios: the clock of a shared machine is not
+reliable.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from gpt2zh.text.tokenizer import load_tokenizer
 
 _ROW = 512  # tokens
 THREADS = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-SAMPLED = ("datasets", "encode_batch", "encode")
-RATIOS = (("prepare", "datasets"), ("encode", "encode_batch"), ("prepare_n", "prepare"))
+SAMPLED = ("datasets", "encode_batch")
+RATIOS = (("prepare", "datasets"), ("prepare", "encode_batch"), ("prepare_n", "prepare"))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -106,35 +106,18 @@ def arm_datasets(options: Options, files: list[Path]) -> dict[str, Any]:
     tokens = raw.map(tokenize, batched=True, remove_columns=raw.column_names)
     rows = tokens.map(group, batched=True)
     rows.save_to_disk(str(options.work / "saved"))
-    found = rate(size_of(files), begun)
-    return found | {"disk_mb": size_below(options.work) / 1e6, "tokens": len(rows) * _ROW}
+    found = rate(files, begun)
+    return found | {"disk_mb": size_of(options.work.rglob("*")) / 1e6, "tokens": len(rows) * _ROW}
 
 
 def arm_encode_batch(options: Options, files: list[Path]) -> dict[str, Any]:
     """Let Hugging Face encode the documents, and nothing else."""
     texts = list(texts_of(files, options.column))
     tokenizer = load_tokenizer(options.tokenizer)._backend
-    size = sum(len(text.encode()) for text in texts)
     begun = time.perf_counter()
     for i in range(0, len(texts), 1000):
         tokenizer.encode_batch(texts[i : i + 1000])
-    return rate(size, begun)
-
-
-def arm_encode(options: Options, files: list[Path]) -> dict[str, Any]:
-    """Let our encoder encode the same documents."""
-    from data_tools.sources.block import join_spans
-    from gpt2zh.text.spans import make_encoder
-
-    texts = texts_of(files, options.column)
-    data, begins, ends = join_spans([text.encode() for text in texts])
-    tokenizer = load_tokenizer(options.tokenizer)
-    encoder, closing = make_encoder(tokenizer), tokenizer.eos_id
-    encoder.encode(data[:0], begins[:0], ends[:0], closing_id=closing)  # load kernels
-    begun = time.perf_counter()
-    for i in range(0, len(begins), 5000):
-        encoder.encode(data, begins[i : i + 5000], ends[i : i + 5000], closing_id=closing)
-    return rate(len(data), begun)
+    return rate(files, begun)
 
 
 def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[str, Any]:
@@ -145,13 +128,13 @@ def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[s
     arguments += [f"--content-column={options.column}", f"--workers={workers}"]
     begun = time.perf_counter()
     subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
-    found = rate(size_of(files), begun)
+    found = rate(files, begun)
     manifest = json.loads((shards / "manifest.json").read_text("utf-8"))
     tokens = sum(split["tokens"] for split in manifest["splits"].values())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return found | {
         "tokens": tokens,
-        "bytes_per_token": size_below(shards) / tokens,
+        "bytes_per_token": size_of(shards.rglob("*")) / tokens,
         "peak_mb_of_largest_process": peak / 1e3,
         "workers": workers,
     }
@@ -160,7 +143,6 @@ def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[s
 ARMS: dict[str, Callable[[Options, list[Path]], dict[str, Any]]] = {
     "datasets": arm_datasets,
     "encode_batch": arm_encode_batch,
-    "encode": arm_encode,
     "prepare": arm_prepare,
     "prepare_n": lambda options, files: arm_prepare(options, files, options.workers),
 }
@@ -183,20 +165,15 @@ def take_sample(files: list[Path], target: Path, size: float) -> None:
                     break
 
 
-def rate(size: int, begun: float) -> dict[str, Any]:
-    """Return the figures of one arm that began to work at `begun` and has ended now."""
-    seconds = time.perf_counter() - begun
-    return {"mb": size / 1e6, "seconds": seconds, "mb_per_s": size / 1e6 / seconds}
+def rate(files: list[Path], begun: float) -> dict[str, Any]:
+    """Return the figures of an arm that began to work on files at `begun` and has ended now."""
+    seconds, size = time.perf_counter() - begun, size_of(files) / 1e6
+    return {"mb": size, "seconds": seconds, "mb_per_s": size / seconds}
 
 
 def size_of(files: Iterable[Path]) -> int:
     """Return the bytes of files."""
-    return sum(path.stat().st_size for path in files)
-
-
-def size_below(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
-    return size_of(filter(Path.is_file, folder.rglob("*")))
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -213,5 +190,7 @@ def markdown(report: dict[str, Any]) -> str:
     )
 
 
+BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, arm)
+
 if __name__ == "__main__":
-    sys.exit(Benchmark(__doc__, add_options, measure, markdown, arm).main())
+    sys.exit(BENCHMARK.main())

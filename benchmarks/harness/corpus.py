@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from benchmarks.harness.machine import ROOT
 from data_tools.config import PrepareConfig, TrainTokenizerConfig
 from data_tools.prepare.run import run as prepare
 from data_tools.train_tokenizer import run as train_tokenizer
-from gpt2zh.data.manifest import ShardEntry, write_manifest
+from gpt2zh.data.manifest import write_manifest
 from gpt2zh.data.shard import write_shard
 from tests.support.shard_sets import HASH, PAD, make_manifest
 
@@ -71,18 +69,14 @@ def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) ->
     source.unlink()
 
 
-def make_set(folder: Path, rows: int, shard_rows: int, row_length: int, *, linked: bool) -> None:
-    """Write a folder of shards with random tokens, different ones or one file under many names."""
+def make_set(folder: Path, rows: int, shard_rows: int, row_length: int) -> None:
+    """Write a folder of shards with random tokens."""
     folder.mkdir()
     draw = np.random.default_rng(0)
-    entries: list[ShardEntry] = []
-    for number, begin in enumerate(range(0, max(rows, 1), shard_rows)):
-        path = folder / f"train-{number:05d}.arrow"
-        if entries and linked:
-            os.link(folder / entries[0].file, path)
-            entries.append(replace(entries[0], file=path.name))
-            continue
-        shape = (shard_rows if linked else min(shard_rows, rows - begin), row_length)
+    entries = []
+    for number, begin in enumerate(range(0, rows, shard_rows)):
+        shape = (min(shard_rows, rows - begin), row_length)
         tokens = draw.integers(PAD + 1, _VOCABULARY, shape, np.uint16)
+        path = folder / f"train-{number:05d}.arrow"
         entries.append(write_shard(path, tokens, tokenizer_hash=HASH))
     write_manifest(folder, make_manifest(tuple(entries), row_length=row_length))

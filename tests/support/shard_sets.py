@@ -37,7 +37,7 @@ def make_set(
     *,
     padding: tuple[int, ...] = (),
     packing: str = "full",
-):
+) -> np.ndarray:
     """Write a folder of shards whose last rows end with padding; return all rows."""
     blocks = [make_rows(size, seed, dtype) for seed, size in enumerate(sizes)]
     for block, missing in zip(blocks, padding, strict=False):
