@@ -40,20 +40,20 @@ from torch.utils.data import DataLoader
 
 from benchmarks.harness import machine, processes
 from benchmarks.harness.cli import Benchmark, Options, table
-from benchmarks.harness.corpus import PAD, make_set
 from gpt2zh.config.stages import Stages
 from gpt2zh.data.loader import Portions, training_steps
-from gpt2zh.data.shard import ShardSet
+from gpt2zh.data.manifest import write_manifest
+from gpt2zh.data.shard import ShardSet, write_shard
 from gpt2zh.data.shard_data import Corpus, ShardData
 from gpt2zh.ranks.world import World
+from tests.support.shard_sets import HASH, PAD, make_manifest, make_rows
 
-GLOBAL_BATCH, MICRO_BATCH = 960, 32
+SHARDS, GLOBAL_BATCH, MICRO_BATCH = 32, 960, 32
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--tokens", type=float, default=256e6, help="tokens of the set")
-    parser.add_argument("--shard", type=float, default=8e6, help="tokens of a shard")
     parser.add_argument("--row-length", type=int, default=512, help="tokens of a row")
     parser.add_argument("--seconds", type=float, default=5.0, help="time limit of reading")
     parser.add_argument("--work", type=Path, help="folder for the set")
@@ -64,7 +64,7 @@ def measure(options: Options) -> dict[str, Any]:
     length = options.row_length
     with tempfile.TemporaryDirectory(dir=options.work) as work:
         folder = Path(work) / "shards"
-        make_set(folder, int(options.tokens / length), max(1, int(options.shard / length)), length)
+        make_set(folder, int(options.tokens / length), length)
         found = {}
         for name in ARMS:
             module = processes.child("benchmarks.loader", name, f"--work={folder}")
@@ -76,6 +76,17 @@ def measure(options: Options) -> dict[str, Any]:
             **{"row_length": length, "global_batch": GLOBAL_BATCH, "micro_batch": MICRO_BATCH},
             "arms": found,
         }
+
+
+def make_set(folder: Path, rows: int, length: int) -> None:
+    """Write shards with random tokens."""
+    folder.mkdir()
+    entries = []
+    for number in range(SHARDS):
+        tokens = make_rows(rows // SHARDS, seed=number, length=length)
+        path = folder / f"train-{number:05d}.arrow"
+        entries.append(write_shard(path, tokens, tokenizer_hash=HASH))
+    write_manifest(folder, make_manifest(tuple(entries), row_length=length))
 
 
 def arm(options: Options) -> dict[str, float]:

@@ -6,8 +6,6 @@ Arms, each a new process with its own cold caches, pinned to the first core exce
 
 * `datasets`: tokenize, group into rows, save to disk as Hugging Face's run_clm.py does, with one
   process, on a sample of the files (it is slow); its output is counted on the disk.
-* `encode_batch`: Hugging Face's `Tokenizer.encode_batch` alone on the documents of that sample in
-  memory, no reading or writing: the most that any way through it can reach on one core.
 * `prepare`: `python -m data_tools prepare --workers 1`, the whole command with its start.
 * `prepare_n`: the same with N workers, on all cores.
 
@@ -33,14 +31,12 @@ from typing import Any
 
 from benchmarks.harness import machine, processes
 from benchmarks.harness.cli import Benchmark, Options, say, table
-from benchmarks.harness.corpus import texts_of
 from data_tools.sources.find import find_files
 from gpt2zh.text.tokenizer import load_tokenizer
 
 _ROW = 512  # tokens
 THREADS = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-SAMPLED = ("datasets", "encode_batch")
-RATIOS = (("prepare", "datasets"), ("prepare", "encode_batch"), ("prepare_n", "prepare"))
+RATIOS = (("prepare", "datasets"), ("prepare_n", "prepare"))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", required=True, help="quoted glob of CSV files")
     parser.add_argument("--column", default="content", help="column of the text")
     parser.add_argument("--tokenizer", default="builtin", help="as for data_tools prepare")
-    parser.add_argument("--sample", type=float, default=20.0, help="MB for the slow arms")
+    parser.add_argument("--sample", type=float, default=20.0, help="MB for `datasets`")
     parser.add_argument("--workers", type=int, default=2, help="processes of the last arm")
     parser.add_argument("--work", type=Path, help="folder for temporary files")
 
@@ -62,7 +58,7 @@ def measure(options: Options) -> dict[str, Any]:
         take_sample(files, sample, options.sample * 1e6)
         for name in ARMS:
             say(f"... {name}")
-            source = sample if name in SAMPLED else options.input
+            source = sample if name == "datasets" else options.input
             with tempfile.TemporaryDirectory(dir=folder) as out:
                 caches = {"HF_HOME": f"{out}/hf", "HF_DATASETS_CACHE": f"{out}/hf/datasets"}
                 own = (f"--input={source}", f"--work={out}")
@@ -110,16 +106,6 @@ def arm_datasets(options: Options, files: list[Path]) -> dict[str, Any]:
     return found | {"disk_mb": size_of(options.work.rglob("*")) / 1e6, "tokens": len(rows) * _ROW}
 
 
-def arm_encode_batch(options: Options, files: list[Path]) -> dict[str, Any]:
-    """Let Hugging Face encode the documents, and nothing else."""
-    texts = list(texts_of(files, options.column))
-    tokenizer = load_tokenizer(options.tokenizer)._backend
-    begun = time.perf_counter()
-    for i in range(0, len(texts), 1000):
-        tokenizer.encode_batch(texts[i : i + 1000])
-    return rate(files, begun)
-
-
 def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[str, Any]:
     """Run `data_tools prepare` as a user does, and look at what it wrote."""
     shards = options.work / "shards"
@@ -142,7 +128,6 @@ def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[s
 
 ARMS: dict[str, Callable[[Options, list[Path]], dict[str, Any]]] = {
     "datasets": arm_datasets,
-    "encode_batch": arm_encode_batch,
     "prepare": arm_prepare,
     "prepare_n": lambda options, files: arm_prepare(options, files, options.workers),
 }

@@ -1,4 +1,4 @@
-"""Texts of CSV files, shards of the demo corpus, and shards of random tokens."""
+"""Texts of CSV files, and shards of the demo corpus."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.harness.machine import ROOT
 from data_tools.config import PrepareConfig, TrainTokenizerConfig
 from data_tools.prepare.run import run as prepare
 from data_tools.train_tokenizer import run as train_tokenizer
-from gpt2zh.data.manifest import write_manifest
-from gpt2zh.data.shard import write_shard
-from tests.support.shard_sets import HASH, PAD, make_manifest
 
 csv.field_size_limit(1 << 30)
-_VOCABULARY = 32_000  # of random tokens
 _CHARACTERS_PER_TOKEN = 1.6  # at most, of the demo corpus
 
 
@@ -67,16 +61,3 @@ def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) ->
         )
     )
     source.unlink()
-
-
-def make_set(folder: Path, rows: int, shard_rows: int, row_length: int) -> None:
-    """Write a folder of shards with random tokens."""
-    folder.mkdir()
-    draw = np.random.default_rng(0)
-    entries = []
-    for number, begin in enumerate(range(0, rows, shard_rows)):
-        shape = (min(shard_rows, rows - begin), row_length)
-        tokens = draw.integers(PAD + 1, _VOCABULARY, shape, np.uint16)
-        path = folder / f"train-{number:05d}.arrow"
-        entries.append(write_shard(path, tokens, tokenizer_hash=HASH))
-    write_manifest(folder, make_manifest(tuple(entries), row_length=row_length))

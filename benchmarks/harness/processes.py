@@ -46,12 +46,9 @@ class Start:
 
 
 def child(module: str, name: str, *options: str) -> list[str]:
-    """Return the arguments of Python that measure one arm, with the options of this command.
+    """Return the arguments of Python that measure the arm `name` of a benchmark.
 
-    Args:
-        module: The benchmark.
-        name: Of the arm; the child finds it as `options.child`.
-        options: More of them; the last one of a name counts.
+    It gets the options of this command too; of two with the same name, the last one counts.
     """
     return ["-m", module, *sys.argv[1:], f"--child={name}", *options]
 
@@ -59,13 +56,7 @@ def child(module: str, name: str, *options: str) -> list[str]:
 def in_turn(
     names: Iterable[str], rounds: int, measure: Callable[[str, int], Found]
 ) -> dict[str, list[Found]]:
-    """Measure all arms once in each round.
-
-    Args:
-        names: Of the arms.
-        rounds: How often.
-        measure: Gets the name and the number of the round, from 0.
-    """
+    """Measure all arms once in each round; `measure` gets an arm and a round, counted from 0."""
     found: dict[str, list[Found]] = {name: [] for name in names}
     for number in range(rounds):
         for name, figures in found.items():

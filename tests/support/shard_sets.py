@@ -25,9 +25,11 @@ HASH = "a" * 64
 PAD = 2
 
 
-def make_rows(rows: int, seed: int = 0, dtype: type = np.uint16) -> np.ndarray:
+def make_rows(
+    rows: int, seed: int = 0, dtype: type = np.uint16, length: int = LENGTH
+) -> np.ndarray:
     top = 65_000 if dtype is np.uint16 else 200_000
-    return np.random.default_rng(seed).integers(PAD + 1, top, (rows, LENGTH)).astype(dtype)
+    return np.random.default_rng(seed).integers(PAD + 1, top, (rows, length)).astype(dtype)
 
 
 def make_set(

@@ -1,18 +1,39 @@
-"""An engine that trains, and the ways of saving it."""
+"""What a checkpoint costs: how long training stands still, and how soon a resume goes on.
+
+    python -m benchmarks.saving --ranks 2 --disk runs/ --json out.json
+    python -m benchmarks.saving --ranks 1 --precision bf16          # on a GPU
+
+One engine (DeepSpeed, by default ZeRO 1) trains random tokens and is saved in turn by:
+
+* `deepspeed`: `engine.save_checkpoint`, as it is; it does not wait for the disk.
+* `deepspeed, on disk`: the same, then fsync of every file, which makes it as safe as ours.
+* `gpt2zh, waiting`: ours with `checkpoint.async_save` false.
+* `gpt2zh`: ours by default: a copy in host memory is written during the next steps.
+
+`stall` is the time in which no step is taken. `slower` is what the steps during the writing take
+more than as many steps alone; on a CPU, hashing and training share the cores, on a GPU they do not.
+`cost` is the sum. MB/s count the whole time until the checkpoint is complete. `resume` is the time
+from a fresh model to the end of its first step, files in the page cache: ours compares every sha256
+before, DeepSpeed checks nothing.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import statistics
+import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.harness.cli import Options
-from benchmarks.harness.processes import in_turn
+from benchmarks.harness import machine, processes
+from benchmarks.harness.cli import Benchmark, Options, table
 from gpt2zh.checkpoint.checkpoint import RunFacts, load_training
 from gpt2zh.checkpoint.saver import Saver
 from gpt2zh.config.schema import CheckpointConfig, ModelConfig
@@ -30,17 +51,37 @@ from tests.support.held.steps import build
 
 DEEPSPEED, OURS = "deepspeed", "gpt2zh"
 ARMS = (DEEPSPEED, "deepspeed, on disk", "gpt2zh, waiting", OURS)
+SHAPE = {"ranks": 1, "layers": 12, "width": 768, "context": 64, "stage": 1}
+HELP = {"context": "tokens of a row: short on a CPU", "stage": "of ZeRO"}
 
 
-def measure(options: Options) -> dict[str, Any] | None:
-    """Save with every arm in turn, then resume with both; the first rank returns the figures."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    for name, value in SHAPE.items():
+        parser.add_argument(f"--{name}", type=int, default=value, help=HELP.get(name))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--rounds", type=int, default=3, help="times that every arm saves")
+    parser.add_argument("--disk", type=Path, help="folder on the disk to measure")
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Start the ranks; the first one returns what it has measured."""
+    with tempfile.TemporaryDirectory(dir=options.disk, prefix="saving-") as disk:
+        module = processes.child("benchmarks.saving", "all", f"--disk={disk}")
+        return processes.start(processes.Start(module, ranks=options.ranks))
+
+
+def arm(options: Options) -> dict[str, Any] | None:
+    """Save with every arm in turn, then resume with both; on every rank."""
     world = World.detect()
     bench = Bench(options, world, engines.start_processes(world))
     bench.steps(3)
+    on_gpu = bench.device.type == "cuda"
     found = {
-        "arms": in_turn(ARMS, options.rounds, bench.save),
-        "resume_seconds": in_turn((DEEPSPEED, OURS), options.rounds, bench.resume),
-        "on_gpu": bench.device.type == "cuda",
+        "machine": machine.facts("torch", "deepspeed", "safetensors", on_gpu=on_gpu),
+        "options": {name: getattr(options, name) for name in (*SHAPE, "precision", "rounds")},
+        "arms": processes.in_turn(ARMS, options.rounds, bench.save),
+        "resume_seconds": processes.in_turn((DEEPSPEED, OURS), options.rounds, bench.resume),
         "step_seconds": bench.step_seconds(),
         "parameters": bench.parameters,
     }
@@ -53,21 +94,15 @@ class Bench:
 
     def __init__(self, options: Options, world: World, device: torch.device) -> None:
         """Build the engine and our savers around it."""
-        shape = ModelConfig(
-            layers=options.layers,
-            width=options.width,
-            heads=options.width // 64,
-            context=options.context,
-        )
-        zero = {"stage": options.stage}
-        self._case = Case("saving", shape, zero, options.precision, options.micro_batch)
+        o = options
+        shape = ModelConfig(layers=o.layers, width=o.width, heads=o.width // 64, context=o.context)
+        self._case = Case("saving", shape, {"stage": o.stage}, o.precision)
         self._disk, self._world, self.device = options.disk, world, device
         self._tokenizer = load_tokenizer("builtin")
         self._engine = build(self._case, self._tokenizer, world)
         model = engines.unwrap_model(self._engine)
         self.parameters = sum(p.numel() for p in model.parameters())
-        size = (options.micro_batch, options.context)
-        self._ids = torch.randint(self._tokenizer.vocab_size, size, device=device)
+        self._ids = torch.randint(self._tokenizer.vocab_size, (1, o.context), device=device)
         self._control = ControlGroup()
         self._durations: list[float] = []
         watch = Watch(world, folder=options.disk, hang_after=0)
@@ -144,7 +179,7 @@ class Bench:
         assert saver.failure is None, saver.failure
         return slower
 
-    def _on_main_rank(self, act: Any) -> None:
+    def _on_main_rank(self, act: Callable[[], object]) -> None:
         """Let rank 0 act, and the others wait for it."""
         if self._world.is_main:
             act()
@@ -156,3 +191,31 @@ def _sync(folder: Path) -> None:
     for path in filter(Path.is_file, folder.rglob("*")):
         with path.open("rb") as file:
             os.fsync(file.fileno())
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Return the tables, of medians."""
+    rows = []
+    for arm, rounds in report["arms"].items():
+        middle = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+        cost = middle["stall"] + middle["slower"]
+        seconds = (middle["stall"], middle["slower"], cost, middle["total"])
+        rate = middle["bytes"] / middle["total"] / 1e6
+        rows.append([arm, *(f"{value:.2f}" for value in seconds), f"{rate:.0f}"])
+    columns = ["arm", "stall s", "slower s", "cost s", "until complete s", "MB/s"]
+    resumed = [
+        [arm, f"{statistics.median(seconds):.2f}"]
+        for arm, seconds in report["resume_seconds"].items()
+    ]
+    return (
+        f"{machine.heading(report['machine'])}\n{report['parameters'] / 1e6:.0f} M parameters, "
+        f"{report['options']['ranks']} ranks; a step takes {report['step_seconds']:.2f} s.\n\n"
+        f"{table(columns, rows)}\n\n"
+        f"{table(['resume', 's to the end of the first step'], resumed)}\n"
+    )
+
+
+BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, arm)
+
+if __name__ == "__main__":
+    sys.exit(BENCHMARK.main())
