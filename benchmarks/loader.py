@@ -15,8 +15,7 @@ imports are done before. No arm reads all bytes at its start: a run does so on i
 compare their sha256 (`--verify-data`), which depends on the disk. `--tokens 3e9` measures the start
 on a large set, and takes 6 GB.
 
-Every arm is a new process, which maps each page that it reads for the first time, as in a first
-epoch.
+Every arm is a new process, which maps each page that it reads for the first time, as in an epoch.
 """
 
 from __future__ import annotations
@@ -72,8 +71,7 @@ def measure(options: Options) -> dict[str, Any]:
         shards = ShardSet.open(folder)
         return {
             "machine": machine.facts("torch", "datasets", "numpy"),
-            **{"tokens": shards.tokens, "shards": len(shards.shards)},
-            **{"row_length": length, "global_batch": GLOBAL_BATCH, "micro_batch": MICRO_BATCH},
+            **{"tokens": shards.tokens, "shards": len(shards.shards), "row_length": length},
             "arms": found,
         }
 
@@ -90,8 +88,22 @@ def make_set(folder: Path, rows: int, length: int) -> None:
 
 
 def arm(options: Options) -> dict[str, float]:
-    """Measure one arm in this process."""
-    return timed(ARMS[options.child](options.work, options.row_length), options.seconds)
+    """Read with one arm until the end, or for some seconds; the first batch is the start."""
+    batches, opened = ARMS[options.child](options.work, options.row_length), time.perf_counter()
+    next(batches)
+    tokens, begun = 0, time.perf_counter()
+    for size in batches:
+        tokens += size
+        if time.perf_counter() - begun > options.seconds:
+            break
+    seconds = max(time.perf_counter() - begun, 1e-9)
+    rate = tokens / seconds
+    return {
+        "start": begun - opened,
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": rate,
+    }
 
 
 def read_steps(folder: Path, length: int) -> Iterator[int]:
@@ -141,25 +153,6 @@ def label(ids: torch.Tensor) -> int:
     labels = ids.masked_fill(ids == PAD, -100)
     assert int((labels[:, 1:] != -100).sum()) > 0
     return ids.numel()
-
-
-def timed(batches: Iterator[int], limit: float) -> dict[str, float]:
-    """Read until the end, or for `limit` seconds; the first batch is the start."""
-    opened = time.perf_counter()
-    next(batches)
-    tokens, begun = 0, time.perf_counter()
-    for size in batches:
-        tokens += size
-        if time.perf_counter() - begun > limit:
-            break
-    seconds = max(time.perf_counter() - begun, 1e-9)
-    rate = tokens / seconds
-    return {
-        "start": begun - opened,
-        "tokens": tokens,
-        "seconds": seconds,
-        "tokens_per_second": rate,
-    }
 
 
 ARMS: dict[str, Callable[[Path, int], Iterator[int]]] = {

@@ -3,7 +3,6 @@
     python -m benchmarks.memory --json out.json              # on a GPU; about 10 minutes
     python -m benchmarks.memory --ranks 4 --json out.json    # on four
     python -m benchmarks.memory --small                      # tiny models, for a CPU
-    python -m benchmarks.memory --table out.json             # the table once more
 
 Every setting has a process of its own, which builds the engine of a real run and takes three steps.
 The table compares what torch's allocator has given out: between two steps (`rest`), by a forward
@@ -93,6 +92,9 @@ def measure(options: Options) -> dict[str, Any]:
         else:
             found["machine"] = one.pop("machine")
             found["cases"].append(one)
+    if not found["cases"]:
+        reasons = [f"{name}: {why}" for name, why in found["failed"].items()]
+        raise ArmError("; ".join(reasons) or f"no setting's name contains '{options.only}'")
     return found
 
 
@@ -138,8 +140,6 @@ def compared(one: dict[str, Any], *, on_gpu: bool) -> dict[str, tuple[int, int]]
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the table, in MiB: estimate / measurement."""
-    if not report["cases"]:
-        return "\n".join(f"{name} failed: {why}" for name, why in report["failed"].items())
     parts, unit, rows = ("rest", "kept", "forward", "backward", "update", "peak"), 2**20, []
     for one in report["cases"]:
         pairs = compared(one, on_gpu=report["machine"]["on_gpu"])
@@ -157,9 +157,7 @@ def markdown(report: dict[str, Any]) -> str:
     )
 
 
-BENCHMARK = Benchmark(
-    __doc__, add_options, measure, markdown, arm, is_failure=lambda found: not found["cases"]
-)
+BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, arm)
 
 if __name__ == "__main__":
     sys.exit(BENCHMARK.main())

@@ -16,7 +16,6 @@ reliable.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 import os
@@ -31,12 +30,12 @@ from typing import Any
 
 from benchmarks.harness import machine, processes
 from benchmarks.harness.cli import Benchmark, Options, say, table
+from benchmarks.harness.corpus import take_sample
 from data_tools.sources.find import find_files
 from gpt2zh.text.tokenizer import load_tokenizer
 
 _ROW = 512  # tokens
 THREADS = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-RATIOS = (("prepare", "datasets"), ("prepare_n", "prepare"))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,12 +63,8 @@ def measure(options: Options) -> dict[str, Any]:
                 own = (f"--input={source}", f"--work={out}")
                 module = processes.child("benchmarks.prepare", name, *own)
                 found[name] = processes.start(processes.Start(module, THREADS | caches))
-    speeds = {name: figures["mb_per_s"] for name, figures in found.items()}
-    return {
-        "machine": machine.facts("numpy", "pyarrow", "tokenizers", "datasets"),
-        "arms": found,
-        "ratios": {f"{a} / {b}": speeds[a] / speeds[b] for a, b in RATIOS},
-    }
+    facts = machine.facts("numpy", "pyarrow", "tokenizers", "datasets")
+    return {"machine": facts, "arms": found}
 
 
 def arm(options: Options) -> dict[str, Any]:
@@ -117,11 +112,10 @@ def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[s
     found = rate(files, begun)
     manifest = json.loads((shards / "manifest.json").read_text("utf-8"))
     tokens = sum(split["tokens"] for split in manifest["splits"].values())
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return found | {
         "tokens": tokens,
         "bytes_per_token": size_of(shards.rglob("*")) / tokens,
-        "peak_mb_of_largest_process": peak / 1e3,
+        "peak_mb_of_largest_process": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
         "workers": workers,
     }
 
@@ -131,23 +125,6 @@ ARMS: dict[str, Callable[[Options, list[Path]], dict[str, Any]]] = {
     "prepare": arm_prepare,
     "prepare_n": lambda options, files: arm_prepare(options, files, options.workers),
 }
-
-
-def take_sample(files: list[Path], target: Path, size: float) -> None:
-    """Take some lines of each file, so that the sample is of all kinds."""
-    total = size_of(files)
-    target.mkdir(parents=True)
-    for number, path in enumerate(files):
-        budget = size * path.stat().st_size / total
-        with (
-            path.open(encoding="utf-8-sig", newline="") as old,
-            (target / f"{number:04d}.csv").open("w", encoding="utf-8", newline="") as new,
-        ):
-            writer = csv.writer(new)
-            for row in csv.reader(old):
-                writer.writerow(row)
-                if new.tell() > budget:
-                    break
 
 
 def rate(files: list[Path], begun: float) -> dict[str, Any]:
@@ -162,17 +139,15 @@ def size_of(files: Iterable[Path]) -> int:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Return the tables of arms and ratios."""
-    arms = []
+    """Return the table."""
+    rows, slow = [], report["arms"]["datasets"]["mb_per_s"]
     for name, figures in report["arms"].items():
-        rest = {k: round(v, 3) for k, v in figures.items() if k not in ("mb_per_s", "mb")}
+        rest = {key: round(value, 3) for key, value in figures.items() if not key.startswith("mb")}
         details = ", ".join(f"{key} {value}" for key, value in rest.items())
-        arms.append([name, f"{figures['mb_per_s']:.1f}", f"{figures['mb']:.0f}", details])
-    ratios = [[name, f"{ratio:.2f}"] for name, ratio in report["ratios"].items()]
-    return (
-        f"{machine.heading(report['machine'])}\n\n"
-        f"{table(['arm', 'MB/s', 'of MB', 'details'], arms)}\n\n{table(['ratio', ''], ratios)}\n"
-    )
+        rate = figures["mb_per_s"]
+        rows.append([name, f"{rate:.1f}", f"{rate / slow:.2f}", f"{figures['mb']:.0f}", details])
+    columns = ("arm", "MB/s", "times `datasets`", "of MB", "details")
+    return f"{machine.heading(report['machine'])}\n\n{table(columns, rows)}\n"
 
 
 BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, arm)

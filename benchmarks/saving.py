@@ -199,19 +199,16 @@ def markdown(report: dict[str, Any]) -> str:
     for arm, rounds in report["arms"].items():
         middle = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
         cost = middle["stall"] + middle["slower"]
-        seconds = (middle["stall"], middle["slower"], cost, middle["total"])
+        seconds = [middle["stall"], middle["slower"], cost, middle["total"]]
         rate = middle["bytes"] / middle["total"] / 1e6
         rows.append([arm, *(f"{value:.2f}" for value in seconds), f"{rate:.0f}"])
-    columns = ["arm", "stall s", "slower s", "cost s", "until complete s", "MB/s"]
-    resumed = [
-        [arm, f"{statistics.median(seconds):.2f}"]
-        for arm, seconds in report["resume_seconds"].items()
-    ]
+        if resumed := report["resume_seconds"].get(arm):
+            rows[-1].append(f"{statistics.median(resumed):.2f}")
+    columns = ["arm", "stall s", "slower s", "cost s", "until complete s", "MB/s", "resume s"]
     return (
         f"{machine.heading(report['machine'])}\n{report['parameters'] / 1e6:.0f} M parameters, "
         f"{report['options']['ranks']} ranks; a step takes {report['step_seconds']:.2f} s.\n\n"
-        f"{table(columns, rows)}\n\n"
-        f"{table(['resume', 's to the end of the first step'], resumed)}\n"
+        f"{table(columns, rows)}\n"
     )
 
 

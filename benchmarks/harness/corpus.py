@@ -24,6 +24,23 @@ def texts_of(files: Iterable[Path], column: str = "content") -> Iterator[str]:
                 yield row[column] or ""
 
 
+def take_sample(files: list[Path], target: Path, size: float) -> None:
+    """Copy records of each file into a new folder, `size` bytes in total."""
+    total = sum(path.stat().st_size for path in files)
+    target.mkdir(parents=True)
+    for number, path in enumerate(files):
+        budget = size * path.stat().st_size / total
+        with (
+            path.open(encoding="utf-8-sig", newline="") as old,
+            (target / f"{number:04d}.csv").open("w", encoding="utf-8", newline="") as new,
+        ):
+            writer = csv.writer(new)
+            for row in csv.reader(old):
+                writer.writerow(row)
+                if new.tell() > budget:
+                    break
+
+
 def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) -> None:
     """Pack the demo corpus as often as so many rows need.
 
@@ -60,4 +77,3 @@ def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) ->
             exact_duplicates="keep",
         )
     )
-    source.unlink()

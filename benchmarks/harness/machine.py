@@ -55,8 +55,7 @@ def device_name(*, on_gpu: bool) -> str:
 def commit() -> str | None:
     """Return the commit of this checkout, marked if files differ from it; None without git."""
     asked = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
-    try:
+    with contextlib.suppress(OSError):
         done = subprocess.run([*asked, "--exclude=*"], capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() or None
+        return done.stdout.strip() or None
+    return None
