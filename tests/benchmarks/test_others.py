@@ -17,7 +17,6 @@ from benchmarks.published import PUBLISHED
 
 from ..conftest import ROOT, demo_texts, write_csv
 
-
 Run = Callable[..., tuple[dict[str, Any], str]]
 
 
