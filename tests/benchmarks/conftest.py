@@ -18,16 +18,16 @@ def run(
 ) -> Callable[..., tuple[dict[str, Any], str]]:
     """Return a function that gives the figures and tables of a benchmark.
 
-    `--table` must print the same tables again.
+    It must end with the exit code `code`, and `--table` must print the same tables again.
     """
 
-    def measure(name: str, *options: str) -> tuple[dict[str, Any], str]:
+    def measure(name: str, *options: str, code: int = 0) -> tuple[dict[str, Any], str]:
         out = tmp_path / "out.json"
         benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
         printed = []
-        for option in ("json", "table"):
+        for option, expected in (("json", code), ("table", 0)):
             monkeypatch.setattr(sys, "argv", [name, *options, f"--{option}={out}"])
-            assert benchmark.main() == 0
+            assert benchmark.main() == expected
             printed.append(capsys.readouterr().out)
         assert printed[0] == printed[1]
         return json.loads(out.read_text("utf-8")), printed[0]

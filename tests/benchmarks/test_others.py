@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from benchmarks.harness.corpus import take_sample, texts_of
 from benchmarks.published import PUBLISHED
+from gpt2zh.text.fast_wordpiece import WordPieceEncoder
 
 from ..conftest import ROOT, demo_texts, write_csv
 
@@ -63,25 +63,27 @@ def test_saving(tmp_path: Path, run: Run) -> None:
 
 @pytest.mark.parametrize("is_right", [True, False])
 def test_parity_sees_whether_all_documents_agree(
-    tmp_path: Path, tiny_vocabulary: Path, is_right: bool
+    tmp_path: Path,
+    tiny_vocabulary: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    is_right: bool,
 ) -> None:
     texts = ["今天，hello！", "", "  \n", "龘 zzz 的", "", "[SEP]<eos>"]
-    source, out = write_csv(tmp_path / "a.csv", texts), tmp_path / "out.json"
-    argv = [f"--input={source}", f"--tokenizer={tiny_vocabulary}", "--fuzz=50", f"--json={out}"]
-    code = f"import runpy, sys; sys.argv = ['parity', *{argv!r}];"
+    source = write_csv(tmp_path / "a.csv", texts)
+    probe = WordPieceEncoder._probe
+
+    def break_one_character(self: WordPieceEncoder, page: int) -> None:
+        probe(self, page)
+        self._table[ord("今")] = 9  # in none of the strings that check encoders beforehand
+
     if not is_right:
-        # "今" is in none of the strings by which encoders are checked beforehand.
-        code += (
-            "from gpt2zh.text.fast_wordpiece import WordPieceEncoder as E; probe = E._probe;"
-            "E._probe = lambda self, page: (probe(self, page), self._table.__setitem__(0x4eca, 9));"
-        )
-    code += "runpy.run_module('benchmarks.parity', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == int(not is_right), done.stderr
-    found = json.loads(out.read_text("utf-8"))
+        monkeypatch.setattr(WordPieceEncoder, "_probe", break_one_character)
+    options = (f"--input={source}", f"--tokenizer={tiny_vocabulary}", "--fuzz=50")
+    found, printed = run("parity", *options, code=int(not is_right))
     assert (found["files"], found["documents"]["texts"], found["fuzz"]["texts"]) == (1, 6, 50)
     assert (found["documents"]["different"] == 0) is is_right
-    assert f"| documents | 6 | {found['documents']['bytes']} |" in done.stdout
+    assert f"| documents | 6 | {found['documents']['bytes']} |" in printed
     if not is_right:
         assert found["documents"]["first_difference"]["number"] == 0
 
