@@ -3,14 +3,11 @@
     python -m benchmarks.memory --json out.json              # on a GPU; about 10 minutes
     python -m benchmarks.memory --ranks 4 --json out.json    # on four
     python -m benchmarks.memory --small                      # tiny models, for a CPU
-    python -m benchmarks.memory --table out.json             # the table once more
 
 Every setting has a process of its own, which builds the engine of a real run and takes three steps.
-The tables compare what torch's allocator has given out: between two steps (`rest`), by a forward
-pass for the backward pass (`kept`), and at the peak of each part of the last step. On a GPU it is
-the allocator's `max_memory_allocated`; on a CPU every tensor is counted
-(tests/support/held/meters.py), there are no context and no fragmentation, and what is offloaded is
-in the same memory as the rest.
+The table compares what torch's allocator has given out: between two steps (`rest`), by a forward
+pass for the backward pass (`kept`), and at the peak of each part of the last step. On a CPU every
+tensor is counted (tests/support/held/meters.py); there, what is offloaded is in the same memory.
 
 `off` is the error of the estimate of the whole step's peak; the goal is 5 percent. `context` is
 what CUDA takes besides the allocator, and `unused` what the allocator has reserved beyond the peak,
@@ -47,8 +44,7 @@ def cases(*, small: bool) -> Iterator[Case]:
         yield Case("tiny, stage 2, fp32, recompute", TINY, second, "fp32", 16, recompute=True)
         return
     zero = {stage: profile(stage)["zero_optimization"] for stage in range(4)}
-    small_model = ModelConfig()
-    usual = Case("stage 1, bf16, compiled", small_model, zero[1], "bf16", 32, 2, compiled=True)
+    usual = Case("stage 1, bf16, compiled", ModelConfig(), zero[1], "bf16", 32, 2, compiled=True)
     eager = replace(usual, compiled=False)
     yield usual
     yield replace(usual, name="stage 1, bf16, compiled, 128 rows", micro_batch=128)
@@ -60,9 +56,9 @@ def cases(*, small: bool) -> Iterator[Case]:
     yield replace(usual, name="stage 1, bf16, compiled, recompute", recompute=True, micro_batch=128)
     yield replace(usual, name="stage 1, bf16, compiled, masked", document_mask=True)
     yield replace(usual, name="stage 1, bf16, compiled, Muon", optimizer="muon")
-    chain = replace(small_model, activation="gelu_new")
+    chain = ModelConfig(activation="gelu_new")
     yield replace(eager, name="stage 1, bf16, eager, gelu_new", model=chain)
-    noisy = replace(small_model, dropout=0.1)
+    noisy = ModelConfig(dropout=0.1)
     yield replace(eager, name="stage 1, bf16, eager, dropout", model=noisy)
     for stage in (0, 2, 3):
         yield replace(eager, name=f"stage {stage}, bf16, eager", zero=zero[stage])
@@ -78,19 +74,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="tiny models, for a CPU")
     parser.add_argument("--only", default="", help="only settings whose name contains this text")
-    parser.add_argument("--tokenizer", default="builtin", help="gives the vocabulary")
 
 
 def measure(options: Options) -> dict[str, Any]:
     """Measure each setting; note why others failed."""
     found: dict[str, Any] = {"ranks": options.ranks, "cases": [], "failed": {}}
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    for number, case in enumerate(cases(small=options.small)):
+    for case in cases(small=options.small):
         if options.only not in case.name:
             continue
         say(f"{case.name} ...")
-        module = ["-m", "benchmarks.memory", f"--child={number}", f"--ranks={options.ranks}"]
-        module += [f"--tokenizer={options.tokenizer}", *(["--small"] if options.small else [])]
+        module = processes.child("benchmarks.memory", case.name)
         try:
             one = processes.start(processes.Start(module, threads, ranks=options.ranks))
         except ArmError as error:
@@ -98,6 +92,9 @@ def measure(options: Options) -> dict[str, Any]:
         else:
             found["machine"] = one.pop("machine")
             found["cases"].append(one)
+    if not found["cases"]:
+        reasons = [f"{name}: {why}" for name, why in found["failed"].items()]
+        raise ArmError("; ".join(reasons) or f"no setting's name contains '{options.only}'")
     return found
 
 
@@ -110,9 +107,9 @@ def arm(options: Options) -> dict[str, Any] | None:
 
     world = World.detect()
     device = start_processes(world)
-    case = list(cases(small=options.small))[int(options.child)]
+    case = next(case for case in cases(small=options.small) if case.name == options.child)
     on_gpu = device.type == "cuda"
-    found = take(case, load_tokenizer(options.tokenizer), world, device)
+    found = take(case, load_tokenizer("builtin"), world, device)
     close()
     if not world.is_main:
         return None
@@ -121,9 +118,7 @@ def arm(options: Options) -> dict[str, Any] | None:
         "machine": machine.facts("torch", "deepspeed", "transformers", on_gpu=on_gpu),
         "name": case.name,
         "found": asdict(found),
-        "estimate": {
-            part: asdict(memory) | {"total": memory.total} for part, memory in estimate.items()
-        },
+        "estimate": {p: asdict(memory) | {"total": memory.total} for p, memory in estimate.items()},
         "kept": estimated_between(case, found, world.size, on_gpu=on_gpu),
     }
 
@@ -145,8 +140,6 @@ def compared(one: dict[str, Any], *, on_gpu: bool) -> dict[str, tuple[int, int]]
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the table, in MiB: estimate / measurement."""
-    if not report["cases"]:
-        return "\n".join(f"{name} failed: {why}" for name, why in report["failed"].items())
     parts, unit, rows = ("rest", "kept", "forward", "backward", "update", "peak"), 2**20, []
     for one in report["cases"]:
         pairs = compared(one, on_gpu=report["machine"]["on_gpu"])
@@ -164,10 +157,7 @@ def markdown(report: dict[str, Any]) -> str:
     )
 
 
-def is_failure(report: dict[str, Any]) -> bool:
-    """Return whether nothing was measured."""
-    return not report["cases"]
-
+BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, arm)
 
 if __name__ == "__main__":
-    sys.exit(Benchmark(__doc__, add_options, measure, markdown, arm, is_failure).main())
+    sys.exit(BENCHMARK.main())

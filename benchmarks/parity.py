@@ -9,18 +9,19 @@ text are text, as everywhere in this project. The exit code is 1 if anything dif
 from __future__ import annotations
 
 import argparse
-import glob
 import sys
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine
 from benchmarks.harness.cli import Benchmark, Options, table
 from benchmarks.harness.corpus import texts_of
+from data_tools.sources.find import find_files
 from gpt2zh.text.spans import make_encoder
 from gpt2zh.text.tokenizer import load_tokenizer
 from tests.support.parity import compare_all, fuzz
+
+KINDS = ("documents", "fuzz")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,19 +36,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def measure(options: Options) -> dict[str, Any]:
     """Compare, and count."""
     tokenizer = load_tokenizer(options.tokenizer)
-    files = [name for pattern in options.input for name in glob.glob(pattern, recursive=True)]
-    if len(files) < len(options.input):
-        raise SystemExit(f"error: no files at {' '.join(options.input)}")
+    files = find_files(options.input)
     encoder = make_encoder(tokenizer)
     vocabulary = list(tokenizer._backend.get_vocab(with_added_tokens=True))
-    documents = texts_of(map(Path, sorted(files)), options.column)
     strings = islice(fuzz(options.seed, vocabulary), options.fuzz)
     return {
         "machine": machine.facts("tokenizers", "numba"),
         "tokenizer": options.tokenizer,
         "encoder": encoder.kind,
         "files": len(files),
-        "documents": compare_all(encoder, tokenizer, documents),
+        "documents": compare_all(encoder, tokenizer, texts_of(files, options.column)),
         "fuzz": compare_all(encoder, tokenizer, strings),
     }
 
@@ -55,7 +53,7 @@ def measure(options: Options) -> dict[str, Any]:
 def markdown(report: dict[str, Any]) -> str:
     """Return the counts and the first differences."""
     columns = ("texts", "bytes", "tokens", "different", "first_difference")
-    rows = [[kind, *(str(report[kind][c]) for c in columns)] for kind in ("documents", "fuzz")]
+    rows = [[kind, *(str(report[kind][c]) for c in columns)] for kind in KINDS]
     return (
         f"{machine.heading(report['machine'])}\nTokenizer {report['tokenizer']}, encoder "
         f"{report['encoder']}, {report['files']} files.\n\n{table(['', *columns], rows)}\n"
@@ -64,8 +62,10 @@ def markdown(report: dict[str, Any]) -> str:
 
 def differs(report: dict[str, Any]) -> bool:
     """Return whether anything differs."""
-    return bool(report["documents"]["different"] or report["fuzz"]["different"])
+    return any(report[kind]["different"] for kind in KINDS)
 
+
+BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, is_failure=differs)
 
 if __name__ == "__main__":
-    sys.exit(Benchmark(__doc__, add_options, measure, markdown, is_failure=differs).main())
+    sys.exit(BENCHMARK.main())

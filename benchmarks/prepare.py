@@ -2,52 +2,40 @@
 
     python -m benchmarks.prepare --input 'corpus/**/*.csv' --tokenizer vocab.txt --json out.json
 
-Arms, each a new process with its own cold caches, pinned to the first core except those with
-several workers:
+Arms, each a new process with its own cold caches, pinned to the first core except `prepare_n`:
 
-* `read`, `parse`: upper limits: reading the files, and pyarrow parsing their text column.
 * `datasets`: tokenize, group into rows, save to disk as Hugging Face's run_clm.py does, with one
   process, on a sample of the files (it is slow); its output is counted on the disk.
-* `encode_batch`: Hugging Face's `Tokenizer.encode_batch` alone, no reading or writing.
-* `encode`: our encoder alone on the same documents in memory, first cold, then warm.
 * `prepare`: `python -m data_tools prepare --workers 1`, the whole command with its start.
 * `prepare_n`: the same with N workers, on all cores.
 
-Rates are MB of input files per second (for `encode*`: of UTF-8 text). Compare the ratios: the clock
-of a shared machine is not reliable.
+Rates are MB of input files per second. Compare the ratios: the clock of a shared machine is not
+reliable.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine, processes
 from benchmarks.harness.cli import Benchmark, Options, say, table
-from benchmarks.harness.corpus import texts_of
+from benchmarks.harness.corpus import take_sample
 from data_tools.sources.find import find_files
+from gpt2zh.text.tokenizer import load_tokenizer
 
 _ROW = 512  # tokens
 THREADS = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-RATIOS = {
-    "prepare / datasets": ("prepare", "datasets"),
-    "encode cold / encode_batch": ("encode", "encode_batch"),
-    "encode warm / encode_batch": ("encode warm", "encode_batch"),
-    "prepare xN / prepare": ("prepare_n", "prepare"),
-    "parse / prepare": ("parse", "prepare"),
-}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,89 +43,45 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", required=True, help="quoted glob of CSV files")
     parser.add_argument("--column", default="content", help="column of the text")
     parser.add_argument("--tokenizer", default="builtin", help="as for data_tools prepare")
-    parser.add_argument("--copies", type=int, default=1, help="times the corpus is repeated")
-    parser.add_argument("--sample", type=float, default=20.0, help="MB for the slow arms")
+    parser.add_argument("--sample", type=float, default=20.0, help="MB for `datasets`")
     parser.add_argument("--workers", type=int, default=2, help="processes of the last arm")
     parser.add_argument("--work", type=Path, help="folder for temporary files")
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Make the corpora, and run every arm in a process of its own."""
+    """Take the sample, and run every arm in a process of its own."""
     files = find_files([options.input])
-    everywhere = frozenset(os.sched_getaffinity(0))
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
-        work = Path(folder)
-        corpus, sample = work / "corpus", work / "sample"
-        copy_corpus(files, corpus, options.copies, options.column)
+        sample = Path(folder) / "sample"
         take_sample(files, sample, options.sample * 1e6)
         for name in ARMS:
             say(f"... {name}")
-            source = sample if name in ("datasets", "encode_batch", "encode") else corpus
-            cores = everywhere if name == "prepare_n" else frozenset({min(everywhere)})
-            with tempfile.TemporaryDirectory(dir=work) as out:
-                module = ["-m", "benchmarks.prepare", f"--child={name}", f"--input={source}"]
-                module += [f"--column={options.column}", f"--tokenizer={options.tokenizer}"]
-                module += [f"--workers={options.workers}", f"--work={out}"]
+            source = sample if name == "datasets" else options.input
+            with tempfile.TemporaryDirectory(dir=folder) as out:
                 caches = {"HF_HOME": f"{out}/hf", "HF_DATASETS_CACHE": f"{out}/hf/datasets"}
-                found[name] = processes.start(processes.Start(module, THREADS | caches, cores))
-        sizes = {"input_mb": size_of(corpus) / 1e6, "sample_mb": size_of(sample) / 1e6}
-    speeds = {name: figures["mb_per_s"] for name, figures in found.items()}
-    speeds["encode warm"] = found["encode"]["warm_mb_per_s"]
-    return {
-        "machine": machine.facts("numpy", "pyarrow", "tokenizers", "datasets"),
-        "arms": found,
-        **sizes,
-        "ratios": {name: speeds[ours] / speeds[other] for name, (ours, other) in RATIOS.items()},
-    }
+                own = (f"--input={source}", f"--work={out}")
+                module = processes.child("benchmarks.prepare", name, *own)
+                found[name] = processes.start(processes.Start(module, THREADS | caches))
+    facts = machine.facts("numpy", "pyarrow", "tokenizers", "datasets")
+    return {"machine": facts, "arms": found}
 
 
 def arm(options: Options) -> dict[str, Any]:
     """Measure one arm in this process."""
-    return ARMS[options.child](options, sorted(Path(options.input).rglob("*.csv")))
-
-
-def arm_read(options: Options, files: list[Path]) -> dict[str, Any]:
-    """Read every byte, and nothing else."""
-    begun, size = time.perf_counter(), 0
-    for path in files:
-        with path.open("rb", buffering=0) as file:
-            while block := file.read(1 << 22):
-                size += len(block)
-    return rate(size, begun)
-
-
-def arm_parse(options: Options, files: list[Path]) -> dict[str, Any]:
-    """Let pyarrow parse the text column, on one thread."""
-    import pyarrow as pa
-    from pyarrow import csv as pa_csv
-
-    pa.set_cpu_count(1)
-    begun, size = time.perf_counter(), sum(path.stat().st_size for path in files)
-    for path in files:
-        reader = pa_csv.open_csv(
-            path,
-            pa_csv.ReadOptions(use_threads=False, block_size=4 << 20),
-            pa_csv.ParseOptions(newlines_in_values=True),
-            pa_csv.ConvertOptions(
-                include_columns=[options.column],
-                column_types={options.column: pa.large_string()},
-                strings_can_be_null=False,
-            ),
-        )
-        for _ in reader:
-            pass
-    return rate(size, begun)
+    if options.child != "prepare_n":
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    found = ARMS[options.child](options, find_files([options.input]))
+    return found | {"cores": len(os.sched_getaffinity(0))}
 
 
 def arm_datasets(options: Options, files: list[Path]) -> dict[str, Any]:
     """Tokenize, group and save as run_clm.py does."""
     import datasets
 
-    tokenizer = hugging_face(options.tokenizer)
+    tokenizer = load_tokenizer(options.tokenizer)._backend
     datasets.disable_progress_bars()
     column, names = options.column, [str(path) for path in files]
-    size = sum(path.stat().st_size for path in files)
     begun = time.perf_counter()
     raw = datasets.load_dataset("csv", data_files=names, usecols=[column], split="train")
 
@@ -153,146 +97,60 @@ def arm_datasets(options: Options, files: list[Path]) -> dict[str, Any]:
     tokens = raw.map(tokenize, batched=True, remove_columns=raw.column_names)
     rows = tokens.map(group, batched=True)
     rows.save_to_disk(str(options.work / "saved"))
-    return rate(size, begun) | {
-        "disk_mb": size_of(options.work) / 1e6,
-        "tokens": len(rows) * _ROW,
-    }
-
-
-def arm_encode_batch(options: Options, files: list[Path]) -> dict[str, Any]:
-    """Let Hugging Face encode the documents, and nothing else."""
-    texts, tokenizer = list(texts_of(files, options.column)), hugging_face(options.tokenizer)
-    size = sum(len(text.encode()) for text in texts)
-    begun = time.perf_counter()
-    for i in range(0, len(texts), 1000):
-        tokenizer.encode_batch(texts[i : i + 1000])
-    return rate(size, begun)
-
-
-def arm_encode(options: Options, files: list[Path]) -> dict[str, Any]:
-    """Let our encoder encode the same documents twice: with cold and with warm tables."""
-    from data_tools.sources.block import join_spans
-    from gpt2zh.text.spans import make_encoder
-    from gpt2zh.text.tokenizer import load_tokenizer
-
-    texts = texts_of(files, options.column)
-    data, begins, ends = join_spans([text.encode() for text in texts])
-    tokenizer = load_tokenizer(options.tokenizer)
-    encoder, closing = make_encoder(tokenizer), tokenizer.eos_id
-    encoder.encode(data[:0], begins[:0], ends[:0], closing_id=closing)  # load kernels
-    figures = []
-    for _ in range(2):
-        begun = time.perf_counter()
-        for i in range(0, len(begins), 5000):
-            encoder.encode(data, begins[i : i + 5000], ends[i : i + 5000], closing_id=closing)
-        figures.append(rate(len(data), begun))
-    return figures[0] | {"warm_mb_per_s": figures[1]["mb_per_s"]}
+    found = rate(files, begun)
+    return found | {"disk_mb": size_of(options.work.rglob("*")) / 1e6, "tokens": len(rows) * _ROW}
 
 
 def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[str, Any]:
     """Run `data_tools prepare` as a user does, and look at what it wrote."""
-    shards, size = options.work / "shards", size_of(Path(options.input))
+    shards = options.work / "shards"
     arguments = [sys.executable, "-m", "data_tools", "prepare", f"--input={options.input}"]
     arguments += [f"--output={shards}", f"--tokenizer={options.tokenizer}"]
     arguments += [f"--content-column={options.column}", f"--workers={workers}"]
     begun = time.perf_counter()
     subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
-    found = rate(size, begun)
+    found = rate(files, begun)
     manifest = json.loads((shards / "manifest.json").read_text("utf-8"))
     tokens = sum(split["tokens"] for split in manifest["splits"].values())
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return found | {
         "tokens": tokens,
-        "bytes_per_token": size_of(shards) / tokens,
-        "peak_mb_of_largest_process": peak / 1e3,
+        "bytes_per_token": size_of(shards.rglob("*")) / tokens,
+        "peak_mb_of_largest_process": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
         "workers": workers,
     }
 
 
 ARMS: dict[str, Callable[[Options, list[Path]], dict[str, Any]]] = {
-    "read": arm_read,
-    "parse": arm_parse,
     "datasets": arm_datasets,
-    "encode_batch": arm_encode_batch,
-    "encode": arm_encode,
     "prepare": arm_prepare,
     "prepare_n": lambda options, files: arm_prepare(options, files, options.workers),
 }
 
 
-def copy_corpus(files: list[Path], target: Path, copies: int, column: str) -> None:
-    """Repeat the files; each copy marks its documents, so that none repeats an earlier one."""
-    for copy, (number, path) in itertools.product(range(copies), enumerate(files)):
-        out = target / f"{copy:03d}" / f"{number:04d}.csv"
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if copy == 0:
-            shutil.copyfile(path, out)
-            continue
-        with (
-            path.open(encoding="utf-8-sig", newline="") as old,
-            out.open("w", encoding="utf-8", newline="") as new,
-        ):
-            rows, writer = csv.reader(old), csv.writer(new)
-            header = next(rows)
-            writer.writerow(header)
-            place = header.index(column)
-            for row in rows:
-                row[place] = f"第{copy}册。{row[place]}"
-                writer.writerow(row)
+def rate(files: list[Path], begun: float) -> dict[str, Any]:
+    """Return the figures of an arm that began to work on files at `begun` and has ended now."""
+    seconds, size = time.perf_counter() - begun, size_of(files) / 1e6
+    return {"mb": size, "seconds": seconds, "mb_per_s": size / seconds}
 
 
-def take_sample(files: list[Path], target: Path, size: float) -> None:
-    """Take some lines of each file, so that the sample is of all kinds."""
-    total = sum(path.stat().st_size for path in files)
-    target.mkdir(parents=True)
-    for number, path in enumerate(files):
-        budget = size * path.stat().st_size / total
-        with (
-            path.open(encoding="utf-8-sig", newline="") as old,
-            (target / f"{number:04d}.csv").open("w", encoding="utf-8", newline="") as new,
-        ):
-            writer = csv.writer(new)
-            for row in csv.reader(old):
-                writer.writerow(row)
-                if new.tell() > budget:
-                    break
-
-
-def hugging_face(name: str) -> Any:
-    """Return the plain Hugging Face tokenizer of the same vocabulary."""
-    from tokenizers import Tokenizer
-
-    from gpt2zh.text.tokenizer import load_tokenizer
-
-    with tempfile.TemporaryDirectory() as folder:
-        load_tokenizer(name).save(Path(folder))
-        return Tokenizer.from_file(f"{folder}/tokenizer.json")
-
-
-def rate(size: int, begun: float) -> dict[str, Any]:
-    """Return the figures of one arm that began to work at `begun` and has ended now."""
-    seconds = time.perf_counter() - begun
-    return {"mb": size / 1e6, "seconds": seconds, "mb_per_s": size / 1e6 / seconds}
-
-
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def size_of(files: Iterable[Path]) -> int:
+    """Return the bytes of files."""
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Return the tables of arms and ratios."""
-    arms = []
+    """Return the table."""
+    rows, slow = [], report["arms"]["datasets"]["mb_per_s"]
     for name, figures in report["arms"].items():
-        rest = {k: round(v, 3) for k, v in figures.items() if k not in ("mb_per_s", "mb")}
+        rest = {key: round(value, 3) for key, value in figures.items() if not key.startswith("mb")}
         details = ", ".join(f"{key} {value}" for key, value in rest.items())
-        arms.append([name, f"{figures['mb_per_s']:.1f}", f"{figures['mb']:.0f}", details])
-    ratios = [[name, f"{ratio:.2f}"] for name, ratio in report["ratios"].items()]
-    return (
-        f"{machine.heading(report['machine'])}\n\n"
-        f"{table(['arm', 'MB/s', 'of MB', 'details'], arms)}\n\n{table(['ratio', ''], ratios)}\n"
-    )
+        rate = figures["mb_per_s"]
+        rows.append([name, f"{rate:.1f}", f"{rate / slow:.2f}", f"{figures['mb']:.0f}", details])
+    columns = ("arm", "MB/s", "times `datasets`", "of MB", "details")
+    return f"{machine.heading(report['machine'])}\n\n{table(columns, rows)}\n"
 
+
+BENCHMARK = Benchmark(__doc__, add_options, measure, markdown, arm)
 
 if __name__ == "__main__":
-    sys.exit(Benchmark(__doc__, add_options, measure, markdown, arm).main())
+    sys.exit(BENCHMARK.main())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.processes import ArmError, Figures
+from gpt2zh.config.errors import UserError
 from gpt2zh.ranks.logs import quiet_libraries
 
 Options = argparse.Namespace
@@ -28,7 +29,6 @@ class Benchmark:
     """Makes the tables, from the JSON alone."""
     arm: Callable[[Options], Figures | None] | None = None
     """Measures the arm `options.child` in this process; None on ranks other than the first."""
-
     is_failure: Callable[[Figures], bool] = lambda found: False
     """Whether the exit code is 1."""
 
@@ -45,8 +45,7 @@ class Benchmark:
         options = parser.parse_args()
         if self.arm is not None:
             quiet_libraries()  # before they are imported; encoders of a whole corpus stay parallel
-        if options.child:
-            assert self.arm is not None
+        if self.arm is not None and options.child:
             if (figures := self.arm(options)) is not None:
                 options.out.write_text(json.dumps(figures) + "\n", "utf-8")
             return 0
@@ -55,7 +54,7 @@ class Benchmark:
             return 0
         try:
             found = self.measure(options)
-        except ArmError as error:
+        except (ArmError, UserError) as error:
             raise SystemExit(f"error: {error}") from None
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
         if options.json:

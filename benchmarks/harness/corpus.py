@@ -1,32 +1,18 @@
-"""Texts of CSV files, shards of the demo corpus, and shards of random tokens."""
+"""Texts of CSV files, and shards of the demo corpus."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
-import os
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.harness.machine import ROOT
 from data_tools.config import PrepareConfig, TrainTokenizerConfig
 from data_tools.prepare.run import run as prepare
 from data_tools.train_tokenizer import run as train_tokenizer
-from gpt2zh.data.manifest import (
-    Manifest,
-    ShardEntry,
-    Split,
-    SplitRule,
-    TokenizerInfo,
-    write_manifest,
-)
-from gpt2zh.data.shard import TRAIN, VALIDATION, write_shard
 
 csv.field_size_limit(1 << 30)
-VOCABULARY, PAD, HASH = 32_000, 2, "0" * 64  # of random tokens
 _CHARACTERS_PER_TOKEN = 1.6  # at most, of the demo corpus
 
 
@@ -38,6 +24,23 @@ def texts_of(files: Iterable[Path], column: str = "content") -> Iterator[str]:
                 yield row[column] or ""
 
 
+def take_sample(files: list[Path], target: Path, size: float) -> None:
+    """Copy records of each file into a new folder, `size` bytes in total."""
+    total = sum(path.stat().st_size for path in files)
+    target.mkdir(parents=True)
+    for number, path in enumerate(files):
+        budget = size * path.stat().st_size / total
+        with (
+            path.open(encoding="utf-8-sig", newline="") as old,
+            (target / f"{number:04d}.csv").open("w", encoding="utf-8", newline="") as new,
+        ):
+            writer = csv.writer(new)
+            for row in csv.reader(old):
+                writer.writerow(row)
+                if new.tell() > budget:
+                    break
+
+
 def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) -> None:
     """Pack the demo corpus as often as so many rows need.
 
@@ -47,13 +50,14 @@ def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) ->
     corpus, tokenizer = ROOT / "demo" / "corpus", "builtin"
     if vocabulary:
         tokenizer = str(folder.parent / "tokenizer")
-        new = TrainTokenizerConfig(
-            input=(f"{corpus}/**/*.csv",),
-            output=Path(tokenizer),
-            vocab_size=vocabulary,
-            alphabet="corpus",
+        train_tokenizer(
+            TrainTokenizerConfig(
+                input=(f"{corpus}/**/*.csv",),
+                output=Path(tokenizer),
+                vocab_size=vocabulary,
+                alphabet="corpus",
+            )
         )
-        train_tokenizer(new)
     texts = list(texts_of(sorted(corpus.rglob("*.csv"))))
     characters = rows * row_length * _CHARACTERS_PER_TOKEN
     source = folder.parent / "demo.csv"
@@ -63,46 +67,13 @@ def demo_shards(folder: Path, *, rows: int, row_length: int, vocabulary: int) ->
         for seed in range(1 + int(characters / sum(map(len, texts)))):
             random.Random(seed).shuffle(texts)
             writer.writerows([text] for text in texts)
-    config = PrepareConfig(
-        input=(str(source),),
-        output=folder,
-        tokenizer=tokenizer,
-        row_length=row_length,
-        validation_fraction=0.02,
-        exact_duplicates="keep",
+    prepare(
+        PrepareConfig(
+            input=(str(source),),
+            output=folder,
+            tokenizer=tokenizer,
+            row_length=row_length,
+            validation_fraction=0.02,
+            exact_duplicates="keep",
+        )
     )
-    prepare(config)
-    source.unlink()
-
-
-def make_set(folder: Path, rows: int, shard_rows: int, row_length: int, *, linked: bool) -> None:
-    """Write a folder of shards with random tokens, different ones or one file under many names."""
-    folder.mkdir()
-    draw = np.random.default_rng(0)
-    entries: list[ShardEntry] = []
-    for number, begin in enumerate(range(0, max(rows, 1), shard_rows)):
-        name = f"train-{number:05d}.arrow"
-        if entries and linked:
-            os.link(folder / entries[0].file, folder / name)
-            entries.append(dataclasses.replace(entries[0], file=name))
-            continue
-        shape = (shard_rows if linked else min(shard_rows, rows - begin), row_length)
-        tokens = draw.integers(PAD + 1, VOCABULARY, shape, np.uint16)
-        entries.append(write_shard(folder / name, tokens, tokenizer_hash=HASH))
-    rows = sum(entry.rows for entry in entries)
-    size = rows * row_length
-    none = {"padding": 0, "dropped_tokens": 0, "dropped_documents": 0}
-    counts = {"documents": 1, "characters": size, "tokens": size, "rows": rows, **none}
-    ids = {"vocab_size": VOCABULARY, "bos_id": 0, "eos_id": 1, "pad_id": PAD}
-    manifest = Manifest(
-        tokenizer=TokenizerInfo(name="none", hash=HASH, **ids),
-        row_length=row_length,
-        packing="full",
-        split_rule=SplitRule(hash="none", validation_fraction=0.0),
-        splits={
-            TRAIN: Split(shards=tuple(entries), **counts),
-            VALIDATION: Split(shards=(), **dict.fromkeys(counts, 0)),
-        },
-        sources=(),
-    )
-    write_manifest(folder, manifest)

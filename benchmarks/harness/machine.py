@@ -15,13 +15,17 @@ ROOT = Path(__file__).parents[2]
 
 def facts(*packages: str, on_gpu: bool = False) -> dict[str, Any]:
     """Return device, cores, system, Python, the versions of some packages, and the commit."""
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {
         "device": device_name(on_gpu=on_gpu),
         "on_gpu": on_gpu,
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: text for name in packages if (text := _version(name))},
+        "versions": versions,
         "commit": commit(),
     }
 
@@ -51,15 +55,7 @@ def device_name(*, on_gpu: bool) -> str:
 def commit() -> str | None:
     """Return the commit of this checkout, marked if files differ from it; None without git."""
     asked = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
-    try:
+    with contextlib.suppress(OSError):
         done = subprocess.run([*asked, "--exclude=*"], capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() or None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+        return done.stdout.strip() or None
+    return None

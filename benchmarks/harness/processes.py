@@ -11,9 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,8 +38,6 @@ class Start:
     """Of Python: `-m`, the module and its options."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables to set."""
-    cores: frozenset[int] = frozenset()
-    """Cores to which it is pinned; empty: all."""
     ranks: int = 1
     log: Path | None = None
     """Keep its output in this file."""
@@ -47,16 +45,18 @@ class Start:
     """Seconds after which it is killed."""
 
 
+def child(module: str, name: str, *options: str) -> list[str]:
+    """Return the arguments of Python that measure the arm `name` of a benchmark.
+
+    It gets the options of this command too; of two with the same name, the last one counts.
+    """
+    return ["-m", module, *sys.argv[1:], f"--child={name}", *options]
+
+
 def in_turn(
     names: Iterable[str], rounds: int, measure: Callable[[str, int], Found]
 ) -> dict[str, list[Found]]:
-    """Measure all arms once in each round.
-
-    Args:
-        names: Of the arms.
-        rounds: How often.
-        measure: Gets the name and the number of the round, from 0.
-    """
+    """Measure all arms once in each round; `measure` gets an arm and a round, counted from 0."""
     found: dict[str, list[Found]] = {name: [] for name in names}
     for number in range(rounds):
         for name, figures in found.items():
@@ -82,9 +82,6 @@ def start(arm: Start) -> Figures:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **arm.environment},
                     timeout=arm.patience,
-                    preexec_fn=lambda: os.sched_setaffinity(
-                        0, arm.cores or os.sched_getaffinity(0)
-                    ),
                 ).returncode
             except subprocess.TimeoutExpired:
                 raise ArmError(f"it did not end after {arm.patience} seconds") from None
@@ -99,36 +96,23 @@ def fork(act: Callable[[], Figures], environment: Mapping[str, str]) -> Figures:
     """
     with tempfile.TemporaryDirectory() as folder:
         out, log = Path(folder) / "out.json", Path(folder) / "log.txt"
-        sys.stdout.flush()
-        sys.stderr.flush()
-        child = os.fork()
-        if not child:
-            _become(act, environment, out, log)
-        _, status = os.waitpid(child, 0)
-        return _figures(os.waitstatus_to_exitcode(status), out, log)
+        process = get_context("fork").Process(target=_become, args=(act, environment, out, log))
+        process.start()
+        process.join()
+        return _figures(process.exitcode, out, log)
 
 
 def _become(
     act: Callable[[], Figures], environment: Mapping[str, str], out: Path, log: Path
 ) -> None:
-    code = 1
-    try:
-        os.environ.update(environment)
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
-        out.write_text(json.dumps(act()), "utf-8")
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:  # without what the parent registered for its end
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    os.environ.update(environment)
+    sys.stdout = sys.stderr = file = log.open("w", buffering=1, encoding="utf-8")
+    for output in (1, 2):
+        os.dup2(file.fileno(), output)  # for what is not written by Python
+    out.write_text(json.dumps(act()), "utf-8")
 
 
-def _figures(code: int, out: Path, log: Path) -> Figures:
+def _figures(code: int | None, out: Path, log: Path) -> Figures:
     """Return the figures of a process, or raise an error with its last words."""
     if code == 0 and out.exists():
         return dict(json.loads(out.read_text("utf-8")))

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.harness.cli import table
 from benchmarks.harness.machine import facts, heading
-from benchmarks.harness.processes import ArmError, Start, fork, in_turn, start
+from benchmarks.harness.processes import ArmError, Start, child, fork, in_turn, start
 
 
 def test_arms_take_turns() -> None:
@@ -19,16 +19,21 @@ def test_arms_take_turns() -> None:
     assert found == {"a": [0, 1], "b": [0, 1]}
 
 
-def test_an_arm_is_a_process_with_its_own_environment_and_cores() -> None:
+def test_an_arm_is_a_process_with_its_own_environment() -> None:
     code = (
         "import json, os, pathlib, sys; out = sys.argv[1].removeprefix('--out=');"
-        "found = {'core': [*os.sched_getaffinity(0)], 'pid': os.getpid(), 'x': os.environ['X']};"
+        "found = {'pid': os.getpid(), 'x': os.environ['X']};"
         "pathlib.Path(out).write_text(json.dumps(found))"
     )
-    core = min(os.sched_getaffinity(0))
-    found = start(Start(["-c", code], {"X": "1"}, frozenset({core})))
-    assert (found["core"], found["x"]) == ([core], "1") and found["pid"] != os.getpid()
+    found = start(Start(["-c", code], {"X": "1"}))
+    assert found["x"] == "1" and found["pid"] != os.getpid()
     assert "X" not in os.environ
+
+
+def test_an_arm_gets_the_options_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["x.py", "--small", "--work=a"])
+    expected = ["-m", "benchmarks.x", "--small", "--work=a", "--child=b", "--work=c"]
+    assert child("benchmarks.x", "b", "--work=c") == expected
 
 
 def test_an_arm_that_fails_says_why(tmp_path: Path) -> None:

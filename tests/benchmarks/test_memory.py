@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,8 +12,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from benchmarks.memory import cases
 from gpt2zh.model.loss import SummedLoss
 from tests.support.held.meters import CpuMeter
-
-ROOT = Path(__file__).parents[2]
 
 
 def build() -> SummedLoss:
@@ -67,28 +61,20 @@ def test_the_meter_forgets_what_is_freed() -> None:
     assert meter.level == 0
 
 
-def test_the_small_form_runs_on_a_cpu(tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.memory",
-        "--small",
-        "--only=stage 1",
-        f"--json={out}",
-    ]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(out.read_text("utf-8"))
-    assert [one["name"] for one in found["cases"]] == ["tiny, stage 1, bf16"] and not found[
-        "failed"
-    ]
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("| tiny"))
+def test_the_small_form_runs_on_a_cpu(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found, printed = run("memory", "--small", "--only=stage 1")
+    assert [one["name"] for one in found["cases"]] == ["tiny, stage 1, bf16"]
+    assert not found["failed"]
+    (line,) = (line for line in printed.splitlines() if line.startswith("| tiny"))
     off = float(line.split("|")[8].rstrip("% "))
-    assert abs(off) < 3, done.stdout
+    assert abs(off) < 3, printed
+
+
+def test_a_setting_that_no_name_contains_is_an_error(run: Callable) -> None:
+    with pytest.raises(SystemExit, match="error: no setting's name contains 'stage 9'"):
+        run("memory", "--small", "--only=stage 9")
 
 
 @pytest.mark.parametrize("small", [True, False])

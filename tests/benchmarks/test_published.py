@@ -6,14 +6,14 @@ import statistics
 
 import pytest
 
-from benchmarks.published import Published, predicted, published, shares
+from benchmarks.published import PUBLISHED, Published, shares
 from gpt2zh.cost import computing
 
 
-@pytest.mark.parametrize("run", published(), ids=lambda run: f"{run.what} on {run.card.name}")
+@pytest.mark.parametrize("run", PUBLISHED, ids=lambda run: f"{run.what} on {run.card_name}")
 def test_published_runs_are_met(run: Published) -> None:
     """Within a factor of 1.5: the cards, the years and the code of these runs differ."""
-    found = predicted(run)
+    found = run.predicted()
     assert found.expected / 1.5 < run.rate < 1.5 * found.expected
     assert run.rate < 1.04 * found.best
 

@@ -25,9 +25,11 @@ HASH = "a" * 64
 PAD = 2
 
 
-def make_rows(rows: int, seed: int = 0, dtype: type = np.uint16) -> np.ndarray:
+def make_rows(
+    rows: int, seed: int = 0, dtype: type = np.uint16, length: int = LENGTH
+) -> np.ndarray:
     top = 65_000 if dtype is np.uint16 else 200_000
-    return np.random.default_rng(seed).integers(PAD + 1, top, (rows, LENGTH)).astype(dtype)
+    return np.random.default_rng(seed).integers(PAD + 1, top, (rows, length)).astype(dtype)
 
 
 def make_set(
@@ -37,7 +39,7 @@ def make_set(
     *,
     padding: tuple[int, ...] = (),
     packing: str = "full",
-):
+) -> np.ndarray:
     """Write a folder of shards whose last rows end with padding; return all rows."""
     blocks = [make_rows(size, seed, dtype) for seed, size in enumerate(sizes)]
     for block, missing in zip(blocks, padding, strict=False):
@@ -53,7 +55,11 @@ def make_set(
 
 
 def make_manifest(
-    entries: tuple[ShardEntry, ...], padding: int = 0, packing: str = "full"
+    entries: tuple[ShardEntry, ...],
+    padding: int = 0,
+    packing: str = "full",
+    *,
+    row_length: int = LENGTH,
 ) -> Manifest:
     rows = sum(entry.rows for entry in entries)
     counts = {"dropped_tokens": 0, "dropped_documents": 0}
@@ -76,7 +82,7 @@ def make_manifest(
     )
     return Manifest(
         tokenizer=TokenizerInfo(name="t", hash=HASH, vocab_size=9, bos_id=0, eos_id=1, pad_id=2),
-        row_length=LENGTH,
+        row_length=row_length,
         packing=packing,
         split_rule=SplitRule(hash="blake2b-64", validation_fraction=0.1),
         splits={"train": split, "validation": empty},

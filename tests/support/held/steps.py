@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gpt2zh.checkpoint import master_weights
+from gpt2zh.checkpoint.checkpoint import load_weights
 from gpt2zh.config.schema import OptimizerConfig
 from gpt2zh.cost import activations
 from gpt2zh.cost.memory import Memory, training_phases
@@ -47,7 +49,7 @@ def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.devic
     size = (case.micro_batch, case.model.context)
     ids = torch.randint(tokenizer.vocab_size, size, device=device)
     with meter.watching():
-        engine = _build(case, tokenizer, world)
+        engine = build(case, tokenizer, world)
         if case.compiled:
             engines.compile_model(engine)
         for _ in range(STEPS):
@@ -59,6 +61,22 @@ def take(case: Case, tokenizer: TextTokenizer, world: World, device: torch.devic
     gc.collect()
     vocabulary = shape.padded_vocabulary(tokenizer.vocab_size)
     return Found(vocabulary, levels["update"].end - ids.nbytes, levels, beside)
+
+
+def build(case: Case, tokenizer: TextTokenizer, world: World, weights: Path | None = None) -> Any:
+    """Return the engine of a run with this setting, around the weights of a checkpoint if given."""
+    model = new_model(case.model, tokenizer, seed=1)
+    if weights is not None:
+        load_weights(model, weights)
+    if case.recompute:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    optimizer = build_optimizer(model, OptimizerConfig(kind=case.optimizer))
+    apart = tokenizer.eos_id if case.document_mask else None
+    engine = engines.build_engine(
+        SummedLoss(model, document_start=apart), optimizer, case.resolved(world.size)
+    )
+    master_weights.materialize_moments(engine)
+    return engine
 
 
 def estimated(case: Case, found: Found, ranks: int, *, on_gpu: bool) -> dict[str, Memory]:
@@ -73,19 +91,6 @@ def estimated_between(case: Case, found: Found, ranks: int, *, on_gpu: bool) -> 
     tokens = case.micro_batch * case.model.context
     left = activations.between(case.model, found.vocabulary, setting, tokens)
     return left.activations + left.logits
-
-
-def _build(case: Case, tokenizer: TextTokenizer, world: World) -> Any:
-    model = new_model(case.model, tokenizer, seed=1)
-    if case.recompute:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    optimizer = build_optimizer(model, OptimizerConfig(kind=case.optimizer))
-    apart = tokenizer.eos_id if case.document_mask else None
-    engine = engines.build_engine(
-        SummedLoss(model, document_start=apart), optimizer, case.resolved(world.size)
-    )
-    master_weights.materialize_moments(engine)
-    return engine
 
 
 def _step(engine: Any, ids: torch.Tensor, accumulation: int, meter: Meter) -> None:
