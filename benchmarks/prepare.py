@@ -6,11 +6,13 @@ Arms, each a new process with its own cold caches, pinned to the first core exce
 
 * `datasets`: tokenize, group into rows, save to disk as Hugging Face's run_clm.py does, with one
   process, on a sample of the files (it is slow); its output is counted on the disk.
+* `encode_batch`: Hugging Face's `Tokenizer.encode_batch` alone, on the documents of the sample.
+* `encode`, `encode_warm`: our encoder alone on the same documents, for the first time and again.
 * `prepare`: `python -m data_tools prepare --workers 1`, the whole command with its start.
 * `prepare_n`: the same with N workers, on all cores.
 
-Rates are MB of input files per second. Compare the ratios: the clock of a shared machine is not
-reliable.
+Rates are MB of input files per second (of the encoders alone: of UTF-8 text). Compare the ratios:
+the clock of a shared machine is not reliable.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from typing import Any
 
 from benchmarks.harness import machine, processes
 from benchmarks.harness.cli import Benchmark, Options, say, table
-from benchmarks.harness.corpus import take_sample
+from benchmarks.harness.corpus import take_sample, texts_of
+from data_tools.sources.block import join_spans
 from data_tools.sources.find import find_files
+from gpt2zh.text.spans import make_encoder
 from gpt2zh.text.tokenizer import load_tokenizer
 
 _ROW = 512  # tokens
@@ -43,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", required=True, help="quoted glob of CSV files")
     parser.add_argument("--column", default="content", help="column of the text")
     parser.add_argument("--tokenizer", default="builtin", help="as for data_tools prepare")
-    parser.add_argument("--sample", type=float, default=20.0, help="MB for `datasets`")
+    parser.add_argument("--sample", type=float, default=20.0, help="MB for the slow arms")
     parser.add_argument("--workers", type=int, default=2, help="processes of the last arm")
     parser.add_argument("--work", type=Path, help="folder for temporary files")
 
@@ -57,7 +61,7 @@ def measure(options: Options) -> dict[str, Any]:
         take_sample(files, sample, options.sample * 1e6)
         for name in ARMS:
             say(f"... {name}")
-            source = sample if name == "datasets" else options.input
+            source = options.input if name.startswith("prepare") else sample
             with tempfile.TemporaryDirectory(dir=folder) as out:
                 caches = {"HF_HOME": f"{out}/hf", "HF_DATASETS_CACHE": f"{out}/hf/datasets"}
                 own = (f"--input={source}", f"--work={out}")
@@ -97,8 +101,33 @@ def arm_datasets(options: Options, files: list[Path]) -> dict[str, Any]:
     tokens = raw.map(tokenize, batched=True, remove_columns=raw.column_names)
     rows = tokens.map(group, batched=True)
     rows.save_to_disk(str(options.work / "saved"))
-    found = rate(files, begun)
+    found = rate(size_of(files), begun)
     return found | {"disk_mb": size_of(options.work.rglob("*")) / 1e6, "tokens": len(rows) * _ROW}
+
+
+def arm_encode_batch(options: Options, files: list[Path]) -> dict[str, Any]:
+    """Let Hugging Face encode the documents, and nothing else."""
+    texts = list(texts_of(files, options.column))
+    tokenizer = load_tokenizer(options.tokenizer)._backend
+    begun = time.perf_counter()
+    for i in range(0, len(texts), 1000):
+        tokenizer.encode_batch(texts[i : i + 1000])
+    return rate(sum(len(text.encode()) for text in texts), begun)
+
+
+def arm_encode(options: Options, files: list[Path], *, warm: bool = False) -> dict[str, Any]:
+    """Let our encoder encode the same documents, with cold or with warm tables."""
+    texts = texts_of(files, options.column)
+    data, begins, ends = join_spans([text.encode() for text in texts])
+    tokenizer = load_tokenizer(options.tokenizer)
+    encoder = make_encoder(tokenizer)
+    encoder.encode(data[:0], begins[:0], ends[:0], closing_id=tokenizer.eos_id)  # load kernels
+    for _ in range(1 + warm):
+        begun = time.perf_counter()
+        for i in range(0, len(begins), 5000):
+            part = slice(i, i + 5000)
+            encoder.encode(data, begins[part], ends[part], closing_id=tokenizer.eos_id)
+    return rate(len(data), begun)
 
 
 def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[str, Any]:
@@ -109,7 +138,7 @@ def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[s
     arguments += [f"--content-column={options.column}", f"--workers={workers}"]
     begun = time.perf_counter()
     subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
-    found = rate(files, begun)
+    found = rate(size_of(files), begun)
     manifest = json.loads((shards / "manifest.json").read_text("utf-8"))
     tokens = sum(split["tokens"] for split in manifest["splits"].values())
     return found | {
@@ -122,15 +151,18 @@ def arm_prepare(options: Options, files: list[Path], workers: int = 1) -> dict[s
 
 ARMS: dict[str, Callable[[Options, list[Path]], dict[str, Any]]] = {
     "datasets": arm_datasets,
+    "encode_batch": arm_encode_batch,
+    "encode": arm_encode,
+    "encode_warm": lambda options, files: arm_encode(options, files, warm=True),
     "prepare": arm_prepare,
     "prepare_n": lambda options, files: arm_prepare(options, files, options.workers),
 }
 
 
-def rate(files: list[Path], begun: float) -> dict[str, Any]:
-    """Return the figures of an arm that began to work on files at `begun` and has ended now."""
-    seconds, size = time.perf_counter() - begun, size_of(files) / 1e6
-    return {"mb": size, "seconds": seconds, "mb_per_s": size / seconds}
+def rate(size: int, begun: float) -> dict[str, Any]:
+    """Return the figures of an arm that began to work on `size` bytes at `begun` and ends now."""
+    seconds = time.perf_counter() - begun
+    return {"mb": size / 1e6, "seconds": seconds, "mb_per_s": size / seconds / 1e6}
 
 
 def size_of(files: Iterable[Path]) -> int:

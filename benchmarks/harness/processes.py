@@ -24,11 +24,6 @@ Found = TypeVar("Found")
 class ArmError(Exception):
     """The process of an arm failed; the text says how."""
 
-    @property
-    def lacked_memory(self) -> bool:
-        """Whether it ran out of memory."""
-        return "out of memory" in str(self).lower()
-
 
 @dataclass(frozen=True)
 class Start:
@@ -39,9 +34,7 @@ class Start:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables to set."""
     ranks: int = 1
-    log: Path | None = None
-    """Keep its output in this file."""
-    patience: float | None = 3600.0
+    patience: float = 3600.0
     """Seconds after which it is killed."""
 
 
@@ -72,7 +65,7 @@ def start(arm: Start) -> Figures:
     """
     several = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={arm.ranks}")
     with tempfile.TemporaryDirectory() as folder:
-        out, log = Path(folder) / "out.json", arm.log or Path(folder) / "log.txt"
+        out, log = Path(folder) / "out.json", Path(folder) / "log.txt"
         command = [sys.executable, *(several if arm.ranks > 1 else ()), *arm.arguments]
         with log.open("w", encoding="utf-8") as file:
             try:

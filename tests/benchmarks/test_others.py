@@ -25,14 +25,22 @@ def test_preparing(tmp_path: Path, tiny_vocabulary: Path, run: Run) -> None:
     options = (f"--input={corpus}", f"--tokenizer={tiny_vocabulary}", "--sample=0.05")
     found, printed = run("prepare", *options, f"--work={tmp_path}")
     arms = found["arms"]
-    assert list(arms) == ["datasets", "prepare", "prepare_n"]
+    assert list(arms) == [
+        *("datasets", "encode_batch", "encode", "encode_warm", "prepare", "prepare_n")
+    ]
     assert all(figures["mb_per_s"] > 0 for figures in arms.values())
     assert arms["prepare"]["mb"] == corpus.stat().st_size / 1e6 > arms["datasets"]["mb"] > 0
     assert arms["prepare"]["tokens"] == arms["prepare_n"]["tokens"] > 5000
     assert arms["prepare_n"]["workers"] == 2
-    assert [figures["cores"] for figures in arms.values()] == [1, 1, len(os.sched_getaffinity(0))]
-    speeds = [figures["mb_per_s"] for figures in arms.values()]
-    assert f"| prepare | {speeds[1]:.1f} | {speeds[1] / speeds[0]:.2f} |" in printed
+    assert [figures["cores"] for figures in arms.values()] == [
+        *[1] * 5,
+        len(os.sched_getaffinity(0)),
+    ]
+    speeds = {name: figures["mb_per_s"] for name, figures in arms.items()}
+    times = speeds["prepare"] / speeds["datasets"]
+    assert f"| prepare | {speeds['prepare']:.1f} | {times:.2f} |" in printed
+    size = sum(len(text.encode()) for text in demo_texts()[:300]) / 1e6
+    assert 0 < arms["encode"]["mb"] == arms["encode_batch"]["mb"] < size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.csv", "out.json"]
 
 
