@@ -87,6 +87,7 @@ def test_the_cpu_is_chosen_where_there_is_no_gpu_and_nobody_has_chosen(
     assert os.environ.get("DS_ACCELERATOR") == chosen
 
 
+@pytest.mark.slow
 def test_deepspeed_is_imported_quietly_and_compiles_nothing_at_its_start() -> None:
     choose_accelerator()
     deepspeed = import_deepspeed()
