@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gpt2zh.config.exit_codes import Exit, by_signal
+from gpt2zh.config.exit_codes import Exit
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.ranks
@@ -48,24 +47,8 @@ def run(command: list[str], folder: Path, *, code: int = 0) -> str:
     return done.stdout
 
 
-def exit_codes(readme: str) -> set[int]:
-    """The exit codes of the table that has them: rows that begin with `| 75 |` and the like."""
-    text = (ROOT / readme).read_text("utf-8")
-    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    first_cells = [re.findall(r"^\| *`?(\d+)`? *\|", table, flags=re.MULTILINE) for table in tables]
-    (found,) = [cells for cells in first_cells if str(int(Exit.STOPPED)) in cells]
-    assert len(found) == len(set(found))
-    return {int(cell) for cell in found}
-
-
 def test_both_readmes_tell_the_same_story() -> None:
     assert story("README.md") == story("README.zh.md")
-
-
-@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
-def test_the_readme_lists_every_exit_code(readme: str) -> None:
-    signals = {by_signal(number) for number in signal.Signals}
-    assert exit_codes(readme) - signals == {code.value for code in Exit}
 
 
 def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:

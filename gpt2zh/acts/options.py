@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,7 @@ class GenerateConfig:
 class PlannedRun(PretrainConfig):
     """The config of a run, of which data and output may be missing."""
 
-    data: tuple[str, ...] = ()
+    data: tuple[str, ...] = field(default=(), metadata={"first": True})  # in the help
     """Folders of shards, as for the run, with a weight each if you like: news/:0.5 poetry/:0.2.
     Without data the plan shows the model, the batch and the memory."""
     output: Path = NO_OUTPUT

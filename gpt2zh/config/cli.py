@@ -81,19 +81,15 @@ def _parser(schemas: Sequence[type], prog: str) -> ArgumentParser:
     parser.add_argument("--config", action="config", help="YAML file with any part of the options.")
     for schema in schemas:
         parser.add_class_arguments(schema)
-    unused = tuple(
-        f"{field.name}."
-        for schema in schemas
-        for field in dataclasses.fields(schema)
-        if not field.metadata.get("help", True)
-    )
     for action in parser._actions:
         if action.metavar == "CONFIG" and action.dest != "config":
             action.help = argparse.SUPPRESS  # a file for one section only; --config is enough
-        if f"{action.dest}.".startswith(unused):
-            action.help = argparse.SUPPRESS  # accepted, so that files with it can be read
         if action.metavar == "[ITEM,...]":
             action.metavar = "VALUE ..."  # `_normalize` accepts a list so
+    every = [field for schema in schemas for field in dataclasses.fields(schema)]
+    first = {field.name for field in every if field.metadata.get("first")}
+    for group in parser._action_groups:  # a base class has its fields before those of an act
+        group._group_actions.sort(key=lambda action: action.dest not in first)
     return parser
 
 

@@ -192,7 +192,7 @@ class PretrainConfig(TrainingConfig):
 
     act: ClassVar[str] = "pretrain"
     """Name of the act."""
-    data: tuple[str, ...]
+    data: tuple[str, ...] = field(metadata={"first": True})  # in the help
     """Folders of shards, made by `python -m data_tools prepare`. Several are mixed by weight:
     news/:0.5 poetry/:0.2 means five tokens of news for two of poetry; without weights each is read
     equally often."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import subprocess
 import sys
 import typing
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from data_tools.config import PrepareConfig
+from gpt2zh.acts.options import PlannedRun
 from gpt2zh.config.cli import dump, leaves, parse
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError
@@ -245,6 +248,24 @@ def test_help_explains_every_field_with_its_default(capsys: pytest.CaptureFixtur
             assert f"default: {default})" in help_text, help_text
         told = help_text.partition(" ")[2]
         assert len(told.split()) > 5, help_text  # a sentence, not only a type
+
+
+@pytest.mark.parametrize(
+    ("schema", "first", "fields"),
+    [
+        (PretrainConfig, ["data", "output"], "output"),
+        (PlannedRun, ["data", "output"], "output"),
+        (PrepareConfig, ["input"], "input"),
+    ],
+)
+def test_help_begins_with_the_data_and_files_keep_the_order_of_the_fields(
+    schema: type, first: list[str], fields: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(schema, argv=["--help"], prog="tool")
+    shown = re.findall(r"^  --([a-z_]+) ", capsys.readouterr().out, re.MULTILINE)
+    assert shown[: 1 + len(first)] == ["config", *first]
+    assert next(leaves(schema))[0] == fields
 
 
 def test_help_shows_lists_as_they_are_written(capsys: pytest.CaptureFixture) -> None:

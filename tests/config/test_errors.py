@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpt2zh.config.errors import RunError, UserError, attempt, raise_all
-from gpt2zh.config.exit_codes import Exit, by_signal
+from gpt2zh.config.exit_codes import Exit
 
 
 def refuse() -> None:
@@ -37,4 +37,3 @@ def test_faults_are_raised_together_and_one_alone_without_a_title() -> None:
 
 def test_the_end_of_a_run_carries_its_exit_code() -> None:
     assert RunError(Exit.HUNG, "rank 1 hangs").code == 70
-    assert by_signal(9) == 137

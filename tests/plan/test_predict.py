@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
-from typing import Any
 
 import pytest
+from plans import MODEL, setup_of
 
-from gpt2zh.config import deepspeed
 from gpt2zh.config.profiles import candidates, profile
-from gpt2zh.config.schema import ModelConfig, PretrainConfig, TrainConfig
 from gpt2zh.cost.cards import Card, card_named
 from gpt2zh.cost.computing import speed
 from gpt2zh.cost.traffic import count_traffic
 from gpt2zh.plan.predict import NETWORK_SHARE, Cluster, list_choices, predict_seconds
 from gpt2zh.plan.setup import Setup, setting_of
 
-MODEL = ModelConfig(layers=4, heads=4, width=256, context=128)
-
 
 def card(name: str = "RTX 3090") -> Card:
     found = card_named(name)
     assert found is not None
     return found
-
-
-def setup(ranks: int, raw: dict[str, Any], **train: Any) -> Setup:
-    settings = {"global_batch": 64, "micro_batch": 4, "precision": "bf16", **train}
-    config = PretrainConfig(
-        data=("shards",), output=Path("run"), model=MODEL, train=TrainConfig(**settings)
-    )
-    resolved = deepspeed.resolve(raw, config.train, config.optimizer, ranks)
-    return Setup(config, 5000, ranks, raw, resolved)
 
 
 def seconds(planned: Setup, cluster: Cluster) -> float:
@@ -60,17 +46,17 @@ def test_the_slowest_link_of_the_ring_is_its_rate() -> None:
 
 
 def test_a_rank_alone_only_computes() -> None:
-    alone = setup(1, profile(1))
+    alone = setup_of(1, profile(1))
     cluster = Cluster(card(), 1, 8, 100)
     assert seconds(alone, cluster) == pytest.approx(computing(alone))
-    again = setup(1, profile(1), activation_checkpointing=True)
+    again = setup_of(1, profile(1), activation_checkpointing=True)
     assert seconds(again, cluster) == pytest.approx(4 / 3 * computing(alone))
-    eager = setup(1, profile(1), compile="never")
+    eager = setup_of(1, profile(1), compile="never")
     assert seconds(eager, cluster) == pytest.approx(computing(alone, is_compiled=False))
 
 
 def test_ranks_also_send_what_traffic_counts() -> None:
-    two = setup(2, profile(1))
+    two = setup_of(2, profile(1))
     setting = setting_of(two.config, two.resolved, ranks=2, on_gpu=True)
     found = count_traffic(MODEL, two.vocabulary, setting)
     assert not found.is_overlapped
@@ -82,7 +68,7 @@ def test_ranks_also_send_what_traffic_counts() -> None:
 
 def test_gradients_travel_within_the_backward_pass_as_far_as_they_fit() -> None:
     apart, overlapped = (
-        setup(2, {"zero_optimization": {"stage": 2, "overlap_comm": overlap}})
+        setup_of(2, {"zero_optimization": {"stage": 2, "overlap_comm": overlap}})
         for overlap in (False, True)
     )
     for network, hidden in ((0.001, None), (1000, 0.0)):
@@ -96,7 +82,7 @@ def test_gradients_travel_within_the_backward_pass_as_far_as_they_fit() -> None:
 
 
 def test_the_plan_comes_first_and_only_what_fits_has_a_speed() -> None:
-    planned = setup(2, {"zero_optimization": {"stage": 0}})
+    planned = setup_of(2, {"zero_optimization": {"stage": 0}})
     choices = list(list_choices(planned, Cluster(card(), 2, 8, 100)))
     assert [choice.is_planned for choice in choices] == [True] + [False] * (len(choices) - 1)
     assert len(choices) == 2 * (1 + len(candidates(2)))
@@ -109,6 +95,6 @@ def test_the_plan_comes_first_and_only_what_fits_has_a_speed() -> None:
 
 
 def test_the_host_is_not_predicted() -> None:
-    away = setup(2, profile(2, offload=True))
+    away = setup_of(2, profile(2, offload=True))
     setting = setting_of(away.config, away.resolved, ranks=2, on_gpu=True)
     assert predict_seconds(away, setting, Cluster(card(), 2, 8, 100)) is None

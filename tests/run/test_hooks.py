@@ -1,81 +1,82 @@
-"""What the hooks decide by themselves; the rest runs in tests/launcher and tests/train."""
+"""What a validation loss does to a run: the best checkpoint is kept, and patience ends."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pretrain_forks import pretrain
 from pretraining import STEPS, arguments, losses
 
-from gpt2zh.pages.numbers import duration
-from gpt2zh.plan.run_plan import RunPlan
-from gpt2zh.run import step_log
-from gpt2zh.run.agreement import Agreement
-from gpt2zh.run.step_log import check_first_loss
+from gpt2zh.files import run_folder
+from gpt2zh.files.run_folder import find_faults, list_checkpoints
+from gpt2zh.run.hooks import RunHooks
+
+pytestmark = pytest.mark.ranks
+
+QUIET = {
+    "validation__every": "1steps",
+    "validation__sample_tokens": 0,
+    "checkpoint__every": "never",
+}
 
 
-@pytest.mark.parametrize("vocabulary", [2_048, 21_248, 32_000])
-@pytest.mark.parametrize("share", [0.91, 1.0, 1.09])
-def test_a_first_loss_near_ln_of_the_vocabulary_is_fine(vocabulary: int, share: float) -> None:
-    assert check_first_loss(share * math.log(vocabulary), vocabulary) is None
+def test_a_run_that_does_not_improve_ends_and_stays_ended(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    """The learning rate is too small to change any weight, so the loss stays what it was."""
+    run = tmp_path / "run"
+    more = QUIET | {
+        "optimizer__lr": 1e-30,
+        "validation__patience": 2,
+        "checkpoint__keep_best": True,
+    }
+    case = arguments(tiny_shards, run, {"stage": 1}, **more)
+    pretrain(2, [case], tmp_path)
+    assert json.loads((run / "best.json").read_text("utf-8"))["step"] == 1
+    assert [step for step, _ in losses(run)] == [1, 2, 3]
+    assert [step for step, _ in list_checkpoints(run)] == [1, 3]
+    text = (tmp_path / "0.log").read_text("utf-8")
+    assert "has not fallen below" in text and "of step 1 for 2 validations" in text
+    pretrain(2, [case], tmp_path)
+    assert [step for step, _ in losses(run)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("loss", [2.0, 9.2, 11.6, math.inf, math.nan])
-def test_a_first_loss_far_from_it_is_told_with_both_numbers(loss: float) -> None:
-    told = check_first_loss(loss, 32_000)
-    assert told is not None
-    assert f"first loss is {loss:.2f}" in told and "ln(32000) = 10.37" in told
-    assert "check the data and its tokenizer" in told
+def test_the_best_checkpoint_is_saved_and_outlives_newer_ones(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    """A learning rate that ruins the weights after the first steps: the best comes early."""
+    run = tmp_path / "run"
+    more = QUIET | {"checkpoint__keep_best": True, "checkpoint__keep_last": 2}
+    more |= {"optimizer__lr": 0.5, "optimizer__warmup_steps": 6, "optimizer__max_grad_norm": 0}
+    pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, **more)], tmp_path)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    found = {one["step"]: one["loss"] for one in lines if one["kind"] == "validation"}
+    best = min(found, key=lambda step: found[step])
+    assert json.loads((run / "best.json").read_text("utf-8"))["step"] == best < max(found)
+    kept = dict(list_checkpoints(run))
+    assert best in kept and not find_faults(kept[best], content=True)
+    assert max(found) in kept
 
 
-class TwoSeconds:
-    """A clock by which two seconds pass from line to line."""
-
-    def read(self) -> float:
-        return 2.0
-
-    def exclude(self, seconds: float) -> None:
-        pass
-
-
-@pytest.mark.ranks
-def test_speed_and_rest_are_told_by_tokens_also_after_a_resume(
+def test_the_best_checkpoint_stays_until_a_better_one_is_saved(
     tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_log, "Clock", TwoSeconds)
-    more = {"validation__every": "never"}
+    """The disk refuses the best step of all; what was the best before it must not go."""
+    begin = run_folder.begin
+
+    def failing(run: Path, step: int) -> Path:
+        if step == 3:
+            raise OSError("no space left")
+        return begin(run, step)
+
+    monkeypatch.setattr(run_folder, "begin", failing)
+    scripted = {1: 3.0, 2: 2.0, 3: 1.0}
+    monkeypatch.setattr(RunHooks, "validate", lambda self, state: scripted.get(state.step, 9.0))
     run = tmp_path / "run"
-    pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, stop_after="3steps", **more)], tmp_path)
+    more = QUIET | {"checkpoint__every": "1steps", "checkpoint__keep_best": True}
+    more |= {"checkpoint__keep_last": 2}
     pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, **more)], tmp_path)
-    tokens = [0.0, *(count for _, count in losses(run, "tokens"))]
-    assert [speed for _, speed in losses(run, "tokens_per_second")] == [
-        (after - before) / 2 for before, after in itertools.pairwise(tokens)
-    ]
-    assert 0.8 * STEPS * 8 * 32 < tokens[-1] < STEPS * 8 * 32  # without padding
-    lines = (tmp_path / "0.log").read_text("utf-8")
-    rest = [duration(2 * left) for left in reversed(range(STEPS))]
-    assert re.findall(r"eta (.+)", lines) == rest
-
-
-@pytest.mark.ranks
-@pytest.mark.parametrize("ahead", [0, 1])
-def test_the_clock_of_rank_0_ends_a_run_and_names_the_reason(
-    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
-) -> None:
-    begin = Agreement.__init__
-
-    def begin_earlier(self: Agreement, plan: RunPlan, *args: Any, **more: Any) -> None:
-        begin(self, plan, *args, **more)
-        self._started -= 7200 * (plan.world.rank == ahead)
-
-    monkeypatch.setattr(Agreement, "__init__", begin_earlier)
-    run = tmp_path / "run"
-    pretrain(2, [arguments(tiny_shards, run, {"stage": 1}, stop_after="1h")], tmp_path)
-    told = re.findall(r"stopping at step \d+ \(.*\)", (tmp_path / "0.log").read_text("utf-8"))
-    assert told == ([] if ahead else ["stopping at step 0 (stop-after)"])
-    assert len(losses(run)) == (STEPS if ahead else 0)
+    assert [step for step, _ in list_checkpoints(run)] == [2, STEPS - 1, STEPS]
+    assert json.loads((run / "best.json").read_text("utf-8"))["step"] == 3

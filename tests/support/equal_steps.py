@@ -119,15 +119,26 @@ def bare(precision: str) -> dict[str, Any]:
     return told
 
 
+def new_engine(
+    raw: dict[str, Any],
+    precision: str,
+    world: World,
+    optimizer: OptimizerConfig = OPTIMIZER,
+) -> Any:
+    """An engine around the same model, before its first step."""
+    train = TrainConfig(global_batch=ROWS[-1], micro_batch=MICRO_BATCH, precision=precision)
+    resolved = resolve(raw, train, optimizer, world.size)
+    model = new_model()
+    engine = build_engine(SummedLoss(model), build_optimizer(model, optimizer), resolved)
+    master_weights.materialize_moments(engine)
+    return engine
+
+
 def ours(
     raw: dict[str, Any], precision: str, world: World, wanted: dict[str, Any]
 ) -> dict[str, Any]:
     """The engine by a DeepSpeed JSON, on this rank's share of the same rows."""
-    train = TrainConfig(global_batch=ROWS[-1], micro_batch=MICRO_BATCH, precision=precision)
-    resolved = resolve(raw, train, OPTIMIZER, world.size)
-    model = new_model()
-    engine = build_engine(SummedLoss(model), build_optimizer(model, OPTIMIZER), resolved)
-    master_weights.materialize_moments(engine)
+    engine = new_engine(raw, precision, world)
     told: dict[str, Any] = {"losses": [], "norms": [], "waits": [], "micro_waits": []}
     for step in range(len(ROWS)):
         mine = batches(rows_of(step))[world.rank :: world.size]

@@ -12,6 +12,8 @@ from tests.support import parity
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
+ALPHABET = "的一是〇〡々⺀⻳aBcéßが한19½²,.!-—。 \u3000\xa0\t\n\r"
+"""Some of each class of the pattern, and of two: numerals and radicals that are Han as well."""
 
 
 def check_parity(encoder: SpanEncoder, tokenizer: TextTokenizer, texts: Sequence[str]) -> None:

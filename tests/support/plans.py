@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpt2zh.acts.pretrain import make_plan
+from gpt2zh.config import deepspeed
 from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import UserError
-from gpt2zh.config.schema import LaunchOptions, PretrainConfig
+from gpt2zh.config.schema import LaunchOptions, ModelConfig, PretrainConfig, TrainConfig
 from gpt2zh.files import run_folder
 from gpt2zh.plan.run_plan import RunPlan
+from gpt2zh.plan.setup import Setup
 from gpt2zh.ranks.world import World
 
 ROOT = Path(__file__).parents[2]
+MODEL = ModelConfig(layers=4, heads=4, width=256, context=128)
 
 
 def arguments(data: Path, output: Path, **more: object) -> list[str]:
@@ -39,6 +43,16 @@ def arguments(data: Path, output: Path, **more: object) -> list[str]:
 def plan_of(data: Path, output: Path, world: World = World(), **more: object) -> RunPlan:  # noqa: B008
     argv = arguments(data, output, **more)
     return make_plan(*parse(PretrainConfig, LaunchOptions, argv=argv, prog="pretrain"), world)
+
+
+def setup_of(ranks: int, raw: dict[str, Any], **train: Any) -> Setup:
+    """A setup of `MODEL` with 5,000 tokens, without data; in bf16 unless `train` says otherwise."""
+    settings = {"global_batch": 64, "micro_batch": 4, "precision": "bf16", **train}
+    config = PretrainConfig(
+        data=("shards",), output=Path("run"), model=MODEL, train=TrainConfig(**settings)
+    )
+    resolved = deepspeed.resolve(raw, config.train, config.optimizer, ranks)
+    return Setup(config, 5000, ranks, raw, resolved)
 
 
 def refused(data: Path, output: Path, world: World = World(), **more: object) -> str:  # noqa: B008

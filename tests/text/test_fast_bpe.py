@@ -11,19 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from parity_cases import SHARED, check_parity, encode, fuzz, points_in_context
+from parity_cases import ALPHABET, SHARED, check_parity, encode, fuzz, points_in_context
 from tokenizers import Tokenizer
 
 from gpt2zh.text import training
 from gpt2zh.text.fast_bpe import BpeEncoder, is_builtin_bpe
 from gpt2zh.text.kernels.bpe import LONGEST_SEGMENT, RESULT
-from gpt2zh.text.kernels.pieces import PATTERN, find_piece_end
+from gpt2zh.text.kernels.pieces import PATTERN
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 from ..conftest import demo_texts
-
-# Some of each class of the pattern, and of two: numerals and radicals that are Han as well.
-ALPHABET = "的一是〇〡々⺀⻳aBcéßが한19½²,.!-—。 \u3000\xa0\t\n\r"
 
 
 def make(tokenizer: TextTokenizer) -> BpeEncoder:
@@ -61,11 +58,6 @@ def random_merges(seed: int) -> TextTokenizer:
     return TextTokenizer(backend, training._CONTROL, name="random")
 
 
-def test_pattern_is_that_of_the_trainer(builtin: TextTokenizer) -> None:
-    assert PATTERN == training._PIECES
-    assert json.loads(builtin._backend.to_str())["pre_tokenizer"]["pattern"]["Regex"] == PATTERN
-
-
 @pytest.mark.slow
 def test_fuzzed_strings_have_the_ids_of_hugging_face(builtin: TextTokenizer) -> None:
     check_parity(make(builtin), builtin, fuzz(builtin, 20_000))
@@ -96,24 +88,6 @@ def test_every_code_point_has_its_ids_in_each_context(builtin: TextTokenizer) ->
     encoder = make(builtin)
     for texts in points_in_context():
         check_parity(encoder, builtin, texts)
-
-
-def test_pieces_are_those_of_the_pattern(builtin: TextTokenizer) -> None:
-    rng = random.Random(4)
-    texts = ["".join(rng.choices(ALPHABET, k=rng.randrange(12))) for _ in range(10_000)]
-    texts += fuzz(builtin, 3000, seed=2)
-    encoder = make(builtin)
-    encode(encoder, texts)  # so that all pages are known
-    split = builtin._backend.pre_tokenizer.pre_tokenize_str
-    for text in texts:
-        data = np.frombuffer(text.encode(), np.uint8)
-        pieces, at = [], 0
-        while at < len(data):
-            stop, unprobed = find_piece_end(data, at, len(data), encoder._table)
-            assert unprobed < 0
-            pieces.append(data[at:stop].tobytes().decode())
-            at = stop
-        assert pieces == [piece for piece, _ in split(text)], ascii(text)
 
 
 @pytest.mark.parametrize("first", ["的", "\u3000", "!", "1", "\n"])

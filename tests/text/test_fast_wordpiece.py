@@ -12,7 +12,7 @@ from tokenizers import AddedToken, normalizers
 
 from gpt2zh.text import fast_wordpiece, word_cache
 from gpt2zh.text.fast_wordpiece import WordPieceEncoder, is_bert_wordpiece
-from gpt2zh.text.kernels.wordpiece import ALONE, LONGEST_WORD, SIZE, WORD, _find
+from gpt2zh.text.kernels.wordpiece import ALONE, LONGEST_WORD, SIZE, WORD
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 from ..conftest import demo_texts
@@ -155,13 +155,6 @@ def test_very_long_run_is_right_and_not_kept(demo: TextTokenizer) -> None:
     encoder = make(demo)
     check_parity(encoder, demo, [f"的{run}的{run} new{number}" for number, run in enumerate(runs)])
     assert encoder._cache.words.entries[:, SIZE].max() == LONGEST_WORD
-
-
-def test_words_of_equal_hash_are_distinguished(demo: TextTokenizer) -> None:
-    words = make(demo)._cache.words
-    data = np.frombuffer(b"abcabdab", np.uint8)
-    spans = [(0, 3), (3, 6), (6, 8), (3, 6)]
-    assert [_find(words, data, *span, np.uint64(5)) for span in spans] == [0, 1, 2, 1]
 
 
 def test_document_of_ten_megabytes_is_encoded(demo: TextTokenizer) -> None:
