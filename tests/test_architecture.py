@@ -23,9 +23,7 @@ MODULES = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"
 LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 60, 6
 
 # What was larger when the limits came. Do not add to these lists: take away from them.
-LONGER_FILES = {
-    "data_tools/sources/csv_kernel.py": 344,
-}
+LONGER_FILES: dict[str, int] = {}
 LONGER_FUNCTIONS: dict[str, int] = {}
 MORE_PARAMETERS = {
     "data_tools/clean/repetition.py: _share": 7,
