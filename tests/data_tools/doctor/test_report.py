@@ -75,17 +75,6 @@ def test_two_tokenizers_are_compared_group_by_group(tokenizer: TextTokenizer) ->
     groups = [replace(group, exact=2, lost=Counter()) for group in found.groups]
     head, first, second = before_and_after(found, replace(found, groups=groups))
     assert head.split()[:4] == ["group", "lost", "before", "after"]
-    assert first.split() == [
-        "a.csv",
-        "25.0",
-        "%",
-        "0",
-        "%",
-        "50.0",
-        "%",
-        "100",
-        "%",
-        "0.750",
-        "0.750",
-    ]
+    cells = first.replace(" %", "%").split()
+    assert cells == ["a.csv", "25.0%", "0%", "50.0%", "100%", "0.750", "0.750"]
     assert second.split()[1:5] == ["0", "%", "0", "%"]
