@@ -26,7 +26,6 @@ LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 60, 6
 LONGER_FILES: dict[str, int] = {}
 LONGER_FUNCTIONS: dict[str, int] = {}
 MORE_PARAMETERS = {
-    "data_tools/clean/repetition.py: _share": 7,
     "gpt2zh/checkpoint/master_weights.py: _send_pieces": 7,
     "gpt2zh/model/attention.py: causal_attention": 7,
 }
