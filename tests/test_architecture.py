@@ -46,6 +46,42 @@ WHOLE_RUNS = {
     "tests/train/test_muon_runs.py",
 }
 
+# Modules without a test of their own name: those that only declare. Do not add others.
+UNTESTED_BY_NAME = {
+    "data_tools/config.py",
+    "data_tools/doctor/options.py",
+    "data_tools/report/options.py",
+    "data_tools/sources/options.py",
+    "gpt2zh/acts/options.py",
+    "gpt2zh/config/exit_codes.py",
+    "gpt2zh/config/schema.py",
+    "gpt2zh/config/verbs.py",
+    "gpt2zh/data/training_data.py",
+    "gpt2zh/verify/options.py",
+    # These are more than declarations and wait for a test.
+    "gpt2zh/__main__.py",
+    "gpt2zh/checkpoint/master_weights.py",
+    "gpt2zh/checkpoint/snapshot.py",
+    "gpt2zh/config/profiles.py",
+    "gpt2zh/cost/rank_sizes.py",
+    "gpt2zh/cost/setting.py",
+    "gpt2zh/plan/describe.py",
+    "gpt2zh/plan/setup.py",
+    "gpt2zh/ranks/peers.py",
+    "gpt2zh/ranks/stacks.py",
+    "gpt2zh/ranks/standing.py",
+    "gpt2zh/run/agreement.py",
+    "gpt2zh/run/step_log.py",
+    "gpt2zh/run/training.py",
+    "gpt2zh/text/kernels/bpe.py",
+    "gpt2zh/text/kernels/pieces.py",
+    "gpt2zh/text/kernels/scan.py",
+    "gpt2zh/text/kernels/wordpiece.py",
+    "gpt2zh/train/deepspeed_library.py",
+    "gpt2zh/train/engine.py",
+    "gpt2zh/verify/segment.py",
+}
+
 modules = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: str(path.relative_to(ROOT)).removesuffix(".py")
 )
@@ -146,6 +182,35 @@ def lost_tests(tests: Iterable[Path]) -> list[str]:
 def test_a_test_lies_where_its_module_lies() -> None:
     """A module that moves takes its test with it."""
     assert lost_tests((ROOT / "tests").rglob("test_*.py")) == sorted(WHOLE_RUNS)
+
+
+def mirror_of(module: Path) -> Path:
+    """Return where the test of a module lies: at the same place in the tree of tests."""
+    parts = module.relative_to(ROOT).with_suffix("").parts
+    room = parts[:-1] if parts[0] == "data_tools" else parts[1:-1]
+    return ROOT.joinpath("tests", *room, f"test_{parts[-1].strip('_')}.py")
+
+
+def untested(modules: Iterable[Path]) -> set[str]:
+    """Return the modules of our packages without a test at their mirrored path."""
+    ours = (path for path in modules if place(path).split("/")[0] in PACKAGES)
+    return {
+        place(path) for path in ours if path.stem != "__init__" and not mirror_of(path).is_file()
+    }
+
+
+def test_a_module_has_a_test_of_its_name() -> None:
+    found = untested(MODULES)
+    new = [place(mirror_of(ROOT / name)) for name in sorted(found - UNTESTED_BY_NAME)]
+    assert not new, f"write these tests: {new}"
+    met = UNTESTED_BY_NAME - found
+    assert not met, f"tested or gone, so take these out of UNTESTED_BY_NAME: {sorted(met)}"
+
+
+def test_a_module_without_a_test_is_reported() -> None:
+    names = ("gpt2zh/text/spans.py", "gpt2zh/text/gone.py", "data_tools/clean/gone.py")
+    assert untested(ROOT / name for name in (*names, "benchmarks/gone.py")) == set(names[1:])
+    assert place(mirror_of(ROOT / "data_tools/__main__.py")) == "tests/data_tools/test_main.py"
 
 
 def test_a_test_whose_module_is_gone_is_reported() -> None:
