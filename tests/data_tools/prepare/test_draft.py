@@ -13,6 +13,7 @@ from data_tools.clean.near import Signer
 from data_tools.prepare.draft import begin_drafts, make_draft
 from data_tools.prepare.formats import DRAFT_TABLE, has_draft, read_draft
 from data_tools.shards.split import document_hash
+from data_tools.sources import source
 from gpt2zh.config.errors import UserError
 
 from .conftest import Begin
@@ -69,7 +70,16 @@ def test_keys_of_near_duplicates_are_written_only_where_they_are_needed(
     assert sizes.get("bands") == (size and size * Signer(0.8).bands)
 
 
-def test_progress_adds_up_to_the_bytes_of_the_unit(begin: Begin) -> None:
+def test_unknown_texts_are_counted_by_unit(begin: Begin) -> None:
+    work = begin(["短鱻", "座山"], unit_bytes=1).draft()
+    found = [read_draft(work.folder, unit.number)["unknown"] for unit in work.plan.units]
+    assert found == [{}, {"鱻": 1}, {}]
+
+
+def test_progress_adds_up_to_the_bytes_of_the_unit(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "BLOCK_DOCUMENTS", 2)  # so that a slice is several blocks
     work = begin(TEXTS, TEXTS)
     done: list[int] = []
     make_draft(begin_drafts(work.folder.output), 0, done.append)

@@ -83,5 +83,5 @@ def test_a_file_is_described_by_its_name_size_and_sum(tmp_path: Path) -> None:
 
 
 def test_of_equal_counts_the_order_of_the_texts_decides() -> None:
-    counts = Counter({"乙": 2, "甲": 2, "a": 1, "b": 5})
+    counts = Counter({"甲": 2, "乙": 2, "a": 1, "b": 5})
     assert list(most_common(counts, 3).items()) == [("b", 5), ("乙", 2), ("甲", 2)]

@@ -11,7 +11,7 @@ from data_tools.report import html
 from data_tools.report.account import Account
 from data_tools.report.page_ledger import files, ledger
 from gpt2zh.data.manifest import EMPTY, KEPT
-from gpt2zh.pages.plots import LABEL
+from gpt2zh.pages.plots import LABEL, Figure, Rect
 
 from .conftest import bars_of, figure, make_account
 
@@ -45,6 +45,12 @@ def test_of_too_many_files_the_page_shows_the_largest_and_says_so(
     assert "The largest 2 files" in text and "The 1 smallest files are not shown here" in text
 
 
+def width_of(figure: Figure, name: str) -> float:
+    """Return the width of all parts of a bar."""
+    rects = (mark for mark in figure.marks if isinstance(mark, Rect))
+    return sum(rect.width for rect in rects if rect.tip.startswith(f"{name}, "))
+
+
 def test_where_everything_was_kept_nothing_is_enlarged() -> None:
     whole = make_source("d/a.csv", {KEPT: (2, 80)})
     section = ledger(make_account(whole))
@@ -60,6 +66,7 @@ def test_what_was_not_kept_is_enlarged_to_its_largest_share() -> None:
     section = ledger(make_account(*sources))
     assert section.enlarged
     assert "the full width is 10.00 %" in section.enlarged.caption.description
+    assert width_of(section.enlarged, "a.csv") == pytest.approx(width_of(section.shares, "a.csv"))
     assert [name for _, name in section.legend] == ["kept", "empty", "set aside"]
     assert section.set_aside == "set_aside.jsonl"
     assert [group.name for group in section.groups] == ["a.csv", "b.csv"]
