@@ -51,8 +51,7 @@ def repetition(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.nda
     for document in range(len(begins)):
         begin = begins[document]
         end = min(ends[document], begin + LIMIT)
-        mask = _table_size(end - begin) - 1
-        shares[document] = _share(data, begin, end, keys, owners, mask, np.uint32(document + 1))
+        shares[document] = _share(data, begin, end, keys, owners, np.uint32(document + 1))
     return shares
 
 
@@ -63,9 +62,10 @@ def _share(
     end: int,
     keys: np.ndarray,
     owners: np.ndarray,
-    mask: int,
     owner: np.uint32,
 ) -> float:
+    """Return the larger share of the document data[at:end]; see `_seen` for the others."""
+    mask = _table_size(end - at) - 1
     units = np.zeros(RUN, np.uint64)  # the last ones, and where in the text they begin
     places = np.zeros(RUN, np.int64)
     characters, count, rolling = 0, 0, _U(0)
@@ -104,7 +104,15 @@ def _share(
 def _seen(
     keys: np.ndarray, owners: np.ndarray, mask: int, key: np.uint64, owner: np.uint32
 ) -> bool:
-    """Tell whether this document has entered `key` before, and enter it."""
+    """Return whether this document has entered `key` before, and enter it.
+
+    Args:
+        keys: (slots,) uint64, a table by hash.
+        owners: (slots,), the document of each key; slots of other documents count as free.
+        mask: One less than the number of slots that this document uses, a power of two.
+        key: What to enter.
+        owner: This document.
+    """
     key = (key ^ key >> _U(33)) * _U(0xFF51AFD7ED558CCD)  # MurmurHash3's last steps
     key = (key ^ key >> _U(33)) * _U(0xC4CEB9FE1A85EC53)
     key ^= key >> _U(33)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_tools.sources.mark_kernel import CR, LF, find_mark, skip_line_end
 from gpt2zh.text.kernels.compiled import compiled
 
 MORE, GOOD, BLANK, RAGGED, BROKEN, UNCLOSED, TOO_LONG = range(7)
@@ -34,12 +35,7 @@ length of the record, or the end of the file."""
 
 FAULT_COLUMNS = ("verdict", "begin", "size", "line", "why", "fields")
 
-_LF, _CR, _QUOTE, _COMMA = 10, 13, 34, 44
-
-_ZERO, _ONE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(8)
-_BYTE = np.uint64(0xFF)
-_ONES = np.uint64(0x0101010101010101)
-_HIGHS = np.uint64(0x8080808080808080)
+_QUOTE, _COMMA = 34, 44
 
 
 class Span(NamedTuple):
@@ -67,53 +63,6 @@ class Rules(NamedTuple):
 
 
 @compiled
-def _skip_line_end(data, at, end, is_last):  # type: ignore[no-untyped-def]
-    """Return the byte after the line end at `at`; -1 if that depends on bytes not read yet."""
-    if data[at] == _LF:
-        return at + 1
-    if at + 1 < end:
-        return at + 2 if data[at + 1] == _LF else at + 1
-    return at + 1 if is_last else -1
-
-
-@compiled
-def _eight_bytes(data, at):  # type: ignore[no-untyped-def]
-    """Return data[at : at + 8] as one number; LLVM compiles this to a single load."""
-    word = np.uint64(data[at])
-    for ahead in range(1, 8):
-        word |= np.uint64(data[at + np.uint64(ahead)]) << np.uint64(8 * ahead)
-    return word
-
-
-@compiled
-def _mark_zeros(word):  # type: ignore[no-untyped-def]
-    """Return a number whose lowest byte that is not 0 is the lowest byte of `word` that is 0."""
-    return (word - _ONES) & ~word & _HIGHS
-
-
-@compiled
-def find_mark(data, begin, stop, mark):  # type: ignore[no-untyped-def]
-    """Return the position of the next `mark`, LF or CR in data[begin:stop]; else `stop`."""
-    at, last = np.uint64(begin), np.uint64(stop)
-    marks, feeds, returns = np.uint64(mark) * _ONES, np.uint64(_LF) * _ONES, np.uint64(_CR) * _ONES
-    while at + _EIGHT <= last:
-        word = _eight_bytes(data, at)
-        hits = _mark_zeros(word ^ marks) | _mark_zeros(word ^ feeds) | _mark_zeros(word ^ returns)
-        if hits != _ZERO:
-            while hits & _BYTE == _ZERO:
-                hits >>= _EIGHT
-                at += _ONE
-            return np.int64(at)
-        at += _EIGHT
-    while at < last:
-        byte = data[at]
-        if byte in (mark, _LF, _CR):
-            break
-        at += _ONE
-    return np.int64(at)
-
-
-@compiled
 def _scan_quoted(data, at, stop, end):  # type: ignore[no-untyped-def]
     """Find the closing quote, searching up to `stop` and one byte more.
 
@@ -133,7 +82,7 @@ def _scan_quoted(data, at, stop, end):  # type: ignore[no-untyped-def]
             at += 2
         else:
             at += 1
-            if data[at - 1] == _LF or at >= end or data[at] != _LF:
+            if data[at - 1] == LF or at >= end or data[at] != LF:
                 line_ends += 1
                 if after_first < 0:
                     after_first = at
@@ -144,9 +93,9 @@ def _scan_quoted(data, at, stop, end):  # type: ignore[no-untyped-def]
 def _find_next_line(data, at, end, limit, is_last):  # type: ignore[no-untyped-def]
     """Return the byte after the line that contains `at`; -1 for MORE, -2 for TOO_LONG."""
     stop = min(end, limit)
-    at = find_mark(data, at, stop, _LF) if at < stop else at
+    at = find_mark(data, at, stop, LF) if at < stop else at
     if at < stop:
-        return _skip_line_end(data, at, end, is_last)
+        return skip_line_end(data, at, end, is_last)
     if end <= limit and not is_last:
         return -1
     return -2 if at >= limit else end
@@ -185,7 +134,7 @@ def _scan_fields(span, rules, limit):  # type: ignore[no-untyped-def]
                 verdict, why = UNCLOSED, WHY_LENGTH
             elif at == end:
                 verdict = GOOD if is_last else MORE
-            elif data[at] != _COMMA and data[at] != _LF and data[at] != _CR:
+            elif data[at] != _COMMA and data[at] != LF and data[at] != CR:
                 verdict = BROKEN
         if verdict != GOOD:
             break
@@ -195,7 +144,7 @@ def _scan_fields(span, rules, limit):  # type: ignore[no-untyped-def]
         if at >= end:
             break
         if data[at] != _COMMA:
-            at = _skip_line_end(data, at, end, is_last)
+            at = skip_line_end(data, at, end, is_last)
             verdict = MORE if at < 0 else GOOD
             break
         at += 1
@@ -225,8 +174,8 @@ def scan_record(span, rules):  # type: ignore[no-untyped-def]
     """
     data, begin, end, is_last = span
     width = rules.width
-    if data[begin] == _LF or data[begin] == _CR:
-        after = _skip_line_end(data, begin, end, is_last)
+    if data[begin] == LF or data[begin] == CR:
+        after = skip_line_end(data, begin, end, is_last)
         return (MORE if after < 0 else BLANK), after, 1, begin, begin, 0, 0, after, WHY_END
     limit = begin + rules.longest + 1
     found = _scan_fields(span, rules, limit)

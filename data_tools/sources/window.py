@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from data_tools.sources import source as limits
-from data_tools.sources.csv_kernel import find_mark
+from data_tools.sources.mark_kernel import LF, find_mark
 from data_tools.sources.stream import ByteStream
 
 CHUNK = 4_000_000
 """Bytes read at a time."""
 
 _MARK = b"\xef\xbb\xbf"
-_LF = 10
 
 
 class Window:
@@ -66,7 +65,7 @@ class Window:
         """Skip the rest of a line without keeping it; return its size in bytes."""
         skipped = 0
         while True:
-            at = find_mark(self.data, self.begin, self.end, _LF)
+            at = find_mark(self.data, self.begin, self.end, LF)
             skipped += at - self.begin
             self.begin = at
             line_end = self.data[at : min(at + 2, self.end)].tobytes()

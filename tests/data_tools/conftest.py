@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,28 +36,40 @@ def is_validation(text: str, fraction: float) -> bool:
     return bool(held_out(np.array([document_hash(text.encode())], np.uint64), fraction)[0])
 
 
+def write_rows(
+    path: Path,
+    texts: Sequence[str] = TEXTS,
+    *,
+    header: Sequence[str] = ("id", "content", "date"),
+    encoding: str = "utf-8",
+    lineterminator: str = "\r\n",
+) -> Path:
+    """Write rows of texts as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding=encoding, newline="") as file:
+        # Python's writer leaves a lone CR bare where the lines end in LF.
+        quoting = csv.QUOTE_MINIMAL if "\r" in lineterminator else csv.QUOTE_ALL
+        writer = csv.writer(file, lineterminator=lineterminator, quoting=quoting)
+        writer.writerow(header)
+        for number, text in enumerate(texts):
+            writer.writerow([text if name == "content" else number for name in header])
+    return path
+
+
+def write_vocabulary(path: Path) -> Path:
+    """Write a vocab.txt with the characters of `TEXTS`."""
+    path.parent.mkdir()
+    signs = sorted({sign for text in TEXTS for sign in text.lower() if not sign.isspace()})
+    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs]), "utf-8")
+    return path
+
+
 @pytest.fixture
 def write_csv(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes rows of texts as CSV."""
+    """Return a function that writes rows of texts as CSV, see `write_rows`."""
 
-    def write(
-        name: str,
-        texts: Sequence[str] = TEXTS,
-        *,
-        header: Sequence[str] = ("id", "content", "date"),
-        encoding: str = "utf-8",
-        lineterminator: str = "\r\n",
-    ) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding=encoding, newline="") as file:
-            # Python's writer leaves a lone CR bare where the lines end in LF.
-            quoting = csv.QUOTE_MINIMAL if "\r" in lineterminator else csv.QUOTE_ALL
-            writer = csv.writer(file, lineterminator=lineterminator, quoting=quoting)
-            writer.writerow(header)
-            for number, text in enumerate(texts):
-                writer.writerow([text if name == "content" else number for name in header])
-        return path
+    def write(name: str, *arguments: Any, **options: Any) -> Path:
+        return write_rows(tmp_path / name, *arguments, **options)
 
     return write
 
@@ -75,8 +88,4 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
 @pytest.fixture
 def bert_tokenizer(tmp_path: Path) -> Path:
     """Return a vocab.txt with the characters of `TEXTS`."""
-    path = tmp_path / "bert" / "vocab.txt"
-    path.parent.mkdir()
-    signs = sorted({sign for text in TEXTS for sign in text.lower() if not sign.isspace()})
-    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs]), "utf-8")
-    return path
+    return write_vocabulary(tmp_path / "bert" / "vocab.txt")

@@ -1,4 +1,4 @@
-"""Blocks of documents, and the real texts beside the project."""
+"""Texts of several languages, blocks of documents, and the real texts beside the project."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_tools.clean.minhash import SHINGLE
 from data_tools.sources.block import Block, SetAside, join_spans
 
 CORPORA = Path(__file__).parents[4] / "shared" / "data"
+
+MODERN = "今天天气真好，我们去公园玩吧。"
+POEM = "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"
+ENGLISH = "The quick brown fox jumps over the lazy dog, as every typist knows."
+JAPANESE = (
+    "これは日本語の文章です。今日はとても良い天気ですね。",
+    "東京都は日本の首都である。",
+    "私は昨日、図書館で本を三冊借りました。",
+    "日本国憲法は、日本の最高法規である。",
+    "彼女は大学で経済学を専攻しています。",
+)
 
 
 def make_block(texts: Sequence[str]) -> Block:
@@ -37,3 +49,9 @@ def read_corpus() -> Callable[[str, int], list[str]]:
             return list(itertools.islice((text for text in texts if text.strip()), count))
 
     return read
+
+
+def shingles(text: str) -> set[str]:
+    """Return the shingles of a text, by their definition."""
+    signs = "".join(text.split())
+    return {signs[at : at + SHINGLE] for at in range(max(1, len(signs) - SHINGLE + 1))}

@@ -7,19 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import datasketch
 import numpy as np
 import pytest
-import xxhash
 
 from data_tools.clean import near
-from data_tools.clean.minhash import SHINGLE, signatures
 from data_tools.clean.near import Signer, band_shape, find_leaks, find_near_copies, share_found
 from gpt2zh.config.errors import UserError
 
-from .conftest import make_block
+from .conftest import POEM, make_block, shingles
 
-POEM = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"
 GOLDEN_TEXTS = ("短", "四个字。", "五个字吧。", POEM, "cafe\u0301 and ASCII\r\n" * 3, "😀𠀀龘" * 9)
 GOLDEN = "a0435fe967917585"
 
@@ -48,32 +44,9 @@ def leaks_of(keys: list[list[int]], held_out: list[int], dropped: tuple[int, ...
     return np.flatnonzero(found).tolist()
 
 
-def shingles(text: str) -> set[str]:
-    signs = "".join(text.split())
-    return {signs[at : at + SHINGLE] for at in range(max(1, len(signs) - SHINGLE + 1))}
-
-
 def similarity(one: str, other: str) -> float:
     a, b = shingles(one), shingles(other)
     return len(a & b) / len(a | b)
-
-
-def test_signatures_equal_those_of_datasketch() -> None:
-    texts = [*GOLDEN_TEXTS, POEM * 20, "ab\u3000\u2028c d\ne", "é", "éé", "ééé", "éééé", "ééééé"]
-    sketch = datasketch.MinHash(
-        near.PERMUTATIONS,
-        seed=1,
-        scheme="affine32",
-        hashfunc=lambda text: xxhash.xxh32_intdigest(text.encode("utf-32-le")),
-    )
-    block = make_block(texts)
-    factors, summands = np.ascontiguousarray(sketch.permutations)
-    found, counts = signatures(block.data, block.begins, block.ends, factors, summands)
-    for text, row in zip(texts, found, strict=True):
-        fresh = sketch.copy()
-        fresh.update_batch(shingles(text))
-        assert row.tolist() == fresh.hashvalues.tolist(), text
-    assert counts.tolist()[:4] == [1, 1, 1, len(POEM) - 4]
 
 
 def golden(keys: np.ndarray) -> str:

@@ -140,12 +140,6 @@ def test_other_options_are_refused(write_csv, command, shards: Path, capsys) -> 
     assert "--normalise was none, is now nfc" in capsys.readouterr().err
 
 
-def test_appending_to_nothing_is_refused(write_csv, command, tmp_path: Path, capsys) -> None:
-    write_csv("in/b.csv", NEW)
-    assert append(command, tmp_path / "out") == 2
-    assert "has none" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("kind", ["drop", "validation"])
 def test_near_duplicates_are_found_across_an_append(
     write_csv, command, tmp_path: Path, kind: str

@@ -157,30 +157,6 @@ def test_large_vocabulary_is_stored_in_32_bits(write_csv, command: Command, tmp_
     assert rows[0, :3].tolist() == [len(signs) - 1, 0, len(signs) - 2]
 
 
-def test_summary_tells_what_was_made_and_what_comes_next(
-    write_csv, command: Command, tmp_path: Path, capsys
-) -> None:
-    path = write_csv("in/a.csv", [*many_texts(400), ""])
-    out = tmp_path / "out"
-    assert command("prepare", "--input", path, "--output", out, "--validation-fraction", 0.1) == 0
-    told = capsys.readouterr()
-    assert "documents   400 (1 empty, 0 set aside)" in told.out and "per character" in told.out
-    assert (
-        f"deepspeed launcher/pretrain.py --config configs/gpt2-small.yaml --data {out}" in told.out
-    )
-    assert told.err == ""
-
-
-def test_empty_validation_split_is_warned_about_with_a_cure(
-    write_csv, command: Command, tmp_path: Path, capsys
-) -> None:
-    path = write_csv("in/a.csv", ["从前有座山"])
-    options = ("--validation-fraction", 0.000001)
-    assert command("prepare", "--input", path, "--output", tmp_path / "out", *options) == 0
-    told = capsys.readouterr().err
-    assert "warning: the validation split is empty" in told and "--validation-fraction 0.5" in told
-
-
 @pytest.mark.slow
 def test_overwrite_replaces_old_shards(write_csv, command: Command, tmp_path: Path) -> None:
     out = tmp_path / "out"

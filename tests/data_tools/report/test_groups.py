@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
+from ledgers import make_source
+
 from data_tools.report.groups import MOST, grouped
-from gpt2zh.data.manifest import Source
-
-
-def source(path: str, read: int = 1) -> Source:
-    return Source(
-        path=path,
-        format="csv",
-        compression="",
-        encoding="utf-8",
-        bytes=read,
-        read=read,
-        records=0,
-        fates={},
-        characters=0,
-        tokens=0,
-        extents=(),
-    )
+from gpt2zh.data.manifest import KEPT
 
 
 def names_of(paths: list[str]) -> list[str]:
-    return [group.name for group in grouped([source(path) for path in paths])]
+    return [group.name for group in grouped([make_source(path) for path in paths])]
 
 
 def test_few_files_stand_by_themselves_below_what_they_share() -> None:
@@ -40,7 +26,7 @@ def test_many_files_are_summed_by_the_deepest_folders_that_are_few() -> None:
 
 
 def test_of_too_many_folders_the_largest_are_named() -> None:
-    groups = grouped([source(f"d/{number}/a.csv", number) for number in range(50)])
+    groups = grouped([make_source(f"d/{n}/a.csv", {KEPT: (0, n)}) for n in range(50)])
     assert len(groups) == MOST
     assert {f"{number}/" for number in range(31, 50)} < {group.name for group in groups}
     (others,) = (group for group in groups if group.name == "31 other folders/")

@@ -41,6 +41,20 @@ class Reading:
 Read = Callable[..., Reading]
 
 
+class Stream:
+    """Bytes in memory, read as a `ByteStream` is."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        part = self._data[self._at : self._at + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
 def read_slices(source: SourceFile, parts: Sequence[Slice], options: InputConfig) -> Reading:
     """Read slices one after the other."""
     reading = Reading()

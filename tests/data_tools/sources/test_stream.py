@@ -125,17 +125,3 @@ def test_file_that_became_shorter_is_named(tmp_path: Path) -> None:
         list(SliceReader(source, Slice(0, 12, 1), config))
     with pytest.raises(UserError, match="became shorter"):
         slice_digest(source, Slice(0, 12, 1))
-
-
-def test_reader_can_be_iterated_again_and_reports_its_position(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"content\n" + b"1\n" * 2_500_000)
-    config = InputConfig(input=())
-    source = inspect(path, config)
-    reader = SliceReader(source, Slice(0, source.bytes, 1), config)
-    assert reader.position == reader.records == reader.bytes_read == 0
-    first = [(len(block), reader.position) for block in reader]
-    assert first == [(len(block), reader.position) for block in reader]
-    assert all(documents <= 20_000 for documents, _ in first)
-    assert reader.records == 2_500_000
-    assert 0 < first[0][1] < source.bytes == first[-1][1]

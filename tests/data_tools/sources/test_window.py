@@ -7,19 +7,7 @@ import pytest
 from data_tools.sources import window as module
 from data_tools.sources.window import Window
 
-
-class Stream:
-    """Bytes in memory, read as a `ByteStream` is."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def readinto(self, buffer: memoryview) -> int:
-        part = self._data[self._at : self._at + len(buffer)]
-        buffer[: len(part)] = part
-        self._at += len(part)
-        return len(part)
+from .conftest import Stream
 
 
 @pytest.fixture(params=[1, 3, 7, 1000])

@@ -1,0 +1,100 @@
+"""What a preparation prints at its end, and which results it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ledgers import make_ledger, make_source, make_split
+
+from data_tools.prepare.summary import check_not_empty, show
+from gpt2zh.config.errors import UserError
+from gpt2zh.data.manifest import EMPTY, EXACT, KEPT, Manifest
+
+FATES = {KEPT: (4, 400), EXACT: (2, 50), EMPTY: (1, 10)}
+OUT = Path("out")
+
+
+def made(fates: Mapping[str, tuple[int, int]] = FATES, **values: int) -> Manifest:
+    """Return a manifest of one source with 20 tokens; values change its training split."""
+    manifest = make_ledger([make_source(fates=fates, characters=30, tokens=20)])
+    train = replace(manifest.splits["train"], **values)
+    held = make_split(documents=1, characters=5, tokens=5)
+    return replace(manifest, splits={"train": train, "validation": held})
+
+
+def test_the_summary_says_what_was_made_and_what_comes_next(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(made(), OUT, seconds=2.0)
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "documents   5 (2 exact duplicate, 1 empty, 0 set aside)" in shown.out
+    assert "tokens      25, 0.714 per character (t, 9 ids)" in shown.out
+    assert "train       3 rows of 8 from 4 documents, 4 tokens of padding\n" in shown.out
+    assert "validation  1 rows of 8 from 1 documents, 3 tokens of padding\n" in shown.out
+    assert "ledger      python -m data_tools report out\n" in shown.out
+    assert shown.out.rstrip().endswith("--deepspeed_config ds_configs/zero1.json --model.context 8")
+    assert "--config configs/gpt2-small.yaml --data out --output runs/small" in shown.out
+
+
+def test_rows_of_512_need_no_option_for_the_context(capsys: pytest.CaptureFixture[str]) -> None:
+    show(replace(made(), row_length=512), OUT, seconds=2.0)
+    assert "--model.context" not in capsys.readouterr().out
+
+
+def test_records_set_aside_are_counted_and_their_list_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    more = {"set aside: bad UTF-8": (2, 9), "set aside: ragged row": (1, 9)}
+    show(made(FATES | more | {"filtered: too short": (3, 9)}), OUT, seconds=2.0)
+    shown = capsys.readouterr().out
+    assert "set aside   see out/set_aside.jsonl" in shown
+    assert "3 filtered: 3 too short; 1 empty, 3 set aside: 2 bad UTF-8, 1 ragged row)" in shown
+
+
+def test_dropped_tokens_have_their_share(capsys: pytest.CaptureFixture[str]) -> None:
+    show(made(dropped_tokens=5, dropped_documents=2), OUT, seconds=2.0)
+    assert "; dropped 5 tokens (25.0 %), 2 documents whole\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("documents", "better"), [(4, "0.5"), (10_000, "0.2"), (20, "0.25")])
+def test_an_empty_validation_split_is_warned_about_with_a_cure(
+    capsys: pytest.CaptureFixture[str], documents: int, better: str
+) -> None:
+    manifest = made(documents=documents)
+    empty = manifest.splits | {"validation": make_split()}
+    show(replace(manifest, splits=empty), OUT, seconds=2.0)
+    shown = capsys.readouterr().err
+    assert f"warning: the validation split is empty: {documents} documents gave no row" in shown
+    assert f"--validation-fraction {better} --overwrite" in shown
+    rule = replace(manifest.split_rule, validation_fraction=0.0)
+    show(replace(manifest, splits=empty, split_rule=rule), OUT, seconds=2.0)
+    assert capsys.readouterr().err == ""  # nothing was to be held out
+
+
+@pytest.mark.parametrize(
+    ("fates", "values", "message"),
+    [
+        (
+            {EMPTY: (2, 5)},
+            {"rows": 0, "documents": 0},
+            r"1 files hold no document \(2 empty, 0 set aside\); check .*--content-column$",
+        ),
+        ({"filtered: too short": (2, 5)}, {"rows": 0}, r"3?2 filtered: 2 too short.* the filters$"),
+        ({KEPT: (4, 5)}, {"rows": 0}, r"--packing full dropped all 4 documents.*row of 8 tokens"),
+        (
+            {KEPT: (4, 5)},
+            {"rows": 0, "documents": 0},
+            r"all 4 documents fell into the validation split.*\(now 0\.1\)",
+        ),
+    ],
+)
+def test_a_result_without_a_row_to_train_on_is_refused(
+    fates: dict[str, tuple[int, int]], values: dict[str, int], message: str
+) -> None:
+    check_not_empty(made(fates))
+    with pytest.raises(UserError, match=message):
+        check_not_empty(made(fates, **values))
