@@ -89,7 +89,7 @@ def test_a_killed_owner_leaves_no_lock(tmp_path: Path, other: subprocess.Popen) 
     other.wait()
     begun = time.monotonic()
     RunLock(tmp_path / "run").release()
-    assert time.monotonic() - begun < 1  # nothing is waited for
+    assert time.monotonic() - begun < lock.STALE  # nothing is waited for
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_an_owner_that_left_long_ago_is_not_waited_for(tmp_path: Path) -> None:
     elsewhere(tmp_path / "run", touched=3600)
     begun = time.monotonic()
     RunLock(tmp_path / "run").release()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < lock.STALE
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\x00\x00"])

@@ -22,6 +22,7 @@ assert os.environ["EXTRA"] == "7" and os.environ["MASTER_PORT"].isdecimal()
 code = int(sys.argv[1 + rank])
 if code == 99:
     time.sleep(300)
+    print("not ended")
 sys.exit(code)
 """
 
@@ -54,9 +55,8 @@ def test_every_rank_has_its_place_and_is_heard(start, codes: tuple[int, ...], co
 
 
 def test_one_that_fails_ends_the_others_and_gives_the_code(start) -> None:
-    begun = time.monotonic()
-    code, _ = start(99, 71)
-    assert code == 71 and time.monotonic() - begun < 30
+    code, lines = start(99, 71)
+    assert code == 71 and "not ended" not in lines
 
 
 def test_what_shows_the_lines_may_give_up(start) -> None:
@@ -66,7 +66,7 @@ def test_what_shows_the_lines_may_give_up(start) -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         start(99, 99, show=leave)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 300  # the sleep of a rank
 
 
 def test_a_signal_amid_the_start_leaves_no_rank_behind(

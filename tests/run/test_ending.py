@@ -57,7 +57,7 @@ def test_a_rank_that_crashes_ends_the_others_and_shows_its_traceback(
     expected = [Exit.LOST_RANK, Exit.LOST_RANK]
     expected[rank] = Exit.CRASHED
     assert ended.codes == expected, text[-3000:]
-    assert ended.stuck == [] and time.monotonic() - begun < 60
+    assert ended.stuck == [] and time.monotonic() - begun < 300
     assert text.count("Traceback") == 1 and "KeyError: 'something of ours'" in text
     assert f"error: rank {rank} crashed while " in text
     other = [

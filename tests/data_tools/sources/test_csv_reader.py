@@ -271,7 +271,7 @@ def test_work_stays_linear_where_every_line_opens_a_quote(
 ) -> None:
     """Each of these lines could swallow all that follow; only the number of fields stops it."""
     table = b"a,content,c\n" + b'a""",x,"\n' * 50_000
-    begun = time.perf_counter()
+    begun = time.process_time()  # other programs do not lengthen it
     reading = read("a.csv", table)
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
     assert {fault.reason for fault in reading.aside} == {"unclosed quote"}
