@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "corpus"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make quick` leaves out, and say which tests share a worker of `make test`.
 

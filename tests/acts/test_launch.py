@@ -1,4 +1,8 @@
-"""launcher/pretrain.py as users start it, in real processes: nearly always by `deepspeed`."""
+"""launcher/pretrain.py as users start it, by `deepspeed`.
+
+That command imports torch four times for two ranks; so where it does not matter who started them,
+the ranks are forks.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forked_ranks
 import psutil
 import pytest
 import torch
 
+from gpt2zh.acts import pretrain
+from gpt2zh.config.exit_codes import Exit
 from gpt2zh.files.run_folder import find_faults
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.ranks
-STOPPED = 75
+DONE, REFUSED, STOPPED = Exit.DONE, Exit.REFUSED, Exit.STOPPED
 
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -31,15 +38,10 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def command(shards: Path, output: Path, *more: str, ranks: int = 2) -> list[str]:
-    """The command line of a tiny run on CPU ranks."""
+def options(shards: Path, output: Path, *more: str) -> list[str]:
+    """Of a tiny run on the CPU."""
     return [
-        "deepspeed",
-        "--quiet",
-        f"--num_accelerators={ranks}",
-        f"--master_port={20000 + os.getpid() % 20000}",
-        "launcher/pretrain.py",
-        "--config=configs/gpt2-tiny.yaml",
+        f"--config={ROOT}/configs/gpt2-tiny.yaml",
         "--model.width=32",
         "--model.context=32",
         f"--data={shards}",
@@ -48,9 +50,22 @@ def command(shards: Path, output: Path, *more: str, ranks: int = 2) -> list[str]
     ]
 
 
-def alone(arguments: list[str]) -> list[str]:
-    """The same on one rank, without the deepspeed command."""
-    return [sys.executable, *arguments[arguments.index("launcher/pretrain.py") :]]
+def command(shards: Path, output: Path, *more: str) -> list[str]:
+    """The command line of a tiny run on two CPU ranks."""
+    return [
+        "deepspeed",
+        "--quiet",
+        "--num_accelerators=2",
+        f"--master_port={20000 + os.getpid() % 20000}",
+        "launcher/pretrain.py",
+        *options(shards, output, *more),
+    ]
+
+
+def run_forks(log: Path, *argv: str, ranks: int = 2) -> tuple[int, str]:
+    """The exit code of forks with these options, and what they printed."""
+    code = forked_ranks.launch(pretrain.main, argv, ranks=ranks, log=log)
+    return code, log.read_text("utf-8")
 
 
 def run(arguments: list[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -176,10 +191,9 @@ def test_run_folder_and_checkpoint_hold_the_resolved_configs(finished: Path) -> 
 
 
 def test_the_saved_config_reproduces_the_run(finished: Path, tmp_path: Path) -> None:
-    arguments = command(Path("x"), tmp_path / "again")[:5]
-    arguments += [f"--config={finished}/config.yaml", f"--output={tmp_path}/again"]
-    done = run(arguments)
-    assert done.returncode == 0, done.stderr
+    again = (f"--config={finished}/config.yaml", f"--output={tmp_path}/again")
+    code, printed = run_forks(tmp_path / "log.txt", *again)
+    assert code == DONE, printed
     ours = (finished / "checkpoint-30" / "model.safetensors").read_bytes()
     assert (tmp_path / "again" / "checkpoint-30" / "model.safetensors").read_bytes() == ours
 
@@ -189,17 +203,10 @@ def test_resume_of_a_named_checkpoint_sets_later_ones_aside(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    done = run(
-        command(
-            tiny_shards,
-            folder,
-            f"--resume={folder}/checkpoint-10",
-            "--stop-after=5steps",
-            "--train.steps=30",
-        )
-    )
-    assert done.returncode == STOPPED, done.stderr
-    assert f"continuing from {folder}/checkpoint-10 at step 10" in done.stdout
+    back = (f"--resume={folder}/checkpoint-10", "--stop-after=5steps", "--train.steps=30")
+    code, printed = run_forks(tmp_path / "log.txt", *options(tiny_shards, folder, *back))
+    assert code == STOPPED, printed
+    assert f"continuing from {folder}/checkpoint-10 at step 10" in printed
     assert checkpoints(folder) == [
         "checkpoint-10",
         "checkpoint-15",
@@ -214,10 +221,10 @@ def test_resume_of_a_named_checkpoint_sets_later_ones_aside(
 def test_a_run_saves_by_the_clock_and_stops_by_it(tiny_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     clock = ("--checkpoint.every=1s", "--checkpoint.keep-last=2", "--stop-after=5s")
-    done = run(command(tiny_shards, folder, "--train.steps=1000000", *clock))
-    assert done.returncode == STOPPED, done.stderr
-    assert "(stop-after)" in done.stdout
-    assert 3 <= done.stdout.count("\nsaved ") <= 6  # after each second but the last, and at the end
+    endless = options(tiny_shards, folder, "--train.steps=1000000", *clock)
+    code, printed = run_forks(tmp_path / "log.txt", *endless)
+    assert code == STOPPED and "(stop-after)" in printed
+    assert 3 <= printed.count("\nsaved ") <= 6  # after each second but the last, and at the end
     assert len(checkpoints(folder)) == 2
 
 
@@ -226,8 +233,6 @@ def test_an_error_is_told_once_and_nothing_is_written(tiny_shards: Path, tmp_pat
     assert done.returncode != 0
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert errors == ["error: unknown option --train.epoch; did you mean --train.epochs?"]
-    done = run(command(tiny_shards, tmp_path / "run", "--train.global-batch=4000"))
-    assert done.stderr.count("training rows") == 1 and "smaller global batch" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -252,51 +257,60 @@ def test_deepspeed_itself_checks_the_json(tiny_shards: Path, tmp_path: Path) -> 
     json_file = tmp_path / "typo.json"
     json_file.write_text('{"zero_optimization": {"stage": 1, "reduce_bucketsize": 5}}')
     more = (f"--deepspeed-config={json_file}", "--dry-run")
-    done = run(alone(command(tiny_shards, tmp_path / "run", *more)))
-    assert done.returncode == 2
-    assert done.stderr.count("zero_optimization.reduce_bucketsize") == 1, done.stderr
+    argv = options(tiny_shards, tmp_path / "run", *more)
+    code, printed = run_forks(tmp_path / "log.txt", *argv, ranks=1)
+    assert code == REFUSED and printed.count("zero_optimization.reduce_bucketsize") == 1
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tiny_shards: Path, tmp_path: Path) -> None:
-    done = run(command(tiny_shards, tmp_path / "run", "--dry-run", "--train.steps=1000"))
-    assert done.returncode == 0
+    dry = ("--dry-run", "--train.steps=1000")
+    log = tmp_path / "log.txt"
+    code, printed = run_forks(log, *options(tiny_shards, tmp_path / "run", *dry))
+    assert code == DONE
     for wanted in ("256 tokens per step", "steps per epoch", "M parameters", "GFLOPs per token"):
-        assert done.stdout.count(wanted) == 1, done.stdout
+        assert printed.count(wanted) == 1, printed
+    large = options(tiny_shards, tmp_path / "run", "--dry-run", "--train.global-batch=4000")
+    code, printed = run_forks(tmp_path / "large.txt", *large, ranks=1)
+    assert code == REFUSED
+    assert printed.count("training rows") == 1 and "smaller global batch" in printed
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "sigterm to all", "sigterm to the command alone"])
-def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path, how: str) -> None:
+def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path) -> None:
+    """Whatever sends it; the same command continues."""
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        command(tiny_shards, folder, "--train.steps=1000000", "--log.every=5"),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("step 10/"):
-            break
-    begun = time.monotonic()
-    if how == "ctrl-c":
-        os.killpg(process.pid, signal.SIGINT)
-    elif how == "sigterm to all":
-        os.killpg(process.pid, signal.SIGTERM)
-    else:
-        process.terminate()
-    rest = process.stdout.read()  # ends when the last rank has closed its output
-    process.wait(30)
-    assert time.monotonic() - begun < 25
-    assert "start again to continue" in rest, "".join(lines) + rest
-    (name,) = checkpoints(folder)
-    assert not find_faults(folder / name, content=True)
-    wait_for(lambda: not living(session=process.pid))
-    again = command(tiny_shards, folder, "--train.steps=1000000", "--stop-after=1steps")
-    done = run(again if how == "ctrl-c" else alone(again))
-    assert f"continues from {folder / name}" in done.stdout and done.returncode == STOPPED
+    endless = ("--train.steps=1000000", "--log.every=5")
+    step = 0
+    for how in ("ctrl-c", "sigterm to all", "sigterm to the command alone"):
+        process = subprocess.Popen(
+            command(tiny_shards, folder, *endless),
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if (found := re.match(r"step (\d+)/", line)) and int(found[1]) >= step + 10:
+                break
+        begun = time.monotonic()
+        if how == "sigterm to the command alone":
+            process.terminate()
+        else:
+            os.killpg(process.pid, signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
+        lines += process.stdout.read().splitlines(keepends=True)  # to the end of the last rank
+        process.wait(30)
+        assert time.monotonic() - begun < 25, how
+        text = "".join(lines)
+        assert "start again to continue" in text, how + text
+        assert not step or f"continues from {folder}/checkpoint-{step}" in text, how + text
+        step = max(int(name.removeprefix("checkpoint-")) for name in checkpoints(folder))
+        assert not find_faults(folder / f"checkpoint-{step}", content=True)
+        wait_for(lambda session=process.pid: not living(session))
+    last = options(tiny_shards, folder, *endless, "--stop-after=1steps")
+    code, printed = run_forks(tmp_path / "log.txt", *last, ranks=1)
+    assert code == STOPPED and f"continues from {folder}/checkpoint-{step}" in printed

@@ -6,51 +6,49 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import forked_ranks
 import pytest
 import torch
 from torch.nn import functional as F
 
+from gpt2zh.acts.launch import launch
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.data.order import rows_at
 from gpt2zh.model.build import new_model
 from gpt2zh.text.tokenizer import load_tokenizer
+from tests.workers import echo_act
 
 ROOT = Path(__file__).parents[2]
-ACT = ROOT / "tests" / "workers" / "echo_act.py"
 STEPS, BATCH, WORDS = 12, 8, 40
 pytestmark = pytest.mark.ranks
 
-Start = Callable[..., subprocess.CompletedProcess[str]]
+
+def options(vocabulary: Path, run: Path, *more: str) -> list[str]:
+    return [
+        *(f"--tokenizer={vocabulary}", f"--output={run}", f"--words={WORDS}"),
+        *("--model.layers=1", "--model.heads=2", "--model.width=32", "--model.context=16"),
+        *(f"--train.global_batch={BATCH}", "--train.micro_batch=2", f"--train.steps={STEPS}"),
+        *("--optimizer.lr=0.01", "--optimizer.warmup_steps=2", "--validation.sample_tokens=0"),
+        *("--log.every=1", *more),
+    ]
 
 
-@pytest.fixture
-def start(tiny_vocabulary: Path) -> Start:
-    """Starts the act on two ranks, as a user would."""
+def start(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    """Start the act on two ranks, as a user would."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DS_ACCELERATOR": "cpu",
         "OMP_NUM_THREADS": "1",
     }
-
-    def started(run: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            *("deepspeed", "--quiet", "--num_accelerators=2"),
-            *(f"--master_port={20000 + os.getpid() % 20000}", str(ACT)),
-            *(f"--tokenizer={tiny_vocabulary}", f"--output={run}", f"--words={WORDS}"),
-            *("--model.layers=1", "--model.heads=2", "--model.width=32", "--model.context=16"),
-            *(f"--train.global_batch={BATCH}", "--train.micro_batch=2", f"--train.steps={STEPS}"),
-            *("--optimizer.lr=0.01", "--optimizer.warmup_steps=2", "--validation.sample_tokens=0"),
-            *("--log.every=1", *more),
-        ]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-        )
-
-    return started
+    command = ["deepspeed", "--quiet", "--num_accelerators=2"]
+    command += [f"--master_port={20000 + os.getpid() % 20000}", echo_act.__file__, *argv]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def logged(run: Path, name: str) -> list[float]:
@@ -63,10 +61,10 @@ def length(word: int) -> int:
 
 
 def test_a_new_act_trains_with_a_loss_mask_stops_and_resumes(
-    start: Start, tiny_vocabulary: Path, tmp_path: Path
+    tiny_vocabulary: Path, tmp_path: Path
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    done = start(whole)
+    done = start(options(tiny_vocabulary, whole))
     assert done.returncode == Exit.DONE, done.stdout + done.stderr
     losses = logged(whole, "loss")
     assert len(losses) == STEPS and losses[-1] < losses[0] - 0.5
@@ -77,16 +75,22 @@ def test_a_new_act_trains_with_a_loss_mask_stops_and_resumes(
     identity = json.loads((whole / f"checkpoint-{STEPS}/identity.json").read_text("utf-8"))
     assert identity["act"] == "echo" and identity["data"] == f"{WORDS} words"
 
-    stopped = start(parts, "--stop_after=7steps")
-    assert stopped.returncode == Exit.STOPPED, stopped.stdout + stopped.stderr
-    assert start(parts).returncode == Exit.DONE
+    log = tmp_path / "log.txt"
+
+    def run_forks(*more: str) -> int:
+        argv = options(tiny_vocabulary, parts, *more)
+        act = partial(launch, echo_act.EchoConfig, echo_act.make_plan)
+        return forked_ranks.launch(act, argv, ranks=2, log=log)
+
+    assert run_forks("--stop_after=7steps") == Exit.STOPPED, log.read_text("utf-8")
+    assert run_forks() == Exit.DONE, log.read_text("utf-8")
     assert logged(parts, "loss") == losses
     ends = [run / f"checkpoint-{STEPS}" / "model.safetensors" for run in (whole, parts)]
     assert ends[0].read_bytes() == ends[1].read_bytes()
 
-    other = start(parts, f"--words={WORDS + 1}")
-    assert other.returncode == Exit.REFUSED
-    assert f"data: '{WORDS} words'" in other.stderr and f"'{WORDS + 1} words' now" in other.stderr
+    assert run_forks(f"--words={WORDS + 1}") == Exit.REFUSED
+    error = log.read_text("utf-8")
+    assert f"data: '{WORDS} words'" in error and f"'{WORDS + 1} words' now" in error
 
 
 def masked_loss(vocabulary: Path) -> float:

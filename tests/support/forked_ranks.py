@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gpt2zh.config.exit_codes import Exit
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.ranks.world import World
 from gpt2zh.train.deepspeed_library import import_deepspeed
@@ -66,8 +67,38 @@ def run(ranks: int, folder: Path, act: Callable[[World], None]) -> None:
     assert codes == [0] * ranks, "\n".join(log.read_text("utf-8") for log in logs)
 
 
-def _ends_of(children: Sequence[int]) -> list[int | None]:
-    """Exit codes of processes; None for one that has not ended in time, and is killed."""
+def launch(main: Callable[[], int], argv: Sequence[str], *, ranks: int, log: Path) -> int:
+    """Exit code of ranks that run a command line as a launcher starts them.
+
+    Like a launcher, this ends the others when one has failed.
+
+    Args:
+        main: Of the launcher script.
+        argv: Its options.
+        ranks: Processes.
+        log: File for what all of them print.
+    """
+    port = str(free_port())
+
+    def work(rank: int) -> None:
+        os.environ |= World(rank, ranks, rank, ranks).variables()
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        sys.argv = ["launcher", *argv]
+        raise SystemExit(main())
+
+    children = [fork(log, work, rank) for rank in range(ranks)]
+    codes = _ends_of(children, fine=(Exit.DONE, Exit.STOPPED))
+    (code,) = {code for code in codes if code is not None}
+    return code
+
+
+def _ends_of(children: Sequence[int], fine: Sequence[int] = ()) -> list[int | None]:
+    """Exit codes of processes; None for one that has not ended in time, and is killed.
+
+    Args:
+        children: Their pids.
+        fine: Codes after which the others may go on; with them, a failure leaves them 10 seconds.
+    """
     codes: dict[int, int] = {}
     deadline = time.monotonic() + _PATIENCE
     while len(codes) < len(children) and time.monotonic() < deadline:
@@ -75,6 +106,8 @@ def _ends_of(children: Sequence[int]) -> list[int | None]:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 codes[child] = os.waitstatus_to_exitcode(status)
+                if fine and codes[child] not in fine:
+                    deadline = min(deadline, time.monotonic() + 10)
         time.sleep(0.005)
     for child in set(children) - codes.keys():
         os.kill(child, signal.SIGKILL)
