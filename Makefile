@@ -7,9 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
+# Compiled files make the start of a process faster, and the tests start many.
+export PYTHONDONTWRITEBYTECODE :=
+
 WORKERS ?= auto
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 \
-	--dist loadgroup --no-loadscope-reorder
+	--dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo quick test torture check format clean
 

@@ -29,21 +29,16 @@ ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "corpus"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out, and say which tests share a worker of `make test`.
+    """Leave benchmarks and seeded faults out of `make quick`: most of them start processes.
 
-    Benchmarks and seeded faults are slow: most of them start processes. The tests of a file share
-    its fixtures, and there is only one GPU and one SLURM. Long files come first: else one worker
-    ends alone with them.
+    Workers take the files with slow tests first: else one of them ends alone with such a file.
     """
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "benchmarks") or (
             item.path.is_relative_to(ROOT / "tests" / "faults")
         ):
             item.add_marker("slow")
-        shared = [name for name in ("gpu", "slurm") if item.get_closest_marker(name)]
-        item.add_marker(pytest.mark.xdist_group((shared or [item.location[0]])[0]))
     if os.environ.get("PYTEST_XDIST_WORKER"):
         items.sort(key=lambda item: not any(map(item.get_closest_marker, ("ranks", "slow"))))
 
