@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked_ranks
 import pytest
 
+from gpt2zh.acts.pretrain import main
 from gpt2zh.config.exit_codes import Exit
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +53,7 @@ def test_both_readmes_tell_the_same_story() -> None:
     assert story("README.md") == story("README.zh.md")
 
 
-def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("launcher", "configs", "ds_configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "corpus").symlink_to(ROOT / "demo" / "corpus")
@@ -60,12 +62,16 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     printed = run([*prepare, *PREPARE], tmp_path)
     assert "0 set aside" in printed
 
-    assert pretrain[0] == "deepspeed"
+    assert pretrain[:2] == ["deepspeed", "launcher/pretrain.py"]
     ranks = [pretrain[0], "--num_accelerators=2", f"--master_port={20000 + os.getpid() % 20000}"]
     stopping = [*ranks, *pretrain[1:], *PRETRAIN, "--stop-after=3steps"]
     printed = run(stopping, tmp_path, code=Exit.STOPPED)
     assert "stopped at step 3 of 6" in printed
-    printed = run([*ranks, *pretrain[1:], *PRETRAIN], tmp_path)  # the same command again
+    # The same command again; forks need not import torch again.
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log.txt"
+    assert forked_ranks.launch(main, [*pretrain[2:], *PRETRAIN], ranks=2, log=log) == Exit.DONE
+    printed = log.read_text("utf-8")
     assert "continuing from runs/small/checkpoint-3 at step 3" in printed
     assert "done: 6 steps" in printed
 

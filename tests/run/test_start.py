@@ -73,9 +73,8 @@ def short_of_memory(
     for stage in STAGES:
         rows = micro_batch(root / f"tight-{stage}")
         more = LARGE | {"train.micro_batch": rows}
-        argv = arguments(prose_shards, root / f"roomy-{stage}", zero(stage), **more)
-        again.append({"argv": argv})
-    run_ranks("trial_cases.py", 2, {"cases": again})
+        again.append(arguments(prose_shards, root / f"roomy-{stage}", zero(stage), **more))
+    pretrain(2, again, root)
     return root, told
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -89,6 +90,28 @@ def launch(main: Callable[[], int], argv: Sequence[str], *, ranks: int, log: Pat
     children = [fork(log, work, rank) for rank in range(ranks)]
     codes = _ends_of(children, fine=(Exit.DONE, Exit.STOPPED))
     (code,) = {code for code in codes if code is not None}
+    return code
+
+
+def run_ranks(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    ranks: int,
+    settings: dict[str, str],
+    show: Callable[[str], None],
+) -> int:
+    """Do what `gpt2zh.ranks.local.run_ranks` does, with forks; a module's `main` is called."""
+
+    def main() -> int:
+        os.environ |= settings
+        return int(importlib.import_module(module).main())
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"
+        code = launch(main, arguments, ranks=ranks, log=log)
+        for line in log.read_text("utf-8").splitlines():
+            show(line)
     return code
 
 

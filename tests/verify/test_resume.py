@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forked_ranks
 import psutil
 import pytest
 import torch
@@ -48,6 +49,12 @@ def told(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Told
     return verify
 
 
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the ranks of the second training be forks, which import nothing again."""
+    monkeypatch.setattr(resume, "run_ranks", forked_ranks.run_ranks)
+
+
 def test_an_exact_run_passes_and_stays_untouched(run: Path, told: Told) -> None:
     before = listing(run)
     code, out, err = told(run)
@@ -66,6 +73,7 @@ def test_an_exact_run_passes_and_stays_untouched(run: Path, told: Told) -> None:
     assert [path.name for path in run.parent.iterdir()] == ["run"]  # what was trained is deleted
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_moment_that_was_changed_is_named(run: Path, told: Told, tmp_path: Path) -> None:
     def nudge(tensor: torch.Tensor) -> torch.Tensor:
         tensor[3, 4] += 0.5 * tensor.abs().max()
@@ -102,6 +110,7 @@ def test_a_changed_chain_fails_before_anything_is_trained(run: Path, told: Told)
     assert code == 1 and "the chain of checkpoint-9 is cdcdcdcdcdcd, but that of the data is" in out
 
 
+@pytest.mark.usefixtures("forks")
 def test_the_first_step_whose_loss_differs_is_named(run: Path, told: Told) -> None:
     relogged(run, 5, loss=1.25)
     relogged(run, 6, loss=1.0)
@@ -114,18 +123,18 @@ def test_code_that_draws_other_random_numbers_is_found_out(
     run: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control of all others: with the seeds taken away, the same run must fail."""
-    ours = resume.run_ranks
-    monkeypatch.setenv("PYTHONPATH", str(WORKERS))
+    monkeypatch.syspath_prepend(WORKERS)
     monkeypatch.setattr(
         resume,
         "run_ranks",
-        lambda module, *rest, **more: ours("launch_without_seeds", *rest, **more),
+        lambda module, *rest, **more: forked_ranks.run_ranks("launch_without_seeds", *rest, **more),
     )
     code, out, _ = told(run)
     assert code == 1 and "84 of 84 differ" in out, out
     assert "step 7 is the first whose loss differs" in out
 
 
+@pytest.mark.usefixtures("forks")
 def test_other_ranks_are_judged_by_losses_where_there_is_no_dropout(runs: Path, told: Told) -> None:
     code, out, _ = told(runs / "plain", "--ranks=1")
     assert code == 0, out
@@ -135,6 +144,7 @@ def test_other_ranks_are_judged_by_losses_where_there_is_no_dropout(runs: Path, 
     assert "similar: " in out.splitlines()[-1] and "exact" not in out
 
 
+@pytest.mark.usefixtures("forks")
 def test_other_ranks_with_dropout_are_judged_by_the_rows_alone(run: Path, told: Told) -> None:
     code, out, _ = told(run, "--ranks=1")
     assert code == 0 and "loss differs" in out and "(not judged)" in out, out
@@ -143,6 +153,7 @@ def test_other_ranks_with_dropout_are_judged_by_the_rows_alone(run: Path, told: 
     )
 
 
+@pytest.mark.usefixtures("forks")
 def test_settings_that_a_second_start_changed_are_those_of_the_later_checkpoint(
     runs: Path, told: Told
 ) -> None:
@@ -189,6 +200,7 @@ def test_a_training_that_fails_proves_nothing_and_shows_why(
     assert "no-such-accelerator" in out and "no result: the training ended with" in out
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_run_that_deletes_the_checkpoint_meanwhile_is_told(
     run: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
