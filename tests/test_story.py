@@ -49,6 +49,12 @@ def run(command: list[str], folder: Path, *, code: int = 0) -> str:
     return done.stdout
 
 
+def run_forks(argv: list[str], log: Path) -> str:
+    """Do the same to a training's options, on forks: they need not import torch again."""
+    assert forked_ranks.launch(main, argv, ranks=2, log=log) == Exit.DONE, log.read_text("utf-8")
+    return log.read_text("utf-8")
+
+
 def test_both_readmes_tell_the_same_story() -> None:
     assert story("README.md") == story("README.zh.md")
 
@@ -62,22 +68,21 @@ def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.Mon
     printed = run([*prepare, *PREPARE], tmp_path)
     assert "0 set aside" in printed
 
-    assert pretrain[:2] == ["deepspeed", "launcher/pretrain.py"]
+    for command in (pretrain, resume):
+        assert command[:2] == ["deepspeed", "launcher/pretrain.py"]
     ranks = [pretrain[0], "--num_accelerators=2", f"--master_port={20000 + os.getpid() % 20000}"]
     stopping = [*ranks, *pretrain[1:], *PRETRAIN, "--stop-after=3steps"]
     printed = run(stopping, tmp_path, code=Exit.STOPPED)
     assert "stopped at step 3 of 6" in printed
-    # The same command again; forks need not import torch again.
+
     monkeypatch.chdir(tmp_path)
-    log = tmp_path / "log.txt"
-    assert forked_ranks.launch(main, [*pretrain[2:], *PRETRAIN], ranks=2, log=log) == Exit.DONE
-    printed = log.read_text("utf-8")
+    printed = run_forks([*pretrain[2:], *PRETRAIN], tmp_path / "again.txt")  # the same command
     assert "continuing from runs/small/checkpoint-3 at step 3" in printed
     assert "done: 6 steps" in printed
 
     # The README goes back to checkpoint-36000 of a long run; this one has checkpoint-4.
-    back = [word.replace("checkpoint-36000", "checkpoint-4") for word in resume[1:]]
-    printed = run([*ranks, *back, *PRETRAIN], tmp_path)
+    back = [word.replace("checkpoint-36000", "checkpoint-4") for word in resume[2:]]
+    printed = run_forks([*back, *PRETRAIN], tmp_path / "back.txt")
     assert "continuing from runs/small/checkpoint-4 at step 4" in printed
 
     last = [word.replace("checkpoint-36000", "checkpoint-6") for word in generate]

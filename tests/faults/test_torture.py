@@ -15,42 +15,60 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.ranks
 
 
-def torture(tmp_path: Path, *options: str) -> tuple[int, dict, str]:
-    """Exit code, figures and output."""
-    report = tmp_path / "torture.json"
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from tests.faults.__main__ import main
+codes = []
+for argv in json.loads(sys.argv[1]):
+    sys.argv[1:] = argv
+    codes.append(main())
+print(json.dumps(codes))
+"""
+Result = tuple[int, dict, str]
+
+
+def torture(folder: Path, *tortures: list[str]) -> list[Result]:
+    """Exit code, figures and the output of all, one after the other in one new process."""
+    keep = [folder / str(number) for number in range(len(tortures))]
+    argvs = [
+        [*options, f"--keep={work}", f"--json={work}.json"]
+        for options, work in zip(tortures, keep, strict=True)
+    ]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.faults",
-            f"--json={report}",
-            f"--keep={tmp_path / 'w'}",
-            *options,
-        ],
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, json.dumps(argvs)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=600,
     )
-    assert report.exists(), done.stdout + done.stderr
-    return done.returncode, json.loads(report.read_text("utf-8")), done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    codes = json.loads(done.stdout.splitlines()[-1])
+    figures = [json.loads(Path(f"{work}.json").read_text("utf-8")) for work in keep]
+    return [(code, found, done.stdout) for code, found in zip(codes, figures, strict=True)]
 
 
 def test_runs_that_are_killed_stopped_hung_and_damaged_end_like_undisturbed_ones(
     tmp_path: Path,
 ) -> None:
-    code, figures, output = torture(tmp_path, "--faults=80", "--seconds=110", "--seed=7")
+    [(code, figures, output)] = torture(tmp_path, ["--faults=24", "--seconds=110", "--seed=7"])
     assert code == 0 and figures["failures"] == [], output[-6000:]
     assert figures["total"] >= 15 and figures["runs"] >= 4
     assert len(figures["faults"]) >= 8  # kinds and phases
     assert figures["apart_seconds"] < 12
 
 
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """What a torture of each broken code found."""
+    common = ["--faults=40", "--outside=0", "--seed=3"]
+    tortures = ([*common, f"--sabotage={name}"] for name in SABOTAGES)
+    found = torture(tmp_path_factory.mktemp("broken"), *tortures)
+    return dict(zip(SABOTAGES, found, strict=True))
+
+
 @pytest.mark.parametrize("name", SABOTAGES)
-def test_code_that_breaks_a_promise_is_caught(tmp_path: Path, name: str) -> None:
-    code, figures, output = torture(
-        tmp_path, "--faults=40", "--outside=0", "--seed=3", f"--sabotage={name}"
-    )
+def test_code_that_breaks_a_promise_is_caught(broken: dict[str, Result], name: str) -> None:
+    code, figures, output = broken[name]
     # Rank 0 alone meets a file that is not whole, and the other one waits for it.
     how = "had to be killed" if name == "trust in files" else " differs"
     assert code == 1 and any(how in told for told in figures["failures"]), output[-3000:]
