@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import json
 import re
 import sys
@@ -70,7 +71,8 @@ def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple
     return parsed
 
 
-def _parser(schemas: Sequence[type], prog: str) -> ArgumentParser:
+@functools.cache  # it takes a tenth of a second, and the tests parse many command lines
+def _parser(schemas: tuple[type, ...], prog: str) -> ArgumentParser:
     parser = ArgumentParser(
         prog=prog,
         usage=f"{prog} [--config FILE] [--option VALUE ...]",

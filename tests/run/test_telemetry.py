@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from gpt2zh.run.telemetry import (
     METRICS,
@@ -21,6 +22,12 @@ from gpt2zh.run.telemetry import (
     RunLog,
     read_peak_memory,
 )
+
+
+@pytest.fixture(autouse=True)
+def file_numbers_of_equal_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard orders the files of one second by their numbers as text: 10 before 9."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(1000))
 
 
 def write(run: Path, steps: range, *, resumed_at: int) -> None:
