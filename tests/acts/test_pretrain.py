@@ -124,6 +124,7 @@ def test_a_dry_run_asks_deepspeed_about_its_own_section(
 
 
 @pytest.mark.parametrize("fault", ["too few rows", "DeepSpeed's own"])
+@pytest.mark.slow
 def test_only_one_rank_speaks(
     tiny_shards: Path,
     run: Path,

@@ -122,6 +122,7 @@ def test_files_of_two_checkpoints_are_not_taken_for_one(run: Path) -> None:
     assert run_folder.find_faults(newer, content=True) == []
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_manifest_goes_unnoticed(run: Path) -> None:
     """Not even in a name, a size or a space: it is told before any other file is read."""
     checkpoint = run_folder.checkpoint_path(run, 6)

@@ -91,7 +91,10 @@ def collect(rows: ShardSet) -> Pieces:
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-@pytest.mark.parametrize("row_length", [16, 5, 8, 11, 23, 32, 100, 1000])
+@pytest.mark.parametrize(
+    "row_length",
+    [32, 100, 1000, *(pytest.param(n, marks=pytest.mark.slow) for n in (16, 5, 8, 11, 23))],
+)
 def test_the_parts_of_all_rows_are_the_documents_at_the_places_named(
     shards: Path, split: str, row_length: int
 ) -> None:

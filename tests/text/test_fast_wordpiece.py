@@ -45,6 +45,7 @@ def test_fuzzed_strings_have_the_ids_of_hugging_face(demo: TextTokenizer) -> Non
     check_parity(make(demo), demo, fuzz(demo, 20_000))
 
 
+@pytest.mark.slow
 def test_fuzzed_strings_in_the_real_vocabulary_too(bert: TextTokenizer) -> None:
     check_parity(make(bert), bert, fuzz(bert, 20_000, seed=1))
 

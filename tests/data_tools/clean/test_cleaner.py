@@ -83,6 +83,7 @@ def test_a_block_without_documents_goes_through() -> None:
         "pretrain_csv/classical_books/part-003.csv",
     ],
 )
+@pytest.mark.slow
 def test_recommended_values_spare_real_poems_and_classical_texts(
     read_corpus: Callable[[str, int], list[str]], corpus: str
 ) -> None:

@@ -100,6 +100,7 @@ def test_repair_is_refused_before_anything_is_read(bert_tokenizer: Path, tmp_pat
         run(DoctorConfig(input=("nowhere",), tokenizer=str(bert_tokenizer), repair=tmp_path))
 
 
+@pytest.mark.slow
 def test_real_corpora_lose_what_was_measured_by_hand(doctor: Doctor) -> None:
     if not CORPORA.is_dir() or not VOCAB.is_file():
         pytest.skip(f"needs the corpora in {CORPORA} and {VOCAB}")
