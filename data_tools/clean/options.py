@@ -48,7 +48,8 @@ class CleanConfig:
     """What to do with a document that equals an earlier one."""
     near_duplicates: Literal["keep", "drop", "validation"] = "keep"
     """What to do with a document that nearly equals an earlier one: keep, drop, or validation,
-    which drops only held-out documents that nearly equal a training document."""
+    which drops only held-out documents that nearly equal a training document (with --append also
+    new training documents that nearly equal an old held-out one)."""
     near_threshold: float = 0.8
     """Smallest similarity of nearly equal documents, 0.5 to 1: shared runs of five characters
     divided by all runs of both (Jaccard). 9 of 10 pairs at the threshold are found, fewer below

@@ -19,6 +19,8 @@ from data_tools.doctor.sample import FileSample, measure_reading, read_documents
 from data_tools.shards.output import new_folder
 from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.data.packing import SMALLEST_ROW
+from gpt2zh.files.durable import whole_file
 from gpt2zh.pages.numbers import percent
 from gpt2zh.text.repair import check_repairable, is_repairable, repair
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
@@ -60,8 +62,10 @@ def _check(config: DoctorConfig, tokenizer: TextTokenizer) -> None:
         UserError: Names all faults.
     """
     faults = []
-    if config.row_length < 2:
-        faults.append(f"--row-length {config.row_length} is too short; use 2 or more tokens")
+    if config.row_length < SMALLEST_ROW:
+        faults.append(
+            f"--row-length {config.row_length} is too short; use at least {SMALLEST_ROW} tokens"
+        )
     if config.sample < 1:
         faults.append(
             f"--sample {config.sample} is not a valid size; use a number of bytes such as 20000000"
@@ -146,7 +150,8 @@ def _compare_words(old: TextTokenizer, new: TextTokenizer, texts: Sequence[str])
 def _write_json(path: Path, table: dict[str, object]) -> None:
     text = json.dumps(table, ensure_ascii=False, indent=1) + "\n"
     try:
-        path.write_text(text, "utf-8", "backslashreplace")
+        with whole_file(path) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise UserError(
             f"--json {path} cannot be written: {error.strerror}; choose a file in a folder that "

@@ -92,7 +92,7 @@ def _near(
         return find_near_copies(keys, len(decisions), bands, dropped)
     validation = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
     leaking = find_leaks(keys, len(decisions), bands, dropped, validation)
-    if old:  # old held-out documents stay held out, so new training documents near them go
+    if old:  # old held-out documents stay held out, so new training documents near them are dropped
         is_new = np.arange(len(decisions)) >= old
         others = dropped | (validation & is_new) | (~validation & ~is_new)
         leaking |= find_leaks(keys, len(decisions), bands, others, ~validation)

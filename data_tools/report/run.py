@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from data_tools.report import html, terminal
 from data_tools.report.account import gather
 from data_tools.report.options import ReportConfig
 from gpt2zh.config.errors import UserError
+from gpt2zh.files.durable import whole_file
 
 
 def run(config: ReportConfig) -> None:
@@ -37,14 +37,11 @@ def default_page(shards: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.write(text.encode("utf-8"))
     except OSError as error:
         raise UserError(
             f"the page {path} cannot be written: {error.strerror}; give --html a path in a folder "
             "that exists and that you can write to"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

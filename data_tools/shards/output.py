@@ -145,12 +145,16 @@ def lock(file: IO[str], *, is_shared: bool = False, waits: bool = False, folder:
         folder: What the lock protects, for the message.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds it, or the disk has no locks.
     """
     operation = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
     try:
         fcntl.flock(file, operation | (0 if waits else fcntl.LOCK_NB))
-    except OSError as error:
+    except BlockingIOError as error:
         raise UserError(
             f"another process is preparing {folder}; wait until it ends, or stop it"
+        ) from error
+    except OSError as error:  # some network disks have no locks
+        raise UserError(
+            f"{folder} cannot be locked: {error.strerror}; use a disk that supports file locks"
         ) from error

@@ -32,7 +32,6 @@ from data_tools.sources.faults import (
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream
-from data_tools.sources.utf8_kernel import is_clean
 from data_tools.sources.window import Window
 
 
@@ -53,7 +52,6 @@ def read_csv(
     if part.begin == 0:
         window.skip(header.end)
         overhead, line = header.end, header.line
-    is_text = _is_text(window)
     while True:
         begin = window.begin
         span = Span(window.data, begin, window.end, window.is_last)
@@ -72,14 +70,12 @@ def read_csv(
         overhead += blank
         if taken or aside or overhead:
             block = Block(data, begins - begin, ends - begin, lines, sizes, tuple(aside), overhead)
-            yield block if is_text else set_bad_aside(block, source.encoding)
+            yield set_bad_aside(block, source.encoding)
         overhead = 0
         if verdict == MORE and window.is_last:
             return
         if verdict == MORE:
             window.fill()
-        if verdict in (MORE, TOO_LONG):
-            is_text = _is_text(window)
 
 
 def find_csv_starts(
@@ -112,11 +108,6 @@ def find_csv_starts(
             else:
                 yield window.offset + window.begin, line
                 target = window.offset + window.begin + size
-
-
-def _is_text(window: Window) -> bool:
-    """Return whether all bytes of the window are valid text, so that no field needs a check."""
-    return bool(is_clean(window.data[window.begin : window.end]))
 
 
 def _describe_fault(row: list[int], data: np.ndarray, header: Header) -> SetAside:

@@ -234,7 +234,7 @@ class Saver:
         if self._pruning is not None and self._pruning.done() and self._pruning.exception():
             warn(self._world, f"old checkpoints cannot be deleted: {self._pruning.exception()}")
         complete = [run_folder.checkpoint_path(self._run, step).is_dir() for step in self._pinned]
-        if any(complete):  # the last one of these makes all before it needless
+        if any(complete):  # the newest complete one replaces all before it
             self._pinned = self._pinned[len(complete) - 1 - complete[::-1].index(True) :]
         self._pruning = self._thread.submit(
             run_folder.prune,

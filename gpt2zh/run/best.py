@@ -1,9 +1,10 @@
-"""The best checkpoint so far, in a small file of the run folder that survives restarts."""
+"""The validation losses of a run, in a small file of the run folder that survives restarts."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpt2zh.files.durable import write_whole
@@ -12,34 +13,48 @@ BEST = "best.json"
 
 
 @dataclass(frozen=True)
-class Best:
-    """The lowest validation loss of a run, and its age."""
+class History:
+    """The validations of a run so far: which was the best, and how long ago."""
 
-    step: int
-    loss: float
-    """Nats per token."""
-    validations_since: int = 0
-    """Validations after it; none was lower."""
+    losses: tuple[tuple[int, float], ...] = ()
+    """Step and loss in nats per token, in the order of the steps."""
 
-    def after(self, step: int, loss: float) -> Best:
-        """Return the best after one more validation; a loss of NaN is never the best."""
-        if loss < self.loss:
-            return Best(step, loss)
-        return Best(self.step, self.loss, self.validations_since + 1)
+    @property
+    def improvements(self) -> list[tuple[int, float]]:
+        """Step and loss of each validation that was better than all before it; NaN never is."""
+        found: list[tuple[int, float]] = []
+        for step, loss in self.losses:
+            if not math.isnan(loss) and (not found or loss < found[-1][1]):
+                found.append((step, loss))
+        return found
+
+    @property
+    def since_best(self) -> int:
+        """Number of validations after the best one."""
+        best = self.improvements[-1][0] if self.improvements else -1
+        return sum(step > best for step, _ in self.losses)
+
+    def after(self, step: int, loss: float) -> History:
+        """Return the history with one more validation."""
+        return History((*self.losses, (step, loss)))
 
 
-def read_best(run: Path, *, step: int) -> Best | None:
-    """Return the best checkpoint that a run has recorded, for a start at a step.
+def read_history(run: Path, *, step: int) -> History:
+    """Return the validations that a run has recorded up to the step at which it starts.
 
-    None if there is none, or if it lies after that step: the run takes another course from there.
+    What lies after that step is left out: the run takes this way again, or another one.
     """
     try:
-        best = Best(**json.loads((run / BEST).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    return best if best.step <= step else None
+        saved = json.loads((run / BEST).read_text("utf-8"))["validations"]
+        losses = [(int(at), math.nan if loss is None else float(loss)) for at, loss in saved]
+    except (OSError, ValueError, TypeError, KeyError):
+        return History()
+    return History(tuple((at, loss) for at, loss in losses if at <= step))
 
 
-def write_best(run: Path, best: Best) -> None:
+def write_history(run: Path, history: History) -> None:
     """Write the file so that a reader finds the old or the new content."""
-    write_whole(run / BEST, json.dumps(asdict(best)) + "\n")
+    best = history.improvements[-1] if history.improvements else (None, None)
+    losses = [(step, None if math.isnan(loss) else loss) for step, loss in history.losses]
+    table = {"step": best[0], "loss": best[1], "validations": losses}
+    write_whole(run / BEST, json.dumps(table) + "\n")

@@ -12,7 +12,7 @@ from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.logs import say
 from gpt2zh.ranks.peers import Peers
 from gpt2zh.run.agreement import Agreement
-from gpt2zh.run.best import Best, read_best, write_best
+from gpt2zh.run.best import History, read_history, write_history
 from gpt2zh.run.guard import Guard
 from gpt2zh.run.step_log import StepLog
 from gpt2zh.run.validate import Validator
@@ -49,15 +49,18 @@ class RunHooks:
             should_stop=self._agreement.should_stop,
             watch=peers.watch,
         )
-        mine = read_best(plan.config.output, step=state.step) if plan.world.is_main else None
-        self._best: Best | None = peers.control.broadcast(mine)
-        self._pin()
+        mine = read_history(plan.config.output, step=state.step) if plan.world.is_main else None
+        self._history: History = peers.control.broadcast(mine)
+        for step, _ in self._history.improvements:
+            self._pin(step)
+        if self.exhausted:
+            say(plan.world, "validation.patience has ended this run; with a larger one it goes on")
 
     @property
     def exhausted(self) -> bool:
-        """Whether the last `validation.patience` validations were not better than the best one."""
+        """Whether none of the last `validation.patience` validations was better than the best."""
         patience = self._plan.config.validation.patience
-        return self._best is not None and 0 < patience <= self._best.validations_since
+        return 0 < patience <= self._history.since_best
 
     def checks(self) -> StepChecks:
         """Return the checks within the next step."""
@@ -119,26 +122,26 @@ class RunHooks:
         config = self._plan.config
         if not (config.checkpoint.keep_best or config.validation.patience):
             return
-        before = self._best
-        self._best = Best(state.step, loss) if before is None else before.after(state.step, loss)
+        self._history = self._history.after(state.step, loss)
         if self._plan.world.is_main:
             with self._log.tolerant("the best checkpoint"):
-                write_best(config.output, self._best)
-        if self._best.step == state.step:
-            self._pin()
+                write_history(config.output, self._history)
+        best = self._history.improvements[-1:]
+        if (state.step, loss) in best:
+            self._pin(state.step)
             if config.checkpoint.keep_best and not self._saver.has(state.step):
                 self.save(state)
         elif self.exhausted:
+            lowest = f"below {best[0][1]:.4f} of step {best[0][0]}" if best else "to any number"
             say(
                 self._plan.world,
-                f"the validation loss has not fallen below {self._best.loss:.4f} of step "
-                f"{self._best.step} for {self._best.validations_since} validations "
-                "(validation.patience): the run ends",
+                f"the validation loss has not fallen {lowest} for {self._history.since_best} "
+                "validations (validation.patience): the run ends",
             )
 
-    def _pin(self) -> None:
-        if self._best is not None and self._plan.config.checkpoint.keep_best:
-            self._saver.pin(self._best.step)
+    def _pin(self, step: int) -> None:
+        if self._plan.config.checkpoint.keep_best:
+            self._saver.pin(step)
 
     def finish(self, state: TrainState, *, stopped: bool) -> None:
         """Save the last state; try for longer at the end of a run than after a stop.

@@ -41,6 +41,7 @@ def test_a_run_that_does_not_improve_ends_and_stays_ended(
     assert "has not fallen below" in text and "of step 1 for 2 validations" in text
     pretrain(2, [case], tmp_path)
     assert [step for step, _ in losses(run)] == [1, 2, 3]
+    assert "validation.patience has ended this run" in (tmp_path / "0.log").read_text("utf-8")
 
 
 def test_the_best_checkpoint_is_saved_and_outlives_newer_ones(
@@ -80,3 +81,6 @@ def test_the_best_checkpoint_stays_until_a_better_one_is_saved(
     pretrain(1, [arguments(tiny_shards, run, {"stage": 1}, **more)], tmp_path)
     assert [step for step, _ in list_checkpoints(run)] == [2, STEPS - 1, STEPS]
     assert json.loads((run / "best.json").read_text("utf-8"))["step"] == 3
+    longer = arguments(tiny_shards, run, {"stage": 1}, **more | {"train__steps": STEPS + 2})
+    pretrain(1, [longer], tmp_path)  # the next start still knows it
+    assert [step for step, _ in list_checkpoints(run)] == [2, STEPS + 1, STEPS + 2]

@@ -7,14 +7,14 @@ from typing import Any
 from data_tools.prepare.pack import take_documents
 from data_tools.prepare.warm import warm_up
 from data_tools.sources.csv_kernel import read_records
-from data_tools.sources.utf8_kernel import is_clean
+from data_tools.sources.utf8_kernel import find_invalid
 from gpt2zh.text.kernels.utf8 import blank_documents, count_characters
 
 from .conftest import Begin
 
 KERNELS: tuple[Any, ...] = (
     read_records,
-    is_clean,
+    find_invalid,
     blank_documents,
     count_characters,
     take_documents,

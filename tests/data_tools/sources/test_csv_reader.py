@@ -171,6 +171,18 @@ def test_broken_row_is_set_aside_and_the_others_are_read(
     assert detail in fault.detail and excerpt in fault.excerpt
 
 
+@pytest.mark.parametrize("end", ["中".encode(), "中".encode()[:2], b"\xe4", b"a\xf0\x9f"])
+def test_a_file_that_ends_amid_a_character_is_no_exception(read: Read, end: bytes) -> None:
+    reading = read("a.csv", "content\n好\n".encode() + end, encoding="utf-8")
+    if end == "中".encode():
+        assert reading.texts == ["好", "中"] and not reading.aside
+    else:
+        assert reading.texts == ["好"]
+        assert [(fault.line, fault.reason) for fault in reading.aside] == [(3, "bad UTF-8")]
+    other = read("b.csv", "content,id\n好,".encode() + end, encoding="utf-8")
+    assert other.texts == ["好"] and not other.aside
+
+
 def test_other_columns_may_hold_anything(read: Read) -> None:
     reading = read("a.csv", b"id,content\n\xff\x00,good\n\xe4,too\n", encoding="utf-8")
     assert reading.documents == [(2, "good"), (3, "too")]
