@@ -18,7 +18,7 @@ PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) -
 
 help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
-	@echo "make quick    run the tests that start no processes and take no seconds: under 2 minutes on two cores"
+	@echo "make quick    run the fast tests, which start no processes: under 2 minutes on two cores"
 	@echo "make test     run the whole test suite"
 	@echo "make torture  run tiny trainings with N random faults (N=300 SEED=1), compare their ends"
 	@echo "make check    formatting, lint, types and import layers"

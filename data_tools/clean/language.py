@@ -34,7 +34,7 @@ class LanguageFilter:
         self._wanted = frozenset(wanted) | (CHINESE if "zh" in wanted else frozenset())
 
     def __call__(self, block: Block, rows: np.ndarray) -> np.ndarray:
-        """Tell which of these documents, (k,), are in another language, (k,) bool."""
+        """Return which of these documents, (k,), are in another language, (k,) bool."""
         classify = _detector().classify
         found = (classify(_beginning(block, row))[0] for row in rows.tolist())
         return np.fromiter((code not in self._wanted for code in found), bool, len(rows))

@@ -1,4 +1,4 @@
-"""How Chinese documents are. Shapes: `n` documents, `s` bytes."""
+"""Measure the share of Han characters in documents. Shapes: `n` documents, `s` bytes."""
 
 from __future__ import annotations
 

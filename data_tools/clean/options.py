@@ -18,7 +18,7 @@ LOOSEST_NEAR = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class CleanConfig:
-    """What happens to documents between reading and encoding; by default only copies go away."""
+    """What happens to documents before encoding; by default only exact copies are dropped."""
 
     normalise: Literal["none", "nfc", "nfkc"] = "none"
     """Unicode normal form of the texts: nfc joins accents with their letters; nfkc also replaces
@@ -129,7 +129,7 @@ def _range_faults(config: CleanConfig) -> list[str]:
 
 
 def _is_installed(package: str) -> bool:
-    """Tell whether a package can be imported, without importing it."""
+    """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 

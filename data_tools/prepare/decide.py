@@ -80,7 +80,7 @@ def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> N
 def _near(
     plan: PreparePlan, compared: Sequence[ComparedUnit], decisions: np.ndarray, old: int
 ) -> np.ndarray:
-    """Tell which documents are near duplicates to drop, (documents,) bool."""
+    """Return which documents are near duplicates to drop, (documents,) bool."""
     config = plan.config
     bands = Signer(config.near_threshold).bands
     dropped = decisions != STAYS

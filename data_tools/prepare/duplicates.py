@@ -10,7 +10,7 @@ _AT_ONCE = 1 << 22  # hashes sorted at once; with their places and copies of bot
 
 
 def repeated(hashes: Callable[[], Iterable[np.ndarray]], documents: int) -> np.ndarray:
-    """Tell which documents have the hash of an earlier one, (documents,) bool.
+    """Return which documents have the hash of an earlier one, (documents,) bool.
 
     Memory is bounded: there is one pass over the hashes for each range of them that fits. Of 16
     million different documents (15 GB) two share a 64-bit hash with a probability of 7e-6.

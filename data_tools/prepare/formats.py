@@ -82,7 +82,7 @@ def read_draft(folder: PartialFolder, unit: int) -> DraftRecord:
 
 
 def has_draft(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
-    """Tell whether the draft of a unit is complete."""
+    """Return whether the draft of a unit is complete."""
     if not folder.draft(unit.number, "json").exists():
         return False
     record = read_draft(folder, unit.number)
@@ -111,7 +111,7 @@ def write_decisions(
 
 
 def has_decisions(plan: PreparePlan, folder: PartialFolder) -> bool:
-    """Tell whether the decisions are complete."""
+    """Return whether the decisions are complete."""
     return (
         folder.decided.exists()
         and json.loads(folder.decided.read_text("utf-8"))["plan"] == plan.identity
@@ -135,7 +135,7 @@ def read_unit(folder: PartialFolder, unit: int) -> UnitRecord:
 
 
 def is_finished(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
-    """Tell whether the shards of a unit are complete."""
+    """Return whether the shards of a unit are complete."""
     path = folder.unit(unit.number)
     return path.exists() and read_unit(folder, unit.number)["plan"] == plan.identity
 

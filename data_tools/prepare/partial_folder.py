@@ -63,7 +63,7 @@ class PartialFolder:
                 folder.mkdir(parents=True, exist_ok=True)
 
     def owns(self, path: Path) -> bool:
-        """Tell whether a file lies in the output or in this folder, so it is not an input."""
+        """Return whether a file lies in the output or in this folder, so it is not an input."""
         path = path.absolute()
         return any(path.is_relative_to(own.absolute()) for own in (self.output, self.path))
 

@@ -83,7 +83,7 @@ def find_base(config: PrepareConfig) -> Manifest | None:
 def is_complete(
     config: PrepareConfig, sources: Sequence[SourceFile], tokenizer: TextTokenizer
 ) -> bool:
-    """Tell whether the output already holds the shards of this very request."""
+    """Return whether the output already holds the shards of this very request."""
     if config.append or not holds_shards(config.output):
         return False
     manifest = read_manifest(config.output)
@@ -102,7 +102,7 @@ def _changes(manifest: Manifest, sources: Sequence[SourceFile]) -> list[str]:
 
 
 def _differs(known: Source, source: SourceFile) -> bool:
-    """Tell whether a file differs from what was read of it, in any byte."""
+    """Return whether a file differs from what was read of it, in any byte."""
     return known.bytes != source.bytes or any(
         slice_digest(source, Slice(extent.begin, extent.end, extent.line)) != extent.digest
         for extent in known.extents
@@ -131,7 +131,7 @@ def new_sources(base: Manifest, sources: Sequence[SourceFile]) -> list[SourceFil
 
 
 def _is_copy(source: SourceFile, known: Sequence[Source]) -> bool:
-    """Tell whether the shards hold the same file under another name."""
+    """Return whether the shards hold the same file under another name."""
     same = (old for old in known if not _differs(old, source) and source.bytes)
     for old in same:
         print(

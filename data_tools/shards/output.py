@@ -58,12 +58,12 @@ def check_folder(output: Path) -> None:
 
 
 def is_taken(output: Path) -> bool:
-    """Tell whether a folder exists and is not empty."""
+    """Return whether a folder exists and is not empty."""
     return output.exists() and any(output.iterdir())
 
 
 def holds_shards(output: Path) -> bool:
-    """Tell whether a folder has a manifest."""
+    """Return whether a folder has a manifest."""
     return (output / MANIFEST).is_file()
 
 

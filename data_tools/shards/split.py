@@ -22,7 +22,7 @@ def document_hashes(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> n
 
 
 def held_out(hashes: np.ndarray, fraction: float) -> np.ndarray:
-    """Tell which documents are held out, (n,) bool: about `fraction` of all documents.
+    """Return which documents are held out, (n,) bool: about `fraction` of all documents.
 
     The choice depends neither on the machine nor on the order of files. Equal texts stay together,
     so that no training text is also a validation text.

@@ -33,7 +33,7 @@ def run(config: PlannedRun, launch: LaunchOptions, options: PlanOptions) -> None
     Raises:
         UserError: Something is wrong with the options, or the run could not start.
     """
-    raise_all(_option_faults(config, options), "the options of the plan")
+    raise_all(_option_faults(config, launch, options), "the options of the plan")
     world = _plan_world(options)
     if options.ranks is None and options.gpu is None and config.data:
         _plan_run(config, launch, world, lambda: find_device(world), is_elsewhere=False)
@@ -56,7 +56,7 @@ def run(config: PlannedRun, launch: LaunchOptions, options: PlanOptions) -> None
     say(world, "\n" + "\n".join(describe_choices(setup, cluster)))
 
 
-def _option_faults(config: PlannedRun, options: PlanOptions) -> list[str]:
+def _option_faults(config: PlannedRun, launch: LaunchOptions, options: PlanOptions) -> list[str]:
     at_least_one = {
         "ranks": options.ranks,
         "ranks-per-machine": options.ranks_per_machine,
@@ -69,6 +69,8 @@ def _option_faults(config: PlannedRun, options: PlanOptions) -> list[str]:
     ]
     if not options.network > 0:
         found.append(f"--network is {options.network}; it must be above 0 Gbit/s")
+    if launch.resume is not None and config.output == NO_OUTPUT:
+        found.append("--resume needs --output, the folder of the run; add it")
     if config.data and options.vocabulary is not None:
         found.append(
             "--vocabulary is only for a plan without --data, whose tokenizer has one; leave one out"
@@ -91,7 +93,7 @@ def _plan_run(
     *,
     is_elsewhere: bool,
 ) -> Setup:
-    """Check a run as its launcher would, and print its plan."""
+    """Check a run as its launcher would, but without DeepSpeed's own checks, and print its plan."""
     plan = check_run(
         config, launch, world, lambda faults: open_shards(config, world, faults), device
     )

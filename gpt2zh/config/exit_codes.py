@@ -9,7 +9,7 @@ class Exit(enum.IntEnum):
     """Exit codes of a launcher script; those from 65 on are from BSD's sysexits.h."""
 
     DONE = 0
-    """All steps are trained and saved."""
+    """All steps are trained and saved, or `validation.patience` ended the run."""
     CRASHED = 1
     """The program has a bug; the traceback is printed."""
     REFUSED = 2

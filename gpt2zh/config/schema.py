@@ -174,7 +174,8 @@ class TrainingConfig:
     """Folder of this run, for checkpoints, logs and the resolved configs."""
     deepspeed_config: Path | None = None
     """DeepSpeed JSON file. It sets ZeRO, offload and communication; all other settings belong to
-    this config. null uses the lowest ZeRO stage that fits a GPU."""
+    this config. null uses the first of ZeRO 1, 2, 3, 2 and 3 with offload that
+    fits a GPU by estimate."""
     seed: int = 1
     """Random seed of initial weights, row order and dropout."""
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -94,7 +94,7 @@ class TrainingData(Protocol):
         ...
 
     def describe(self) -> Sequence[str]:
-        """Return the lines that the plan prints about the data."""
+        """Return one line per corpus, in the order of `epochs`; the plan prints them, if any."""
         ...
 
     def describe_row(self, number: int) -> Mapping[str, Any]:

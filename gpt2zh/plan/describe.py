@@ -132,9 +132,12 @@ def _describe_engine(setup: Setup) -> str:
 
 def _describe_corpora(plan: RunPlan) -> list[str]:
     """Return weight, size and passes of each corpus, one line each."""
+    lines = plan.data.describe()
+    if not lines:
+        return []
     return [
         f"            {line}, read {epochs:.2f} times by the end"
-        for line, epochs in zip(plan.data.describe(), plan.epochs_at_end.values(), strict=False)
+        for line, epochs in zip(lines, plan.epochs_at_end.values(), strict=True)
     ]
 
 

@@ -73,7 +73,7 @@ def check_run(
     """
     faults = config_faults(config)
     raw = _read_json(config, world, faults)
-    data = open_data(faults)
+    data = attempt(lambda: open_data(faults), faults)
     if data is not None:
         faults += _data_faults(config, data)
     faults += check_allowed_changes(options.allow_change)
@@ -204,11 +204,15 @@ def _disk_faults(plan: RunPlan) -> list[str]:
         return [f"--output {run} cannot be written: {error}; choose another folder"]
     config, free = plan.config, shutil.disk_usage(existing).free
     needed = checkpoint_bytes(config.model, plan.vocabulary, config.optimizer.kind)
-    needed *= config.checkpoint.keep_last + 1  # one more while the next is being written
+    # One more while the next is being written, and the best one.
+    count = config.checkpoint.keep_last + 1 + config.checkpoint.keep_best
+    needed *= count
     held = sum(f.stat().st_size for _, c in run_folder.list_checkpoints(run) for f in c.iterdir())
     if free + held >= needed:
         return []
     return [
         f"--output {run} has {free / 2**30:.1f} GiB free but checkpoints need "
-        f"{needed / 2**30:.1f} GiB (checkpoint.keep_last + 1 of them); make room or keep fewer"
+        f"{needed / 2**30:.1f} GiB ({count} of them: checkpoint.keep_last and one more"
+        + (", and the best one" if config.checkpoint.keep_best else "")
+        + "); make room or keep fewer"
     ]

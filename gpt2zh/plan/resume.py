@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gpt2zh.config import deepspeed
+from gpt2zh.config import deepspeed, retired
 from gpt2zh.config.cli import flatten, to_plain
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.files import run_folder
@@ -23,7 +23,7 @@ CHANGEABLE = (
 """What `--allow-change` accepts. With any other change the saved weights or moments do not fit."""
 DEFAULTS = {"act": "pretrain", "optimizer.kind": "adamw"}
 """Values of entries that the identities of older versions do not have."""
-RETIRED = {"batch_ramp": "none"}
+RETIRED = {name.rpartition(".")[2]: value for name, value in retired.RETIRED.items()}
 """Entries that only identities of older versions have, with the value that every run has now."""
 
 
@@ -89,23 +89,19 @@ def refuse_other_run(where: Path, plan: RunPlan) -> None:
         differences = [
             f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
             + (f" (--allow-change {name} continues anyway)" if name in CHANGEABLE else "")
+            + "; a run cannot change this, so use another --output for another run"
             for name, value in plan.identity.items()
             if saved.get(name) != value and name not in allowed
         ]
         differences += [
-            f"{name}: {saved[name]!r} in {where}, a setting that this version no longer has"
+            f"{name}: {saved[name]!r} in {where}, a setting that this version no longer has; "
+            "continue with the version that started the run, or use another --output"
             for name in RETIRED
             if name in saved
         ]
     except (ValueError, TypeError):
-        differences = [f"{where / IDENTITY} cannot be read"]
-    raise_all(
-        [
-            f"{difference}; a run cannot change this, so use another --output for another run"
-            for difference in differences
-        ],
-        f"{plan.config.output} holds another run",
-    )
+        differences = [f"{where / IDENTITY} cannot be read; restore it, or use another --output"]
+    raise_all(differences, f"{plan.config.output} holds another run")
 
 
 def find_changed_settings(plan: RunPlan) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt2zh.files.durable import write_whole
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.train.loop import Batches
 from gpt2zh.train.step import StepResult
@@ -67,5 +68,5 @@ def write(bad: BadStep, plan: RunPlan) -> Path:
         "verdict": bad.verdict,
         "rows": [plan.data.describe_row(number) for number in bad.rows],
     }
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     return path

@@ -108,8 +108,9 @@ class StepLog:
             path = bad_steps.write(bad, self._plan)
             warn(
                 self._plan.world,
-                f"step {bad.step}: the {bad.fault} is bad; {bad.verdict}. Its {len(bad.rows)} rows "
-                f"and their text are in {path}; --skip-rows {path} excludes them",
+                f"step {bad.step} has bad numbers ({bad.fault}): {bad.verdict}. Its "
+                f"{len(bad.rows)} rows and their text are in {path}; --skip-rows {path} excludes "
+                "them",
             )
 
     def validation(self, state: TrainState, found: Validation) -> None:

@@ -20,6 +20,7 @@ from gpt2zh.config.exit_codes import Exit
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import Portions, training_steps
 from gpt2zh.files import run_folder
+from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
@@ -172,13 +173,13 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
     run = plan.config.output
     run.mkdir(parents=True, exist_ok=True)
     for name, text in plan.texts().items():
-        (run / name).write_text(text, "utf-8")
+        write_whole(run / name, text)
     names = ("torch", "deepspeed", "transformers", "tokenizers", "numpy", "pyarrow")
     environment = {"gpt2zh": __version__, "python": platform.python_version()}
     environment |= {name: version(name) for name in names}
     environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
     environment |= {"device": _device_name(), "threads": str(torch.get_num_threads())}
-    (run / ENVIRONMENT).write_text(json.dumps(environment, indent=1) + "\n", "utf-8")
+    write_whole(run / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
     run_folder.sweep(run)
     for moved in run_folder.set_aside_newer(run, state.step):
         warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")

@@ -41,12 +41,18 @@ from gpt2zh.verify.segment import RunSegment, choose_segment, compute_chains
 class _Act:
     """How to plan an act and start its ranks."""
 
-    config: type[PretrainConfig]
-    make_plan: MakePlan[PretrainConfig]
+    config: type[Any]
+    make_plan: MakePlan[Any]
     module: str
+    again: tuple[str, ...] = ()
+    """Options that leave out what the plan has checked already."""
 
 
-_ACTS = {"pretrain": _Act(PretrainConfig, pretrain.make_plan, "gpt2zh.acts.pretrain")}
+_ACTS = {
+    "pretrain": _Act(
+        PretrainConfig, pretrain.make_plan, "gpt2zh.acts.pretrain", ("--verify_data=false",)
+    )
+}
 """Acts by their name in the identity of a checkpoint."""
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-3, "fp16": 2e-3}
 """Largest relative difference of a loss on another number of ranks, by precision."""
@@ -71,7 +77,12 @@ def _verify(segment: RunSegment, output: Path, *, ranks: int) -> int:
     except FileNotFoundError as error:
         raise UserError(f"{error}{_DELETED}") from error
     arguments = segment.make_arguments(output)
-    act = _ACTS[segment.act]
+    act = _ACTS.get(segment.act)
+    if act is None:
+        raise UserError(
+            f"{segment.end.folder} was trained by the act {segment.act!r}, which verify resume "
+            f"does not know; it knows {', '.join(_ACTS)}"
+        )
     prog = f"deepspeed launcher/{segment.act}.py"
     config, options = parse(act.config, LaunchOptions, argv=arguments, prog=prog)
     plan = act.make_plan(config, options, World(size=ranks, local_size=ranks), None)
@@ -84,7 +95,7 @@ def _verify(segment: RunSegment, output: Path, *, ranks: int) -> int:
         print("not exact: the run did not read the rows of its data; nothing was trained")
         return 1
     print(_describe_training(segment, plan, logged), flush=True)
-    code = _train(arguments, plan, segment)
+    code = _train([*arguments, *act.again], plan, segment, act)
     arrived = files.checkpoint_path(output, segment.steps[-1]).is_dir()
     if code not in (Exit.DONE, Exit.STOPPED) or not arrived:
         print(f"no result: the training ended with exit code {code}")
@@ -164,7 +175,7 @@ def _describe_training(segment: RunSegment, plan: RunPlan, logged: Figures) -> s
     )
 
 
-def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment) -> int:
+def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment, act: _Act) -> int:
     """Train the segment in new processes, show their steps, and return the exit code.
 
     Raises:
@@ -182,8 +193,8 @@ def _train(arguments: Sequence[str], plan: RunPlan, segment: RunSegment) -> int:
     threads = _environment(segment.run).get("threads")
     same = plan.world.size == segment.ranks
     code = run_ranks(
-        _ACTS[segment.act].module,
-        [*arguments, "--verify_data=false"],  # make_plan has done it
+        act.module,
+        arguments,
         ranks=plan.world.size,
         settings={"OMP_NUM_THREADS": threads} if threads and same else {},
         show=show,

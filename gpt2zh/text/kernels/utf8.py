@@ -41,7 +41,7 @@ def decode(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
 
 @compiled
 def is_blank(point: int) -> bool:
-    """Tell whether a code point is white space, as `str.isspace` does."""
+    """Return whether a code point is white space, as `str.isspace` does."""
     if point <= 0x20:
         return point == 0x20 or 0x09 <= point <= 0x0D or 0x1C <= point <= 0x1F
     if point < 0x1680:
@@ -59,7 +59,7 @@ def is_blank(point: int) -> bool:
 
 @compiled_with_arrays
 def blank_documents(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Tell which documents are empty or hold nothing but white space, (n,) bool.
+    """Return which documents are empty or hold nothing but white space, (n,) bool.
 
     Args:
         data: (s,) uint8, UTF-8.
