@@ -178,10 +178,11 @@ def main() -> None:
                 elif since > PAUSE + rank:  # one after the other
                     os.kill(child, signal.SIGCONT)
         time.sleep(0.02)
-    for child, who in children.items():
-        if who not in ends:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+    left = [child for child, who in children.items() if who not in ends]
+    for child in reversed(left):  # rank 0 last: the others would say that it died
+        os.kill(child, signal.SIGKILL)
+    for child in left:
+        os.waitpid(child, 0)
     told = []
     for number, case in enumerate(cases):
         folder, begin = Path(case["folder"]).parent, struck(case)
