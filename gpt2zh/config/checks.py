@@ -100,12 +100,16 @@ def _contradictions(config: TrainingConfig) -> list[str]:
         for length, _ in train.sequence_length_warmup.stages
         if model.context % length
     ]
-    asks = config.validation.patience or config.checkpoint.keep_best
-    if asks and not config.validation.every:
-        found.append(
-            "validation.patience and checkpoint.keep_best need validations, but validation.every "
-            "is never; set it, such as to 500steps"
-        )
+    judges = {
+        "validation.patience": config.validation.patience,
+        "checkpoint.keep_best": config.checkpoint.keep_best,
+    }
+    if not config.validation.every:
+        found += [
+            f"{name} is {value}, but validation.every is never; set it, such as to 500steps"
+            for name, value in judges.items()
+            if value
+        ]
     if train.steps is None and not 0 < train.epochs < math.inf:
         found.append(f"train.epochs is {train.epochs}; it must be above 0 and finite")
     if not 0 < optimizer.lr < math.inf:

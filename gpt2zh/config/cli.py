@@ -29,7 +29,7 @@ from jsonargparse.typing import register_type
 
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
-from gpt2zh.config.retired import RENAMED, RETIRED, check_retired, drop_retired
+from gpt2zh.config.retired import MOVED, RENAMED, RETIRED, check_retired, drop_retired
 from gpt2zh.config.stages import Stages
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -232,7 +232,7 @@ def flatten(table: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]
 def suggest(name: str, known: Iterable[str], mark: str = "") -> str:
     """Return `; did you mean ...?` with the nearest known name, or `; known: ...` with all.
 
-    A name of an earlier version is answered with its new one.
+    A name of an earlier version is answered with its new one, or with what became of it.
 
     Args:
         name: The unknown name.
@@ -242,6 +242,10 @@ def suggest(name: str, known: Iterable[str], mark: str = "") -> str:
     known = list(known)
     if RENAMED.get(name) in known:
         return f"; it is called {mark}{RENAMED[name]} now"
+    if name in RETIRED:
+        return "; this version no longer has it, so remove it"
+    if name in MOVED:
+        return f"; it is an option of `{MOVED[name]}` now"
     same_leaf = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]]
     close = same_leaf or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not close:

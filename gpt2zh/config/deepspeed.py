@@ -82,7 +82,7 @@ def resolve(
                 "remove it from the JSON or write auto"
             )
         node[key] = value
-    raise_all(faults, "the DeepSpeed JSON contradicts the config")
+    raise_all(faults, "the DeepSpeed JSON and the config do not fit together")
     filled = _without(filled, AUTO)  # an "auto" that is left means DeepSpeed's own default
     if train.precision != "fp32" and zero_stage(filled) > 0:
         # Half-precision sums of many micro-batches lose small gradients (DeepSpeed issue 1800).

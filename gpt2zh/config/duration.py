@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600}
@@ -58,7 +59,7 @@ class Duration:
                 seconds = float(number) * _SECONDS[unit]
             elif "." in number:
                 raise ValueError(
-                    f"'{text}': steps must be an integer; write {round(float(number))}steps"
+                    f"'{text}': steps must be an integer; write {math.ceil(float(number))}steps"
                 )
             else:
                 steps = int(number)

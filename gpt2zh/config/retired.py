@@ -14,6 +14,8 @@ RENAMED = {
     "no_repeat_ngram": "no_repeat_ngram_size",
 }
 """Old names with the new ones. They are not accepted, only explained."""
+MOVED = dict.fromkeys(("ranks", "ranks_per_machine", "gpu"), "gpt2zh plan")
+"""Options that launchers had, with the command that has them now."""
 
 
 def check_retired(name: str, value: Any) -> str | None:

@@ -46,19 +46,19 @@ class TrainConfig:
     uses the largest that is estimated to fit into memory. If it does not fit, it is halved before
     the first step; global_batch stays the same."""
     sequence_length_warmup: Stages = field(default_factory=Stages)
-    """Shorter sequences in the first steps: 128:1000steps,256:500steps, then the full context; none
-    uses the full context in all steps. The rows and tokens of a step stay the same: each row is cut
-    into sequences of that length, which must divide the context."""
+    """Shorter sequences in the first steps: 128:1000steps,256:500steps, then the full context.
+    Write none to use the full context in all steps. The rows and tokens of a step stay the same:
+    each row is cut into sequences of that length, which must divide the context."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Number format of the forward and backward pass; the optimizer always keeps fp32 weights."""
     activation_checkpointing: bool = False
     """Recompute the blocks in the backward pass: less memory, about a quarter slower."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Use torch.compile. auto compiles on a GPU, except with ZeRO 3, and trains without if
-    compiling fails; always fails then."""
+    """Use torch.compile. With auto, a GPU compiles unless ZeRO 3 is used, and if compiling fails,
+    the run continues without it. With always, the run ends if compiling fails."""
     deterministic: bool = False
     """Use deterministic algorithms on a GPU, so that a resumed run is exact to the bit; this is
-    slower. On a CPU it always is."""
+    slower. On a CPU a resumed run is always exact."""
     document_mask: bool = False
     """Let tokens attend only within their own document, with positions from 0. Otherwise the
     documents of a row attend to each other."""
@@ -161,7 +161,8 @@ class GuardConfig:
     spike_window: int = 128
     """Number of recent losses, one a step, that a spike is compared with."""
     hang_after: Duration = field(default_factory=lambda: Duration(seconds=600))
-    """End all ranks when one makes no progress for this time: 10min, or never."""
+    """End all ranks when none makes progress for this time, and say which one hangs: 10min, or
+    never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +175,8 @@ class TrainingConfig:
     """Folder of this run, for checkpoints, logs and the resolved configs."""
     deepspeed_config: Path | None = None
     """DeepSpeed JSON file. It sets ZeRO, offload and communication; all other settings belong to
-    this config. null uses the first of ZeRO 1, 2, 3, 2 and 3 with offload that
-    fits a GPU by estimate."""
+    this config. null uses the first of these that is estimated to fit a GPU: ZeRO 1, 2, 3,
+    then 2 and 3 with offload."""
     seed: int = 1
     """Random seed of initial weights, row order and dropout."""
     model: ModelConfig = field(default_factory=ModelConfig)

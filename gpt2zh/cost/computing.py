@@ -6,10 +6,11 @@ time of moving its activations through memory once:
     seconds = F / (0.9 peak) + bytes / bandwidth
 
 F is `shape.flops_per_token`. The bytes are counted from the operations of compiled blocks and of a
-chunked loss. Real cards are slower: they lose time in gaps between kernels, in small products, and
-when they get hot. The fraction that they reach is fitted to published runs, which
-`benchmarks/published.py` lists. One fraction of the peak for all cards would be that of data centre
-cards, which wait longer for their memory than GeForce cards do.
+chunked loss. Real cards are usually slower: they lose time in gaps between kernels, in small
+products, and when they get hot; a card that clocks above its data sheet may be faster. The fraction
+that they reach is fitted to published runs, which `benchmarks/published.py` lists. One fraction of
+the peak for all cards would be that of data centre cards, which wait longer for their memory than
+GeForce cards do.
 """
 
 from __future__ import annotations

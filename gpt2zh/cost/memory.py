@@ -53,11 +53,6 @@ class Memory:
         """Sum of all bytes on the device."""
         return sum(getattr(self, field.name) for field in fields(self)) - self.host
 
-    @property
-    def states(self) -> int:
-        """Bytes that do not depend on the micro-batch."""
-        return self.parameters + self.gradients + self.optimizer + self.buckets
-
 
 def training_memory(
     model: ModelConfig, vocabulary: int, setting: Setting, *, micro_batch: int

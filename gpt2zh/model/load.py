@@ -99,6 +99,11 @@ def _config_faults(folder: Path, config: dict[str, Any]) -> list[str]:
 def _vocabulary_faults(folder: Path, config: dict[str, Any], tokenizer: TextTokenizer) -> list[str]:
     """Refuse ids without an embedding, except those of control tokens, which may be new."""
     rows = config.get("vocab_size", 50257)
+    if not isinstance(rows, int):
+        return [
+            f"{folder / 'config.json'} has vocab_size {rows!r}, which is not an integer; copy the "
+            "file again"
+        ]
     control = {tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id}
     without = set(range(rows, tokenizer.vocab_size)) - control
     if not without:

@@ -88,8 +88,11 @@ def refuse_other_run(where: Path, plan: RunPlan) -> None:
         saved = read_identity(where)
         differences = [
             f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
-            + (f" (--allow-change {name} continues anyway)" if name in CHANGEABLE else "")
-            + "; a run cannot change this, so use another --output for another run"
+            + (
+                f"; --allow-change {name} continues anyway, another --output begins another run"
+                if name in CHANGEABLE
+                else "; a run cannot change this, so use another --output for another run"
+            )
             for name, value in plan.identity.items()
             if saved.get(name) != value and name not in allowed
         ]

@@ -47,9 +47,8 @@ def _own_group(membership: Path) -> str:
     except OSError:
         return ""
     paths = [line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")]
-    return "".join(
-        path for path in paths if ".." not in path
-    )  # ..: outside of what is visible here
+    # A path with ".." lies outside of what this process can see.
+    return "".join(path for path in paths if ".." not in path)
 
 
 def _of_group(group: Path) -> list[int]:

@@ -21,7 +21,7 @@ from gpt2zh.ranks.world import World
 
 _GRACE = 5.0  # seconds for the other ranks to end after one has failed
 _FINE = (Exit.DONE, Exit.STOPPED)
-# They do not run under our launcher; and lines of unbuffered output would be mixed up.
+# The first two would say that a launcher started the ranks; with the third, their lines would mix.
 _NOT_PASSED_ON = ("CROSS_RANK", "TORCHELASTIC_RUN_ID", "PYTHONUNBUFFERED")
 
 
@@ -54,10 +54,8 @@ def run_ranks(
     processes: list[subprocess.Popen[bytes]] = []
     with open(reader, encoding="utf-8", errors="replace") as lines, ThreadPoolExecutor(1) as thread:
         try:
-            with (
-                open(writer, "wb"),
-                _defer_signals(),
-            ):  # close our end as soon as every rank has its own
+            # Close our end as soon as every rank has its own.
+            with open(writer, "wb"), _defer_signals():
                 for rank in range(ranks):
                     processes.append(
                         subprocess.Popen(

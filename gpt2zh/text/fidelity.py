@@ -17,7 +17,7 @@ from rapidfuzz.distance import LCSseq
 from gpt2zh.text.tokenizer import TextTokenizer
 
 LONGEST = 8_000
-"""Most characters that are aligned at once; time and memory grow with the square."""
+"""Maximum number of characters that are aligned at once; time and memory grow with the square."""
 
 Kind = Literal["unknown", "changed", "vanished"]
 

@@ -187,7 +187,7 @@ def load_tokenizer(name_or_path: str | Path) -> TextTokenizer:
     """
     name = str(name_or_path)
     path = Path(name_or_path)
-    if name == BUILTIN:
+    if name == BUILTIN and not isinstance(name_or_path, Path):
         return _from_folder(_BUILTIN_DIR, name)
     if path.is_dir():
         return _from_folder(path, name)

@@ -306,3 +306,7 @@ def test_the_help_explains_the_options_of_the_plan(capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     for name in ("--ranks", "--ranks_per_machine", "--gpu", "--data", "--train.micro_batch"):
         assert name in text
+
+
+def test_a_resume_needs_the_folder_of_its_run(capsys: pytest.CaptureFixture) -> None:
+    assert "--resume needs --output" in refusal(capsys, "--resume=runs/small/checkpoint-3")

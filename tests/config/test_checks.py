@@ -15,6 +15,7 @@ from gpt2zh.config.schema import (
     ModelConfig,
     OptimizerConfig,
     PretrainConfig,
+    ValidationConfig,
 )
 
 
@@ -93,3 +94,13 @@ def test_a_momentum_forgets_something(momentum: float) -> None:
     (told,) = faults_of(optimizer=OptimizerConfig(momentum=momentum))
     assert told == f"optimizer.momentum is {momentum}; it must be at least 0 and below 1"
     assert faults_of(optimizer=OptimizerConfig(momentum=0.0)) == []
+
+
+def test_what_judges_validations_needs_some() -> None:
+    never = ValidationConfig(every=Duration(), patience=3)
+    (told,) = faults_of(validation=never)
+    assert told.startswith("validation.patience is 3, but validation.every is never")
+    (told,) = faults_of(
+        validation=ValidationConfig(every=Duration()), checkpoint=CheckpointConfig(keep_best=True)
+    )
+    assert told.startswith("checkpoint.keep_best is True, but validation.every is never")

@@ -162,7 +162,9 @@ def test_a_file_of_an_earlier_version_is_read_unless_it_says_what_is_gone(tmp_pa
     assert config.validation.prompts == ("一", "x: y")
     message = refused(yaml_file(tmp_path, lines % "'4:5steps'"))
     assert "train.batch_ramp is '4:5steps', a setting that this version no longer has" in message
-    assert "unknown option --train.batch_ramp" in refused("--train.batch_ramp=none")
+    message = refused("--train.batch_ramp=none")
+    assert "unknown option --train.batch_ramp; this version no longer has it" in message
+    assert "--ranks; it is an option of `gpt2zh plan` now" in refused("--ranks=64")
 
 
 def test_a_config_file_that_cannot_be_read(tmp_path: Path) -> None:

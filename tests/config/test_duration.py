@@ -42,6 +42,7 @@ def test_every_form_is_read(text: object, steps: int, seconds: float) -> None:
         ("5 days", "1000steps,10min or never"),
         ("1.6", "2steps"),
         ("2.5steps", "steps must be an integer"),
+        ("0.4steps", "write 1steps"),  # 0 would be never
     ],
 )
 def test_another_form_is_refused_with_the_value_and_the_known_ones(text: str, told: str) -> None:

@@ -127,6 +127,7 @@ BROKEN = {
     "no weights": (without("model.safetensors"), ["no model.safetensors", "again"]),
     "broken config": (lambda f: (f / "config.json").write_text("{"), ["config.json", "JSON"]),
     "a list": (lambda f: (f / "config.json").write_text("[]"), ["a list", "JSON object"]),
+    "no size": (lambda f: edit(f, vocab_size=None), ["vocab_size None", "not an integer"]),
     "another model": (lambda f: edit(f, model_type="bert"), ["'bert'", "must be 'gpt2'"]),
     "no model type": (lambda f: edit(f, model_type=None), ["None", "must be 'gpt2'"]),
     "a classifier": (

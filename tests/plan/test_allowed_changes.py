@@ -36,7 +36,7 @@ def test_other_data_continue_the_count_of_rows_and_the_chain(
     assert go(first, run).codes == [Exit.DONE] * 2
     other = arguments(other_shards, run, {"stage": 1}, steps=6)
     config, options = parse(PretrainConfig, LaunchOptions, argv=other, prog="pretrain")
-    with pytest.raises(UserError, match=r"data: .*\(--allow-change data continues anyway\)"):
+    with pytest.raises(UserError, match=r"data: .*; --allow-change data continues anyway"):
         make_plan(config, options, World(0, 2, 0, 2))
     assert go([*other, "--allow-change=data"], run).codes == [Exit.DONE] * 2
     rows = ShardSet.open(other_shards, row_length=32).rows

@@ -95,7 +95,7 @@ def test_what_may_change_only_when_it_is_said(
     checkpoint = save_checkpoint(plan_of(tiny_shards, run), 3)
     options = CHANGES[name] | ({"resume": checkpoint} if how == "named" else {})
     message = refused(tiny_shards, run, **options)
-    assert f"(--allow-change {name} continues anyway)" in message
+    assert f"; --allow-change {name} continues anyway" in message
     another = next(other for other in CHANGES if other != name)
     assert name in refused(tiny_shards, run, allow_change=another, **options)
     plan = plan_of(tiny_shards, run, allow_change=name, **options)

@@ -216,3 +216,13 @@ def test_hub_that_does_not_answer_is_reported_with_a_cure(monkeypatch: pytest.Mo
 def _write(path: Path, text: str) -> Path:
     path.write_text(text, "utf-8")
     return path
+
+
+def test_a_folder_that_is_called_builtin_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("builtin").mkdir()
+    with pytest.raises(UserError, match="builtin"):
+        load_tokenizer(Path("builtin"))  # it is empty
+    assert load_tokenizer("builtin").vocab_size > 10_000

@@ -31,7 +31,7 @@ from gpt2zh.text.kernels.utf8 import PAGE_BITS, POINTS, decode
 UNPROBED, WORD, SPACE, UNKNOWN, ALONE = 0, 1, 2, 3, 4
 
 LONGEST_WORD = 512
-"""Most bytes of a run that is cached."""
+"""Maximum number of bytes of a run that is cached."""
 
 # Columns of `Words.entries`. TOKENS is WAITING for a new word that does not have its ids yet.
 HASH, KEY, SIZE, IDS, TOKENS, IS_UNKNOWN, COLUMNS = 0, 1, 2, 3, 4, 5, 6
