@@ -89,7 +89,7 @@ def refuse_other_run(where: Path, plan: RunPlan) -> None:
         differences = [
             f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
             + (
-                f"; --allow-change {name} continues anyway, another --output begins another run"
+                f"; --allow-change {name} continues anyway; or use another --output for another run"
                 if name in CHANGEABLE
                 else "; a run cannot change this, so use another --output for another run"
             )
