@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("gpt2zh", "data_tools")
 FOLDERS = (*PACKAGES, "launcher", "benchmarks")
 MODULES = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
-LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 60, 6
+LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 299, 59, 6
 
 # What was larger when the limits came. Do not add to these lists: take away from them.
 LONGER_FILES: dict[str, int] = {}

@@ -71,8 +71,6 @@ def generate(
     assert all(len(prompt) for prompt in prompts), "a prompt without tokens"
     stepping = stepping or Stepping()
     seeds = [sampling.seed] * len(prompts) if seeds is None else seeds
-    if stepping.on_tokens is not None:
-        _refuse_beams(sampling)
     limits = _limits(model, prompts, sampling.max_new_tokens)
     stops = _stop_ids(model, stop_ids)
     longest = max(map(len, prompts))
@@ -84,6 +82,7 @@ def generate(
         "stopping_criteria": make_criteria(longest, limits, stepping, model.device),
     }
     if stepping.on_tokens is not None:
+        _refuse_beams(sampling)
         settings["streamer"] = TokenStream(limits, stops, stepping.on_tokens)
     inputs, mask = _pad_left(prompts, longest, settings["pad_token_id"], model.device)
     with _seeded(sampling, seeds, model.device) as generators, positions_in_context(model, limits):
