@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from plans import altered, first, plan_of, refused
 
+from gpt2zh.config.errors import UserError
+from gpt2zh.config.schema import LaunchOptions, LogConfig, PretrainConfig
 from gpt2zh.data.shard import ShardSet
+from gpt2zh.plan.make import check_run
 from gpt2zh.ranks.world import World
 from gpt2zh.text.tokenizer import load_tokenizer
 
@@ -164,3 +167,16 @@ def test_an_output_that_cannot_be_written(tiny_shards: Path, tmp_path: Path, cas
 def test_a_disk_that_is_too_small(tiny_shards: Path, run: Path) -> None:
     message = refused(tiny_shards, run, model__layers=100_000, model__width=8192)
     assert "GiB free but checkpoints need" in message and "keep fewer" in message
+    assert "(4 of them: checkpoint.keep_last and one more)" in message
+    more = {"model__layers": 100_000, "model__width": 8192, "checkpoint__keep_best": True}
+    message = refused(tiny_shards, run, **more)
+    assert "(5 of them: checkpoint.keep_last and one more, and the best one)" in message
+
+
+def test_data_that_cannot_be_opened_hide_no_other_fault(run: Path) -> None:
+    def fail(faults: list[str]) -> None:
+        raise UserError("the words are gone")
+
+    config = PretrainConfig(data=("shards",), output=run, log=LogConfig(every=0))
+    with pytest.raises(UserError, match=r"(?s)log.every is 0.*the words are gone"):
+        check_run(config, LaunchOptions(), World(), fail)

@@ -181,6 +181,16 @@ def test_what_cannot_be_proved_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_an_act_that_it_does_not_know_is_refused(run: Path, told: Told) -> None:
+    for checkpoint in ("checkpoint-9", "checkpoint-6"):
+        path = run / checkpoint / "identity.json"
+        identity = json.loads(path.read_text("utf-8")) | {"act": "echo"}
+        path.write_text(json.dumps(identity), "utf-8")
+        restated(run / checkpoint)
+    code, _, err = told(run)
+    assert code == 2 and "trained by the act 'echo'" in err and "it knows pretrain" in err
+
+
 def test_other_data_than_the_run_had_is_refused(run: Path, other_shards: Path, told: Told) -> None:
     for checkpoint in ("checkpoint-9", "checkpoint-6"):
         path = run / checkpoint / "identity.json"
