@@ -70,7 +70,7 @@ def read_csv(
         overhead += blank
         if taken or aside or overhead:
             block = Block(data, begins - begin, ends - begin, lines, sizes, tuple(aside), overhead)
-            yield set_bad_aside(block, source.encoding)
+            yield set_bad_aside(block, source.encoding, options.encoding)
         overhead = 0
         if verdict == MORE and window.is_last:
             return

@@ -17,6 +17,7 @@ from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import cut_parquet
 from data_tools.sources.source import Slice, SourceFile
 from data_tools.sources.stream import ByteStream
+from data_tools.sources.text import Unit, find_unit
 from data_tools.sources.window import Window
 
 _LARGE = 1.5  # a file below this many times the wanted size is not cut
@@ -33,12 +34,9 @@ def cut(source: SourceFile, options: InputConfig, size: int) -> list[Slice]:
     """
     if source.format == "parquet":
         return cut_parquet(source, options.content_column, size)
-    is_whole = source.format == "json" or (
-        source.format == "text" and options.text_documents == "file"
-    )
     begin, line = 0, 1
     slices: list[Slice] = []
-    if source.is_plain and not is_whole and source.bytes > _LARGE * size:
+    if source.is_plain and source.format != "json" and source.bytes > _LARGE * size:
         for place, next_line in _find_starts(source, options, size):
             if source.bytes - place < (_LARGE - 1) * size:
                 break
@@ -54,8 +52,11 @@ def _find_starts(source: SourceFile, options: InputConfig, size: int) -> Iterato
     if source.format == "csv":
         yield from find_csv_starts(source, options, size)
     else:
-        between = source.format == "text" and options.text_documents == "block"
-        yield from _find_line_starts(source, size, between_blank=between)
+        unit: Unit = options.text_documents if source.format == "text" else "line"
+        if unit == "file":
+            unit = find_unit(source)
+        if unit != "file":
+            yield from _find_line_starts(source, size, between_blank=unit == "block")
 
 
 def _find_line_starts(

@@ -1,14 +1,21 @@
 """Detect the encoding of a file: by its byte order mark, else by what reads best as Chinese.
 
-UTF-8 is preferred: a file with a few bad bytes is taken for UTF-8 with a few bad bytes.
+A short file may read well in two encodings. Then its own bytes are no evidence, and the other files
+of its folder decide.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from data_tools.sources.likelihood import cost, share_common
 from data_tools.sources.source import Encoding
 
 EncodingChoice = Literal["auto", "utf-8", "utf-16", "gb18030"]
@@ -21,14 +28,29 @@ _MARKS: tuple[tuple[bytes, Encoding], ...] = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     ("\ufeff".encode("gb18030"), "gb18030"),
 )
-_MOST_BAD = 0.25  # share of the characters beyond ASCII that may be broken in UTF-8
-_MOST_ZEROS = 0.4  # share of zeros among every second byte; English in UTF-16 has more
-_LEAST_USUAL = 0.8  # share of usual characters that another encoding must give to be chosen
-_LEAST_GB2312 = 0.5  # Latin-1 read as GB18030 gives only hanzi that GB2312 lacks
+CLEAR = 24.0
+"""Bits of evidence from which bytes that are valid UTF-8 are taken for GB18030, or the reverse. One
+common hanzi costs 12 bits."""
+_CLEAR_UTF8 = 8.0  # UTF-8 needs less evidence: GB18030 is rarely valid UTF-8
+LEAST_COMMON = 0.5  # share of common characters beyond ASCII that another encoding must give
+_SURE = 12  # characters of three bytes; GB18030 that is valid UTF-8 never has so many
+_JUDGED = 1 << 14  # bytes of a sample that are compared; an even number
+_INNER = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that do not begin a character
 
 
-def detect_encoding(samples: Sequence[bytes], choice: EncodingChoice) -> Encoding:
-    """Return the encoding of a file.
+@dataclass(frozen=True)
+class Guess:
+    """What the bytes of one file say about its encoding."""
+
+    encoding: Encoding
+    is_clear: bool = True
+    """Whether the bytes are evidence; else the encoding is only the more likely one."""
+    is_ascii: bool = False
+    """Whether the file reads the same in UTF-8 and GB18030; such a file has no vote."""
+
+
+def guess_encoding(samples: Sequence[bytes], choice: EncodingChoice) -> Guess:
+    """Return what some parts of a file say about its encoding.
 
     Args:
         samples: Some parts of the file, each from an even byte on; the first is its beginning.
@@ -37,70 +59,80 @@ def detect_encoding(samples: Sequence[bytes], choice: EncodingChoice) -> Encodin
     start = samples[0] if samples else b""
     marked = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), None)
     if choice == "gb18030":
-        return "gb18030"
+        return Guess("gb18030")
     if choice == "utf-8":
-        return "utf-8-sig" if marked == "utf-8-sig" else "utf-8"
+        return Guess("utf-8-sig" if marked == "utf-8-sig" else "utf-8")
     if choice == "utf-16":
         if marked in ("utf-16-le", "utf-16-be"):
-            return marked
-        big, little = (_share_usual(samples, encoding) for encoding in ("utf-16-be", "utf-16-le"))
-        return "utf-16-be" if big > little else "utf-16-le"
-    return marked or _guess(samples)
+            return Guess(marked)
+        big, little = (cost(_decode(samples, name)) for name in ("utf-16-be", "utf-16-le"))
+        return Guess("utf-16-be" if big < little else "utf-16-le")
+    return Guess(marked) if marked else _compare(samples)
 
 
-def _guess(samples: Sequence[bytes]) -> Encoding:
+def settle(guesses: Mapping[Path, Guess]) -> dict[Path, Encoding]:
+    """Return the encoding of each file; where its bytes are no evidence, its neighbours decide.
+
+    The clear files of the same folder vote, or those of the whole input if the folder has none. A
+    tie is UTF-8.
+    """
+    votes: dict[Path | None, Counter[str]] = {}
+    for path, guess in guesses.items():
+        if guess.is_clear and not guess.is_ascii:
+            for group in (path.parent, None):
+                votes.setdefault(group, Counter())[guess.encoding] += 1
+    chosen: dict[Path, Encoding] = {}
+    for path, guess in guesses.items():
+        chosen[path] = guess.encoding
+        if not guess.is_clear:
+            counts = votes.get(path.parent) or votes.get(None) or Counter()
+            utf8 = counts["utf-8"] + counts["utf-8-sig"]
+            chosen[path] = "gb18030" if counts["gb18030"] > utf8 else "utf-8"
+    return chosen
+
+
+def _compare(samples: Sequence[bytes]) -> Guess:
     """Return the encoding that reads best, for samples without a byte order mark."""
-    beyond, bad = _count_utf8(samples)
-    joined = b"".join(sample[: len(sample) // 2 * 2] for sample in samples)
-    zeros = max(joined[0::2].count(0), joined[1::2].count(0))
-    if bad <= _MOST_BAD * beyond and zeros <= _MOST_ZEROS * len(joined) / 2:
-        return "utf-8"
-    candidates: tuple[Encoding, ...] = ("gb18030", "utf-16-le", "utf-16-be")
-    shares = {encoding: _share_usual(samples, encoding) for encoding in candidates}
-    best = max(candidates, key=lambda encoding: shares[encoding])
-    return best if shares[best] >= _LEAST_USUAL else "utf-8"
+    utf8 = _decode(samples, "utf-8")
+    has_nul = "\0" in utf8
+    if utf8.isascii() and not has_nul:
+        return Guess("utf-8", is_ascii=True)
+    is_valid = is_valid_utf8(utf8)
+    leads = sum(int(np.count_nonzero(np.frombuffer(part, np.uint8) >= 0xE0)) for part in samples)
+    if is_valid and not has_nul and leads >= _SURE:
+        return Guess("utf-8")
+    samples = [part[:_JUDGED] for part in samples]
+    utf8 = _decode(samples, "utf-8")
+    best: Encoding = "utf-8"
+    bits: dict[Encoding, float] = {"utf-8": cost(utf8)}
+    others: tuple[Encoding, ...] = ("gb18030", "utf-16-le", "utf-16-be")
+    for name in others if has_nul else others[:1]:  # a line break in UTF-16 has a NUL
+        text = _decode(samples, name)
+        bits[name] = cost(text)
+        if bits[name] < bits[best] and share_common(text) >= LEAST_COMMON:
+            best = name
+    if best == "gb18030" and cost(_decode(samples, "big5")) < bits[best] - CLEAR:
+        return Guess("utf-8")  # no reader knows Big5; its records are set aside and say so
+    evidence = bits["gb18030"] - bits["utf-8"]
+    is_doubtful = is_valid and best in ("utf-8", "gb18030") and -CLEAR < evidence < _CLEAR_UTF8
+    return Guess(best, is_clear=not is_doubtful)
 
 
-def _count_utf8(samples: Sequence[bytes]) -> tuple[int, int]:
-    """Return the number of characters beyond ASCII, with bad bytes, and the number of bad bytes."""
-    beyond, bad = 0, 0
-    for number, sample in enumerate(samples):
-        text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(sample)
-        if number:
-            text = text.lstrip("".join(map(chr, range(0xDC80, 0xDCC0))))  # rest of a character
-        # Counted by codecs: a loop over the characters would take a second for twenty files.
-        beyond += len(text) - len(text.encode("ascii", "ignore"))
-        bad += len(text) - len(text.encode("utf-8", "ignore").decode("utf-8"))
-    return beyond, bad
+def is_valid_utf8(text: str) -> bool:
+    """Return whether a text that was decoded with `surrogateescape` had no bad byte."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _share_usual(samples: Sequence[bytes], encoding: Encoding) -> float:
-    """Return the share of characters that are usual in Chinese text, when read in an encoding."""
+def _decode(samples: Sequence[bytes], encoding: str) -> str:
+    """Return the samples as text; bad bytes become lone surrogates, or U+FFFD in UTF-16."""
     text = ""
+    errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
     for number, sample in enumerate(samples):
-        if number and encoding == "gb18030":  # may begin inside a character; a line never does
-            sample = sample[sample.find(b"\n") + 1 :]
-        text += codecs.getincrementaldecoder(encoding)("replace").decode(sample)
-    if not text:
-        return 0.0
-    beyond = [character for character in text if character >= "\x80"]
-    if encoding == "gb18030":
-        usual = "".join(beyond).encode("gb2312", "ignore").decode("gb2312")
-        if len(usual) < _LEAST_GB2312 * len(beyond):
-            return 0.0
-    elif len(beyond) == len(text):  # in UTF-16 any bytes make hanzi, but rarely a line break
-        return 0.0
-    return sum(map(_is_usual, text)) / len(text)
-
-
-def _is_usual(character: str) -> bool:
-    """Return whether a character is printable ASCII, a line break, or usual in Chinese text."""
-    return (
-        " " <= character <= "~"
-        or character in "\t\n\r"
-        or "\u4e00" <= character <= "\u9fff"
-        or "\u3000" <= character <= "\u30ff"
-        or "\uff01" <= character <= "\uff5e"
-        or "\u2010" <= character <= "\u2026"
-        or character in "\u00b7\ufeff"
-    )
+        if number and not encoding.startswith("utf-16"):  # may begin inside a character
+            sample = sample[sample.find(b"\n") + 1 :] if b"\n" in sample else sample.lstrip(_INNER)
+        text += codecs.getincrementaldecoder(encoding)(errors).decode(sample)
+    return text

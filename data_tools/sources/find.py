@@ -6,19 +6,25 @@ All faults that the beginning of a file can show are reported before the work be
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_tools.sources.csv_header import find_column, read_header
-from data_tools.sources.detect import detect_encoding
+from data_tools.sources.detect import Guess, guess_encoding, settle
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import open_parquet
 from data_tools.sources.source import Compression, Format, Slice, SourceFile
 from data_tools.sources.stream import ByteStream, open_file
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.pages.console import Progress
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
@@ -80,17 +86,31 @@ def _walk(folder: str) -> Iterator[Path]:
 
 
 def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]:
-    """Inspect all files.
+    """Inspect all files, with a line of progress.
 
     Raises:
         UserError: At least one file cannot be used; the message names all of them.
     """
-    sources, faults = [], []
-    for path in paths:
-        try:
-            sources.append(inspect(path, options))
-        except UserError as error:
-            faults.append(str(error))
+    faults: list[str] = []
+    progress = Progress("inspecting", 2 * len(paths), amount=lambda n: f"{n / 2:.0f} files")
+
+    def try_each(items: Sequence[_Item], act: Callable[[_Item], _Result]) -> list[_Result]:
+        results = []
+        for item in items:
+            try:
+                results.append(act(item))
+            except UserError as error:
+                faults.append(str(error))
+            steps = next(counter)
+            progress.show(steps)
+        return results
+
+    counter = itertools.count(1)
+    opened = try_each(paths, lambda path: _open(path, options))
+    encodings = settle({one.path: guess for one, guess in opened})
+    found = [replace(one, encoding=encodings[one.path]) for one, _ in opened]
+    sources = try_each(found, lambda one: _look_inside(one, options))
+    progress.close()
     raise_all(faults, "the input")
     return sources
 
@@ -101,6 +121,13 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
     Raises:
         UserError: The format is unknown, the file cannot be read, or it lacks the column or key.
     """
+    source, guess = _open(path, options)
+    encoding = settle({path: guess})[path]
+    return _look_inside(replace(source, encoding=encoding), options)
+
+
+def _open(path: Path, options: InputConfig) -> tuple[SourceFile, Guess]:
+    """Return a file by its name and size, and what its bytes say about its encoding."""
     kind = _parse_suffixes(path)
     if kind is None:
         raise UserError(
@@ -112,16 +139,22 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
         status = os.fstat(file.fileno())
     raw = SourceFile(path, file_format, compression, "utf-8", status.st_size, status.st_mtime_ns)
     if file_format == "parquet":
-        open_parquet(raw, options.content_column)
-        return raw
-    encoding = detect_encoding(_read_samples(raw), options.encoding)
-    if file_format == "json":
-        start = _read_text(_change(raw, file_format, encoding))
-        file_format = "json" if start.lstrip("\ufeff \t\r\n").startswith("[") else "jsonl"
-    source = _change(raw, file_format, encoding)
-    if file_format == "csv":
+        return raw, Guess("utf-8", is_ascii=True)
+    return raw, guess_encoding(_read_samples(raw), options.encoding)
+
+
+def _look_inside(source: SourceFile, options: InputConfig) -> SourceFile:
+    """Return a file with its final format, after a look for the column or key."""
+    if source.format == "parquet":
+        open_parquet(source, options.content_column)
+        return source
+    if source.format == "json":
+        start = _read_text(source)
+        is_list = start.lstrip("\ufeff \t\r\n").startswith("[")
+        source = replace(source, format="json" if is_list else "jsonl")
+    if source.format == "csv":
         read_header(source, options.content_column)
-    elif file_format in ("json", "jsonl"):
+    elif source.format in ("json", "jsonl"):
         _check_keys(source, options.content_column)
     return source
 
@@ -136,10 +169,6 @@ def _parse_suffixes(path: Path) -> tuple[Format, Compression] | None:
     if file_format is None or (compression and file_format == "parquet"):
         return None
     return file_format, compression or ""
-
-
-def _change(raw: SourceFile, file_format: Format, encoding: Any) -> SourceFile:
-    return SourceFile(raw.path, file_format, raw.compression, encoding, raw.bytes, raw.mtime_ns)
 
 
 def _read_samples(source: SourceFile) -> list[bytes]:

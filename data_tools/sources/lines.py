@@ -66,16 +66,15 @@ def read_lines(window: Window, line: int) -> Iterator[Lines | LongLine]:
     """
     longest = limits.LONGEST_RECORD
     while True:
-        begins, ends, nexts = _split(window)
-        offset = window.offset
+        lines = split_lines(window, line)
+        begins, ends, nexts, offset = lines.begins, lines.ends, lines.nexts, lines.offset
         for first, last in _split_range(ends - begins > longest, limits.BLOCK_DOCUMENTS):
             if ends[first] - begins[first] > longest:
                 start = copy_start(window.data, int(begins[first]), int(ends[first]))
                 yield LongLine(start, int(nexts[first] - begins[first]), line + first)
             else:
                 here = slice(first, last)
-                lines = (begins[here], ends[here], nexts[here])
-                yield Lines(window.data, *lines, line + first, offset)
+                yield Lines(lines.data, begins[here], ends[here], nexts[here], line + first, offset)
         line += len(begins)
         window.begin = int(nexts[-1]) if len(nexts) else window.begin
         if window.is_last:
@@ -88,8 +87,8 @@ def read_lines(window: Window, line: int) -> Iterator[Lines | LongLine]:
             window.fill()
 
 
-def _split(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return begins, ends and nexts of the complete lines in the window."""
+def split_lines(window: Window, line: int = 1) -> Lines:
+    """Return the complete lines in the window, which begins with the line of this number."""
     data = window.data[window.begin : window.end]
     is_end, is_return = data == _LF, data == _CR
     two = np.zeros(0, np.int64)
@@ -105,7 +104,8 @@ def _split(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     elif not window.is_last and len(nexts) and nexts[-1] == len(data) and is_return[-1]:
         ends, nexts = ends[:-1], nexts[:-1]  # an LF that follows would belong to this line end
     begins = np.concatenate((np.zeros(1, np.int64), nexts))[: len(nexts)]
-    return begins + window.begin, ends + window.begin, nexts + window.begin
+    at = window.begin
+    return Lines(window.data, begins + at, ends + at, nexts + at, line, window.offset)
 
 
 def _split_range(alone: np.ndarray, most: int) -> Iterator[tuple[int, int]]:

@@ -16,16 +16,12 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
+from data_tools.sources.mixed import MARK_BAD, Gb18030Lines
 from data_tools.sources.source import Slice, SourceFile
 from gpt2zh.config.errors import UserError
 
 _RAW_BYTES = 1 << 20  # read at a time from a file that must be decompressed or decoded
 _DAMAGE = (EOFError, OSError, zlib.error, pa.ArrowException)
-
-# Bytes that cannot be decoded become the byte 0xFF, which never occurs in UTF-8. So the fault is
-# found later, and only the record that holds it is set aside.
-_MARK_BAD = "gpt2zh.mark-bad"
-codecs.register_error(_MARK_BAD, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
 
 
 def open_file(path: Path) -> io.FileIO:
@@ -71,7 +67,9 @@ class ByteStream:
             self._decoded = gzip.GzipFile(fileobj=io.BufferedReader(self._raw, _RAW_BYTES))
         elif source.compression == "zstd":
             self._decoded = pa.CompressedInputStream(pa.PythonFile(self._raw, "r"), "zstd")
-        if source.encoding not in ("utf-8", "utf-8-sig"):
+        if source.encoding == "gb18030":
+            self._decoded = Gb18030Lines(self._decoded)
+        elif source.encoding not in ("utf-8", "utf-8-sig"):
             self._decoded = _Transcoder(self._decoded, source.encoding)
 
     @property
@@ -158,11 +156,11 @@ class _RawSlice(io.RawIOBase):
 
 
 class _Transcoder(io.RawIOBase):
-    """Converts a stream from another encoding to UTF-8."""
+    """Converts a stream of UTF-16 to UTF-8."""
 
     def __init__(self, inner: Any, encoding: str) -> None:
         self._inner = inner
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors=_MARK_BAD)
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors=MARK_BAD)
         self._ready = b""
         self._taken = 0
         self._is_last = False

@@ -67,3 +67,31 @@ def find_invalid(data, begins, ends):  # type: ignore[no-untyped-def]
             size = 2 if data[at] < 0xE0 else 3 if data[at] < 0xF0 else 4
             invalid[number] |= data[at] >= 0xC0 and at + size > end
     return np.flatnonzero(invalid)
+
+
+@compiled_with_arrays
+def find_two_byte(data, begins, ends):  # type: ignore[no-untyped-def]
+    """Return the numbers of the spans that may be hanzi of GB18030, though they are valid UTF-8.
+
+    All their characters beyond ASCII, and there are some, take two bytes that GB2312 uses, too. One
+    character of three bytes, as every hanzi in UTF-8, ends the search in a span.
+
+    Args:
+        data: (s,) uint8, valid UTF-8 within the spans.
+        begins: (n,) int64.
+        ends: (n,) int64.
+    """
+    found = np.zeros(len(begins), np.bool_)
+    for number in range(len(begins)):
+        at, end = begins[number], ends[number]
+        while at < end:
+            byte = data[at]
+            if byte < 0x80:
+                at += 1
+            elif byte >= 0xE0 or data[at + 1] < 0xA1:
+                found[number] = False
+                break
+            else:
+                found[number] = True
+                at += 2
+    return np.flatnonzero(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.sources.detect import detect_encoding
+from data_tools.sources.detect import EncodingChoice, guess_encoding, settle
 
 SIMPLIFIED = (
     "id,content\n1,操作系统是管理计算机硬件与软件资源的程序，“非常重要”。\n2,他说：你好！\n"
@@ -17,6 +17,14 @@ TRADITIONAL = "秦川雄帝宅，函谷壯皇居。\n綺殿千尋起，離宮百
 ENGLISH = "All happy families are alike; each unhappy family is unhappy in its own way.\n"
 FRENCH = "Les élèves étaient très gênés à l'idée d'être là.\n"
 LETTERS = "été" + "abcdefgh" * 20  # of which UTF-16 would make hanzi
+
+
+def detect_encoding(samples: list[bytes], choice: EncodingChoice) -> str:
+    """The encoding of a file without neighbours."""
+    path = Path("a.txt")
+    return settle({path: guess_encoding(samples, choice)})[path]
+
+
 REAL = Path(__file__).parents[4] / "shared" / "data" / "pretrain_csv"
 
 

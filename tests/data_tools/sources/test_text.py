@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import re
 from collections.abc import Callable
@@ -17,7 +18,10 @@ def texts(seed: int) -> str:
 
 
 def model(text: str, unit: str, longest: int) -> tuple[list, list]:
-    """Documents (line, text) and what is too long (line, size), by regular expressions."""
+    """Documents (line, text) and what is too long (line, size), by regular expressions.
+
+    The lines of a block that is too long are documents.
+    """
     lines = [
         (number, match[1], match[0])
         for number, match in enumerate(re.finditer(r"([^\r\n]*)(\r\n|\r|\n|$)", text), 1)
@@ -34,13 +38,16 @@ def model(text: str, unit: str, longest: int) -> tuple[list, list]:
         was_blank = is_blank
     good, long = [], []
     for group in groups:
-        raw = "".join(line[2] for line in group)
-        content = raw[: -len(group[-1][2]) or None][: len(raw)]
         content = "".join(line[2] for line in group[:-1]) + group[-1][1]
-        if len(content.encode()) > longest:
-            long.append((group[0][0], "too long", len(raw.encode())))
-        else:
-            good.append((group[0][0], content))
+        is_long = len(content.encode()) > longest
+        for part in [[line] for line in group] if is_long else [group]:
+            text = "".join(line[2] for line in part[:-1]) + part[-1][1]
+            if len(text.encode()) > longest:
+                long.append(
+                    (part[0][0], "too long", len("".join(line[2] for line in part).encode()))
+                )
+            else:
+                good.append((part[0][0], re.sub("\r\n|\r", "\n", text)))
     return good, long
 
 
@@ -71,8 +78,9 @@ def test_longest_line_fits_wherever_the_buffer_ends(
 
 
 def test_file_is_one_document_with_its_line_breaks(read: Callable) -> None:
-    reading = read("a.txt", "\ufeff一\r\n\n二\n".encode())
-    assert reading.documents == [(1, "一\r\n\n二\n")] and reading.overhead == 3
+    reading = read("a.txt", "\ufeff一\r\n\n二\r三\n".encode())
+    assert reading.documents == [(1, "一\n\n二\n三\n")] and reading.overhead == 3
+    assert reading.sizes == [len("一\r\n\n二\r三\n".encode())]
 
 
 @pytest.mark.parametrize("unit", ["file", "line", "block"])
@@ -80,12 +88,41 @@ def test_empty_file_holds_no_document(read: Callable, unit: str) -> None:
     assert read("a.txt", b"", text_documents=unit).documents == []
 
 
-def test_file_too_long_for_a_document_names_the_cure(read: Callable, set_limits: Callable) -> None:
-    set_limits(longest=1000, chunk=300)
-    assert read("a.txt", b"x" * 1000).texts == ["x" * 1000]
-    reading = read("a.txt", b"\n" + b"x" * 5000)
-    assert reading.faults == [(1, "too long", 5001)]
-    assert "--text-documents line or block" in reading.aside[0].detail
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("chunk", [7, 1000, 4_000_000])
+def test_file_too_long_for_a_document_is_read_as_blocks_or_lines(
+    read: Callable, set_limits: Callable, suffix: str, chunk: int
+) -> None:
+    set_limits(longest=1000, chunk=chunk)
+    pack = gzip.compress if suffix else bytes
+    assert read("a.txt" + suffix, pack(b"x" * 1000)).texts == ["x" * 1000]
+    rows = [f"{number} " + "字" * 30 for number in range(40)]
+    reading = read("a.txt" + suffix, pack("\n".join(rows).encode()), size=1500)
+    assert reading.texts == rows and not reading.aside
+    blocks = ["\n".join(rows[at : at + 4]) for at in range(0, 40, 4)]
+    reading = read("a.txt" + suffix, pack("\n\n".join(blocks).encode()), size=1500)
+    assert reading.texts == blocks and not reading.aside
+    one_is_long = [*blocks[:3], "\n".join(rows), *blocks[:1]]
+    reading = read("a.txt" + suffix, pack("\n\n".join(one_is_long).encode()), size=1500)
+    assert reading.texts == [*blocks[:3], *rows, *blocks[:1]] and not reading.aside
+    reading = read("a.txt" + suffix, pack(b"\n" + b"x" * 5000 + b"\ny"))
+    assert reading.faults == [(2, "too long", 5001)] and reading.texts == ["y"]
+
+
+def test_one_bad_byte_of_a_novel_costs_its_line(read: Callable) -> None:
+    lines = [f"第{number}回，雨下了一整夜。\n" for number in range(9)]
+    for encoding in ("utf-8", "gb18030"):
+        raw = [line.encode(encoding) for line in lines]
+        raw[3] = raw[3][:7] + b"\xff" + raw[3][7:]
+        raw[6] = lines[6].replace("，", "\0").encode(encoding)
+        reading = read("a.txt", b"".join(raw))
+        assert reading.documents == [
+            (1, "".join(lines[:3])),
+            (5, "".join(lines[4:6])),
+            (8, "".join(lines[7:])),
+        ]
+        bad = "bad UTF-8" if encoding == "utf-8" else "bad encoding"
+        assert [fault[:2] for fault in reading.faults] == [(4, bad), (7, "NUL character")]
 
 
 @pytest.mark.parametrize("chunk", [1, 4_000_000])
@@ -100,7 +137,9 @@ def test_bad_bytes_cost_their_line_or_block(
     reading = read("a.txt", data, text_documents="block", encoding="utf-8")
     assert reading.documents == [(4, "好的")]
     assert reading.faults == [(1, "bad UTF-8", 8)]
-    assert read("a.txt", data, encoding="utf-8").faults == [(1, "bad UTF-8", len(data))]
+    reading = read("a.txt", data, encoding="utf-8")
+    assert reading.documents == [(1, "好\n"), (3, "\n好的\n")]
+    assert reading.faults == [(2, "bad UTF-8", 4)]
     assert read("a.txt", b"a\0b, and more").aside[0].detail == "at character 1"
 
 

@@ -1,0 +1,199 @@
+"""Read files whose rows are in two encodings: each line or record in the one that reads best.
+
+Such files come from several exports that were joined. Bytes in a wrong encoding may be valid and
+still be garbage, so each reading is judged by its cost, see `likelihood`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from typing import Any
+
+import numpy as np
+
+from data_tools.sources.detect import CLEAR, LEAST_COMMON
+from data_tools.sources.likelihood import code_points, cost, costs, share_common
+from data_tools.sources.utf8_kernel import find_invalid
+
+# Bytes that cannot be decoded become the byte 0xFF, which never occurs in UTF-8. So the fault is
+# found later, and only the record that holds it is set aside.
+MARK_BAD = "gpt2zh.mark-bad"
+codecs.register_error(MARK_BAD, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
+
+LONG_LINE = 1 << 20
+"""Bytes of a line by which it is judged, and after which it is passed on in parts."""
+
+_DOUBTFUL = 14.5  # bits of a character beyond ASCII from which a line of GB18030 is compared
+_PRIOR = 8.0  # bits by which another encoding than that of the file must be better
+_LEAST_HANZI = 3  # characters beyond ASCII of a record that another encoding must explain
+_UNREADABLE = ("big5", "cp1252")
+"""Encodings that no reader knows. A line that reads much better in one of them is not GB18030."""
+
+
+class Gb18030Lines(io.RawIOBase):
+    """Converts a stream of GB18030 to UTF-8; lines that are UTF-8 already stay as they are.
+
+    The result depends on the bytes alone, not on how many of them a read returns.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        """Store the stream; it is read when this one is."""
+        self._inner = inner
+        self._rest = b""  # the beginning of a line
+        self._long: _LongLine | None = None
+        self._ready = b""
+        self._taken = 0
+        self._is_last = False
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with UTF-8; return the number of bytes, 0 at the end."""
+        while self._taken == len(self._ready):
+            if self._is_last and not self._rest:
+                return 0
+            self._ready, self._taken = self._convert_more(), 0
+        count = min(len(buffer), len(self._ready) - self._taken)
+        buffer[:count] = self._ready[self._taken : self._taken + count]
+        self._taken += count
+        return count
+
+    def _convert_more(self) -> bytes:
+        """Read about `LONG_LINE` bytes and return what can be converted of all that was read."""
+        data = self._inner.read(LONG_LINE)
+        self._is_last = not data
+        data, self._rest = self._rest + data, b""
+        done = b""
+        if self._long:
+            end = data.find(b"\n") + 1 or len(data)
+            is_end = self._is_last or data[:end].endswith(b"\n")
+            done = self._long.convert(data[:end], is_end=is_end)
+            self._long = None if is_end else self._long
+            data = data[end:]
+        end = len(data) if self._is_last else data.rfind(b"\n") + 1
+        done += _convert_lines(data[:end])
+        self._rest = data[end:]
+        if len(self._rest) > LONG_LINE:
+            self._long = _LongLine(self._rest)
+            done += self._long.convert(self._rest, is_end=False)
+            self._rest = b""
+        return done
+
+
+class _LongLine:
+    """The decoder of one long line."""
+
+    def __init__(self, start: bytes) -> None:
+        self._decoder = (
+            None if _is_utf8(start) else codecs.getincrementaldecoder("gb18030")(MARK_BAD)
+        )
+
+    def convert(self, data: bytes, *, is_end: bool) -> bytes:
+        if self._decoder is None:
+            return data
+        return self._decoder.decode(data, final=is_end).encode("utf-8", "surrogateescape")
+
+
+def _convert_lines(raw: bytes) -> bytes:
+    """Convert whole lines of GB18030 to UTF-8, except those that are UTF-8 already."""
+    text = raw.decode("gb18030", MARK_BAD)
+    data = np.frombuffer(raw, np.uint8)
+    codes = code_points(text)
+    ends, text_ends = _line_ends(data), _line_ends(codes)
+    begins, text_begins = (np.concatenate(([0], e[:-1])) for e in (ends, text_ends))
+    doubtful = _find_doubtful(data, begins, ends, codes, text_begins)
+    if not len(doubtful):
+        return text.encode("utf-8", "surrogateescape")
+    parts, at = [], 0
+    for number in doubtful.tolist():
+        line = raw[begins[number] : ends[number]]
+        if _is_utf8(line):
+            before = text[at : text_begins[number]]
+            parts += [before.encode("utf-8", "surrogateescape"), line]
+            at = int(text_ends[number])
+    return b"".join([*parts, text[at:].encode("utf-8", "surrogateescape")])
+
+
+def _line_ends(values: np.ndarray) -> np.ndarray:
+    """Return one past the last item of each line, also of a last one without a line end."""
+    ends = np.flatnonzero(values == ord("\n")) + 1
+    if len(values) and (not len(ends) or ends[-1] < len(values)):
+        ends = np.append(ends, len(values))
+    return ends
+
+
+def _find_doubtful(
+    data: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    codes: np.ndarray,
+    text_begins: np.ndarray,
+) -> np.ndarray:
+    """Return the numbers of the lines that may be UTF-8: valid as such, or garbage in GB18030."""
+    if not len(ends):
+        return np.empty(0, np.int64)
+    is_valid = np.ones(len(ends), bool)
+    is_valid[find_invalid(data, begins, ends)] = False
+    beyond = codes >= 0x80
+    count = np.add.reduceat(beyond, text_begins, dtype=np.int64)
+    bits = np.add.reduceat(costs(codes) * beyond, text_begins, dtype=np.float64)
+    is_long = ends - begins > LONG_LINE
+    return np.flatnonzero((count > 0) & (is_valid | is_long | (bits > _DOUBTFUL * count)))
+
+
+def _is_utf8(line: bytes) -> bool:
+    """Return whether a line in a file of GB18030 must keep its bytes.
+
+    They are UTF-8, also with bad bytes, or an encoding that no reader knows. What is not valid
+    UTF-8 is set aside later.
+    """
+    head = line[:LONG_LINE]
+    here = cost(head.decode("gb18030", MARK_BAD))
+    if cost(head.decode("utf-8", "surrogateescape")) + _PRIOR < here:
+        return True
+    return any(_cost_in(head, name) + CLEAR < here for name in _UNREADABLE)
+
+
+def convert_record(raw: bytes) -> bytes | None:
+    """Return a record of a UTF-8 file, whose bytes are not valid UTF-8, as UTF-8.
+
+    None if it does not clearly read as GB18030.
+    """
+    try:
+        text = raw.decode("gb18030")
+    except UnicodeDecodeError:
+        return None
+    here = cost(text)
+    is_clear = here + CLEAR < cost(raw.decode("utf-8", "surrogateescape"))
+    beyond = len(text) - len(text.encode("ascii", "ignore"))
+    if not is_clear or beyond < _LEAST_HANZI or share_common(text) < LEAST_COMMON or "\0" in text:
+        return None
+    if any(_cost_in(raw, name) + _PRIOR < here for name in _UNREADABLE):
+        return None
+    return text.encode("utf-8")
+
+
+def reads_as_big5(raw: bytes) -> bool:
+    """Return whether bytes that no reader can decode read well as Big5."""
+    try:
+        text = raw.decode("big5")
+    except UnicodeDecodeError:
+        return False
+    return share_common(text) >= LEAST_COMMON
+
+
+def read_doubtful(text: str) -> str:
+    """Return how a text of a UTF-8 file reads in GB18030 if that is more likely, else ""."""
+    try:
+        other = text.encode("utf-8").decode("gb18030")
+    except UnicodeDecodeError:
+        return ""
+    return other if cost(other) < cost(text) else ""
+
+
+def _cost_in(raw: bytes, encoding: str) -> float:
+    """Return the cost of bytes in an encoding."""
+    return cost(raw.decode(encoding, "replace"))
