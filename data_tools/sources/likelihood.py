@@ -20,6 +20,7 @@ _KNOWN_HANZI = 17.0
 _RARE_HANZI = 21.0
 _KANA = 14.0
 _LETTER = 24.0
+_ACCENTED = 11.5  # a letter of Latin-1 may stand alone, so it costs less than a hanzi
 _LETTER_IN_WORD = 7.0
 _ODD = 26.0  # control characters, private use, unassigned
 _BAD = 30.0  # a byte that is not valid
@@ -32,13 +33,14 @@ _KNOWN_HANZI = 17.0
 _RARE_HANZI = 21.0
 _KANA = 14.0
 _LETTER = 24.0
+_ACCENTED = 11.5  # a letter of Latin-1 may stand alone, so it costs less than a hanzi
 _LETTER_IN_WORD = 7.0
 _ODD = 26.0  # control characters, private use, unassigned
 _BAD = 30.0  # a byte that is not valid
 _NEXT_TO_LATIN = 10.0  # a hanzi directly next to a lowercase Latin letter
 
 _SIGNS = ((0x2010, 0x2027), (0x3000, 0x303F), (0xFF01, 0xFF65), (0xA0, 0xA0), (0xB7, 0xB7))
-_MORE_SIGNS = "\u00a7\u00a9\u00ae\u00b0\u00b1\u00d7\u00f7\u2103\u2191\u2192\u203b\u25cb\u25cf\u2605\u2606\ufeff"
+_MORE_SIGNS = "\u00a7\u00a9\u00ae\u00b0\u00b1\u00d7\u00f7\u2103\u2191\u2192\u203b\u25cb\u25cf\ufeff"
 _HANZI = 0x4E00, 0x9FFF
 
 
@@ -50,6 +52,7 @@ def _bits() -> np.ndarray:
     bits[0x20:0x7F] = _ASCII
     bits[[9, 10, 13]] = _ASCII
     bits[0x80:0xA0] = _ODD
+    bits[0xC0:0x100] = _ACCENTED
     bits[0x3400 : _HANZI[1] + 1] = _RARE_HANZI
     bits[0x3040:0x3100] = _KANA
     bits[0xD800:0xE000] = _BAD
@@ -85,7 +88,7 @@ def costs(codes: np.ndarray) -> np.ndarray:
     """
     bits = _bits().take(codes, mode="clip")
     is_lower = (codes >= ord("a")) & (codes <= ord("z"))
-    is_letter = bits == _LETTER
+    is_letter = (bits == _LETTER) | (bits == _ACCENTED)
     # Hanzi are not inflected: a true one stands alone or next to other hanzi.
     if is_lower.any():
         bits[_touches_latin(codes, is_lower)] += _NEXT_TO_LATIN
