@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from data_tools.sources.source import Encoding
 from data_tools.sources.utf8_kernel import find_invalid, find_two_byte
 
 _EXCERPT = 80
+_THREE_BYTES = re.compile(rb"[\xe0-\xff]")  # the first byte of a hanzi in UTF-8
 
 EXCERPT_BYTES = 4 * _EXCERPT
 """Bytes of a record that are enough for an excerpt."""
@@ -68,11 +70,39 @@ def describe_bad_text(text: bytes, *, line: int, size: int, encoding: Encoding) 
     return SetAside(line, reason, detail, make_excerpt(around), size)
 
 
-def set_bad_aside(block: Block, encoding: Encoding, choice: EncodingChoice = "auto") -> Block:
-    """Return the block with all documents set aside that are not valid UTF-8 or have a NUL.
+def judge_record(
+    raw: bytes, *, line: int, size: int, encoding: Encoding, choice: EncodingChoice
+) -> bytes | SetAside:
+    """Return a record in UTF-8, or its description if it cannot be a document.
 
-    In a file of UTF-8, a document that clearly reads as GB18030 is converted, and one that may as
+    In a file of UTF-8, a record that clearly reads as GB18030 is converted, and one that may as
     well be GB18030 is set aside, unless the user named the encoding.
+
+    Args:
+        raw: The record after decoding to UTF-8.
+        line: As in `SetAside`.
+        size: As in `SetAside`.
+        encoding: Encoding of the file on the disk.
+        choice: The option of the user.
+    """
+    fault = describe_bad_text(raw, line=line, size=size, encoding=encoding)
+    if choice != "auto" or encoding not in ("utf-8", "utf-8-sig"):
+        return fault or raw
+    if fault:
+        return convert_record(raw) or fault
+    other = "" if raw.isascii() or _THREE_BYTES.search(raw) else read_doubtful(raw.decode())
+    if not other:
+        return raw
+    here, there = make_excerpt(raw), make_excerpt(other.encode())
+    detail = (
+        f"'{here}' in UTF-8, '{there}' in GB18030; choose with --encoding utf-8 or --encoding "
+        "gb18030"
+    )
+    return SetAside(line, "unclear encoding", detail, here, size)
+
+
+def set_bad_aside(block: Block, encoding: Encoding, choice: EncodingChoice = "auto") -> Block:
+    """Return the block with all documents judged; see `judge_record`.
 
     Args:
         block: May already have records set aside.
@@ -80,55 +110,33 @@ def set_bad_aside(block: Block, encoding: Encoding, choice: EncodingChoice = "au
         choice: The option of the user.
     """
     bad = find_invalid(block.data, block.begins, block.ends)
-    may_be_other = choice == "auto" and encoding in ("utf-8", "utf-8-sig")
-    doubtful = np.empty(0, np.int64)
-    if may_be_other and len(bad) < len(block):
-        good = np.delete(np.arange(len(block)), bad) if len(bad) else np.arange(len(block))
-        doubtful = good[find_two_byte(block.data, block.begins[good], block.ends[good])]
-    aside: list[SetAside] = []
+    if choice == "auto" and encoding in ("utf-8", "utf-8-sig"):
+        good = np.delete(np.arange(len(block)), bad)
+        doubtful = find_two_byte(block.data, block.begins[good], block.ends[good])
+        bad = np.concatenate((bad, good[doubtful]))
+    if not len(bad):
+        return block
+    aside: dict[int, SetAside] = {}
     converted: dict[int, bytes] = {}
     for number in bad.tolist():
         raw = block.data[block.begins[number] : block.ends[number]].tobytes()
-        other = convert_record(raw) if may_be_other else None
-        if other is not None:
-            converted[number] = other
-            continue
         line, size = int(block.lines[number]), int(block.sizes[number])
-        fault = describe_bad_text(raw, line=line, size=size, encoding=encoding)
-        assert fault is not None
-        aside.append(fault)
-    aside += _describe_doubtful(block, doubtful)
+        found = judge_record(raw, line=line, size=size, encoding=encoding, choice=choice)
+        if isinstance(found, SetAside):
+            aside[number] = found
+        elif found is not raw:
+            converted[number] = found
     if converted:
         block = _replace_documents(block, converted)
-    if not aside:
-        return block
-    lines = np.isin(block.lines, [fault.line for fault in aside])
-    kept = ~lines
+    gone = list(aside)
     return replace(
         block,
-        begins=block.begins[kept],
-        ends=block.ends[kept],
-        lines=block.lines[kept],
-        sizes=block.sizes[kept],
-        set_aside=tuple(sorted((*block.set_aside, *aside), key=lambda fault: fault.line)),
+        begins=np.delete(block.begins, gone),
+        ends=np.delete(block.ends, gone),
+        lines=np.delete(block.lines, gone),
+        sizes=np.delete(block.sizes, gone),
+        set_aside=tuple(sorted((*block.set_aside, *aside.values()), key=lambda fault: fault.line)),
     )
-
-
-def _describe_doubtful(block: Block, numbers: np.ndarray) -> list[SetAside]:
-    """Describe the documents, of these numbers, that are more likely GB18030 than UTF-8."""
-    found = []
-    for number in numbers.tolist():
-        text = block.text(number)
-        other = read_doubtful(text)
-        if other:
-            here, there = make_excerpt(text.encode()), make_excerpt(other.encode())
-            detail = (
-                f"'{here}' in UTF-8, '{there}' in GB18030; choose with --encoding utf-8 or "
-                "--encoding gb18030"
-            )
-            line, size = int(block.lines[number]), int(block.sizes[number])
-            found.append(SetAside(line, "unclear encoding", detail, here, size))
-    return found
 
 
 def _replace_documents(block: Block, texts: Mapping[int, bytes]) -> Block:

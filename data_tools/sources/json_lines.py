@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_tools.sources.block import Block, SetAside, join_spans, make_empty_block
-from data_tools.sources.faults import describe_bad_text, describe_too_long
+from data_tools.sources.faults import describe_too_long, judge_record
 from data_tools.sources.json_values import NotADocument, extract_text
 from data_tools.sources.lines import Lines, LongLine, read_lines
 from data_tools.sources.options import InputConfig
@@ -30,10 +30,10 @@ def read_json_lines(
             count.records += 1
             yield make_empty_block(describe_too_long(item.number, item.size, item.start))
         else:
-            yield _read(item, source, options.content_column, count)
+            yield _read(item, source, options, count)
 
 
-def _read(item: Lines, source: SourceFile, key: str, count: RecordCount) -> Block:
+def _read(item: Lines, source: SourceFile, options: InputConfig, count: RecordCount) -> Block:
     blank = item.find_blank()
     kept = np.flatnonzero(~blank)
     count.records += len(kept)
@@ -44,15 +44,17 @@ def _read(item: Lines, source: SourceFile, key: str, count: RecordCount) -> Bloc
     for number in kept.tolist():
         raw = item.data[item.begins[number] : item.ends[number]].tobytes()
         line, size = item.number + number, int(sizes[number])
-        fault = describe_bad_text(raw, line=line, size=size, encoding=source.encoding)
-        if fault is None:
-            try:
-                texts.append(extract_text(_parse(raw), key))
-                numbers.append(number)
-            except NotADocument as error:
-                fault = error.describe(line, raw, size)
-        if fault is not None:
-            aside.append(fault)
+        found = judge_record(
+            raw, line=line, size=size, encoding=source.encoding, choice=options.encoding
+        )
+        if isinstance(found, SetAside):
+            aside.append(found)
+            continue
+        try:
+            texts.append(extract_text(_parse(found), options.content_column))
+            numbers.append(number)
+        except NotADocument as error:
+            aside.append(error.describe(line, found, size))
     data, begins, ends = join_spans(texts)
     chosen = np.array(numbers, np.int64)
     overhead = int(sizes[blank].sum())

@@ -41,7 +41,7 @@ _NEXT_TO_LATIN = 10.0  # a hanzi directly next to a lowercase Latin letter
 
 _SIGNS = ((0x2010, 0x2027), (0x3000, 0x303F), (0xFF01, 0xFF65), (0xA0, 0xA0), (0xB7, 0xB7))
 _MORE_SIGNS = "\u00a7\u00a9\u00ae\u00b0\u00b1\u00d7\u00f7\u2103\u2191\u2192\u203b\u25cb\u25cf\ufeff"
-_HANZI = 0x4E00, 0x9FFF
+_FIRST_HANZI, _LAST_HANZI = 0x4E00, 0x9FFF
 
 
 @cache
@@ -53,7 +53,7 @@ def _bits() -> np.ndarray:
     bits[[9, 10, 13]] = _ASCII
     bits[0x80:0xA0] = _ODD
     bits[0xC0:0x100] = _ACCENTED
-    bits[0x3400 : _HANZI[1] + 1] = _RARE_HANZI
+    bits[0x3400 : _LAST_HANZI + 1] = _RARE_HANZI
     bits[0x3040:0x3100] = _KANA
     bits[0xD800:0xE000] = _BAD
     bits[0xE000:0xF900] = _ODD
@@ -68,7 +68,7 @@ def _bits() -> np.ndarray:
         for lead in range(common, 0xFA):
             for trail in range(0x40, 0xFF):
                 text = bytes((lead, trail)).decode(codec, "ignore")
-                if len(text) == 1 and _HANZI[0] <= ord(text) <= _HANZI[1]:
+                if len(text) == 1 and _FIRST_HANZI <= ord(text) <= _LAST_HANZI:
                     cost = _COMMON_HANZI if lead < known else _KNOWN_HANZI
                     bits[ord(text)] = min(bits[ord(text)], cost)
     return bits
@@ -109,7 +109,7 @@ def _touches_latin(codes: np.ndarray, is_lower: np.ndarray) -> np.ndarray:
     near = np.zeros(len(codes), bool)
     near[1:] = is_lower[:-1]
     near[:-1] |= is_lower[1:]
-    return near & (codes >= _HANZI[0]) & (codes <= _HANZI[1])
+    return near & (codes >= _FIRST_HANZI) & (codes <= _LAST_HANZI)
 
 
 def cost(text: str) -> float:

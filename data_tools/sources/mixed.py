@@ -19,7 +19,14 @@ from data_tools.sources.utf8_kernel import find_invalid
 # Bytes that cannot be decoded become the byte 0xFF, which never occurs in UTF-8. So the fault is
 # found later, and only the record that holds it is set aside.
 MARK_BAD = "gpt2zh.mark-bad"
-codecs.register_error(MARK_BAD, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
+
+
+def _mark(error: Any) -> tuple[str, int]:
+    # At the end of a buffer a broken character of GB18030 may swallow the line end behind it.
+    return "\udcff", error.start + 1 if error.encoding == "gb18030" else error.end
+
+
+codecs.register_error(MARK_BAD, _mark)
 
 LONG_LINE = 1 << 20
 """Bytes of a line by which it is judged, and after which it is passed on in parts."""
@@ -94,7 +101,10 @@ class _LongLine:
     def convert(self, data: bytes, *, is_end: bool) -> bytes:
         if self._decoder is None:
             return data
-        return self._decoder.decode(data, final=is_end).encode("utf-8", "surrogateescape")
+        # A broken character at the end of the line must not swallow the line end.
+        end = data[-1:] if is_end and data.endswith(b"\n") else b""
+        text = self._decoder.decode(data[: len(data) - len(end)], final=is_end)
+        return text.encode("utf-8", "surrogateescape") + end
 
 
 def _convert_lines(raw: bytes) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from data_tools.sources.detect import EncodingChoice, guess_encoding, settle
+from data_tools.sources.find import inspect, inspect_all
+from data_tools.sources.options import InputConfig
 
 SIMPLIFIED = (
     "id,content\n1,操作系统是管理计算机硬件与软件资源的程序，“非常重要”。\n2,他说：你好！\n"
@@ -115,3 +118,52 @@ def test_bytes_that_cannot_be_decoded_cost_their_record_only(
 def test_character_cut_off_at_the_end_of_the_file(read: Callable) -> None:
     reading = read("a.csv", SIMPLIFIED.encode("gb18030") + b"3,\xd6", encoding="gb18030")
     assert reading.faults == [(4, "bad encoding", 3)] and len(reading.texts) == 2
+
+
+def test_chapters_indented_with_no_break_spaces_are_gb18030() -> None:
+    text = ("\u00a0" * 4 + "次日，武王祭毕。\n") * 400
+    assert detect_encoding([text.encode("gb18030")], "auto") == "gb18030"
+    assert detect_encoding([text.encode()], "auto") == "utf-8"
+
+
+def test_a_file_that_reads_well_in_two_encodings_follows_its_neighbours() -> None:
+    short = guess_encoding(["谢谢".encode("gb18030")], "auto")
+    assert not short.is_clear
+    many = [guess_encoding([SIMPLIFIED.encode(code)], "auto") for code in ("gb18030", "utf-8")]
+    plain = guess_encoding([ENGLISH.encode()], "auto")
+    for clear in many:
+        guesses = {Path("a/1.txt"): short, Path("a/2.txt"): clear, Path("a/3.txt"): plain}
+        guesses |= {Path(f"b/{number}.txt"): many[0] for number in range(5)}
+        assert settle(guesses)[Path("a/1.txt")] == clear.encoding  # not that of folder b
+        assert settle(guesses)[Path("a/3.txt")] == "utf-8"
+    assert settle({Path("a/1.txt"): short, Path("b/1.txt"): many[0]})[Path("a/1.txt")] == "gb18030"
+    assert settle({Path("a/1.txt"): short, Path("a/2.txt"): plain})[Path("a/1.txt")] == "utf-8"
+
+
+def test_the_neighbours_of_a_short_file_in_a_folder_decide(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_bytes("谢谢".encode("gb18030"))
+    (tmp_path / "2.txt").write_bytes(SIMPLIFIED.encode("gb18030"))
+    options = InputConfig(input=())
+    paths = [tmp_path / "1.txt", tmp_path / "2.txt"]
+    assert [source.encoding for source in inspect_all(paths, options)] == ["gb18030"] * 2
+    assert inspect(paths[0], options).encoding == "utf-8"
+
+
+def test_big5_is_not_taken_for_an_encoding_that_is_read() -> None:
+    assert detect_encoding([(TRADITIONAL * 9).encode("big5")], "auto") == "utf-8"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real corpora are not there")
+def test_pieces_of_real_text_are_seldom_unclear_and_never_wrong() -> None:
+    generator = random.Random(0)
+    counts = Counter[str]()
+    for path in sorted(REAL.rglob("part-000.csv")):
+        text = path.read_bytes()[:200_000].decode("utf-8-sig", "ignore")
+        for _ in range(300):
+            at, size = generator.randrange(len(text) - 20), generator.randint(3, 20)
+            piece = text[at : at + size]
+            for encoding in ("utf-8", "gb18030"):
+                guess = guess_encoding([piece.encode(encoding)], "auto")
+                right = guess.encoding == encoding or guess.is_ascii
+                counts["right" if right else "wrong" if guess.is_clear else "unclear"] += 1
+    assert counts["wrong"] == 0 and counts["unclear"] < 0.01 * counts.total()
