@@ -102,20 +102,24 @@ def _compare(samples: Sequence[bytes]) -> Guess:
     if is_valid and not has_nul and leads >= _SURE:
         return Guess("utf-8")
     samples = [part[:_JUDGED] for part in samples]
-    utf8 = _decode(samples, "utf-8")
-    best: Encoding = "utf-8"
-    bits: dict[Encoding, float] = {"utf-8": cost(utf8)}
-    others: tuple[Encoding, ...] = ("gb18030", "utf-16-le", "utf-16-be")
-    for name in others if has_nul else others[:1]:  # a line break in UTF-16 has a NUL
-        text = _decode(samples, name)
-        bits[name] = cost(text)
-        if bits[name] < bits[best] and share_common(text) >= LEAST_COMMON:
-            best = name
+    names: list[Encoding] = ["utf-8", "gb18030"]
+    if has_nul:  # as each line break in UTF-16 has one
+        names += ["utf-16-le", "utf-16-be"]
+    texts = {name: _decode(samples, name) for name in names}
+    bits = {name: cost(text) for name, text in texts.items()}
+    likely = [n for n in names if n == "utf-8" or share_common(texts[n]) >= LEAST_COMMON]
+    best = min(likely, key=lambda name: bits[name])
     if best == "gb18030" and cost(_decode(samples, "big5")) < bits[best] - CLEAR:
         return Guess("utf-8")  # no reader knows Big5; its records are set aside and say so
     evidence = bits["gb18030"] - bits["utf-8"]
-    is_doubtful = is_valid and best in ("utf-8", "gb18030") and -CLEAR < evidence < _CLEAR_UTF8
-    return Guess(best, is_clear=not is_doubtful)
+    if best.startswith("utf-16"):
+        is_clear = True
+    elif is_valid:
+        is_clear = not -CLEAR < evidence < _CLEAR_UTF8
+    else:
+        beyond = len(texts["gb18030"]) - len(texts["gb18030"].encode("ascii", "ignore"))
+        is_clear = best == "gb18030" or evidence >= 0 or beyond >= _SURE
+    return Guess(best, is_clear=is_clear)
 
 
 def is_valid_utf8(text: str) -> bool:

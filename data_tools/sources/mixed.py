@@ -101,10 +101,12 @@ class _LongLine:
     def convert(self, data: bytes, *, is_end: bool) -> bytes:
         if self._decoder is None:
             return data
-        # A broken character at the end of the line must not swallow the line end.
-        end = data[-1:] if is_end and data.endswith(b"\n") else b""
-        text = self._decoder.decode(data[: len(data) - len(end)], final=is_end)
-        return text.encode("utf-8", "surrogateescape") + end
+        text = self._decoder.decode(data[:-1] if is_end else data)
+        if is_end:
+            # The decoder would swallow the line end behind a broken character.
+            rest = self._decoder.getstate()[0] + data[-1:]
+            text += rest.decode("gb18030", MARK_BAD)
+        return text.encode("utf-8", "surrogateescape")
 
 
 def _convert_lines(raw: bytes) -> bytes:
