@@ -33,6 +33,7 @@ CLEAR = 24.0
 common hanzi costs 12 bits."""
 _CLEAR_UTF8 = 8.0  # UTF-8 needs less evidence: GB18030 is rarely valid UTF-8
 LEAST_COMMON = 0.5  # share of common characters beyond ASCII that another encoding must give
+_MOST_COMMON = 0.9  # share from which no other encoding needs to be tried
 _SURE = 12  # characters of three bytes; GB18030 that is valid UTF-8 never has so many
 _JUDGED = 1 << 14  # bytes of a sample that are compared; an even number
 _INNER = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that do not begin a character
@@ -67,7 +68,7 @@ def guess_encoding(samples: Sequence[bytes], choice: EncodingChoice) -> Guess:
             return Guess(marked)
         big, little = (cost(_decode(samples, name)) for name in ("utf-16-be", "utf-16-le"))
         return Guess("utf-16-be" if big < little else "utf-16-le")
-    return Guess(marked) if marked else _compare(samples)
+    return Guess(marked) if marked else _guess_quickly(samples) or _compare(samples)
 
 
 def settle(guesses: Mapping[Path, Guess]) -> dict[Path, Encoding]:
@@ -91,19 +92,28 @@ def settle(guesses: Mapping[Path, Guess]) -> dict[Path, Encoding]:
     return chosen
 
 
+def _guess_quickly(samples: Sequence[bytes]) -> Guess | None:
+    """Return the encoding of samples that are valid in only one of them; None for others.
+
+    Most files are such, and judging every character of many small files would take long.
+    """
+    utf8 = _decode_strictly(samples, "utf-8")
+    if utf8 is not None:
+        leads = sum(int(np.count_nonzero(np.frombuffer(part, np.uint8) > 0xDF)) for part in samples)
+        is_sure = utf8.isascii() or leads >= _SURE
+        return Guess("utf-8", is_ascii=utf8.isascii()) if is_sure and "\0" not in utf8 else None
+    text = _decode_strictly([part[:_JUDGED] for part in samples], "gb18030")
+    if text is None or "\0" in text or _count_beyond(text) < _SURE:
+        return None
+    is_usual = share_common(text) >= _MOST_COMMON
+    return Guess("gb18030") if is_usual and _decode_strictly(samples, "big5") is None else None
+
+
 def _compare(samples: Sequence[bytes]) -> Guess:
     """Return the encoding that reads best, for samples without a byte order mark."""
-    utf8 = _decode(samples, "utf-8")
-    has_nul = "\0" in utf8
-    if utf8.isascii() and not has_nul:
-        return Guess("utf-8", is_ascii=True)
-    is_valid = is_valid_utf8(utf8)
-    leads = sum(int(np.count_nonzero(np.frombuffer(part, np.uint8) >= 0xE0)) for part in samples)
-    if is_valid and not has_nul and leads >= _SURE:
-        return Guess("utf-8")
     samples = [part[:_JUDGED] for part in samples]
     names: list[Encoding] = ["utf-8", "gb18030"]
-    if has_nul:  # as each line break in UTF-16 has one
+    if any(b"\0" in part for part in samples):  # as each line break in UTF-16 has one
         names += ["utf-16-le", "utf-16-be"]
     texts = {name: _decode(samples, name) for name in names}
     bits = {name: cost(text) for name, text in texts.items()}
@@ -114,11 +124,11 @@ def _compare(samples: Sequence[bytes]) -> Guess:
     evidence = bits["gb18030"] - bits["utf-8"]
     if best.startswith("utf-16"):
         is_clear = True
-    elif is_valid:
+    elif is_valid_utf8(texts["utf-8"]):
         is_clear = not -CLEAR < evidence < _CLEAR_UTF8
     else:
-        beyond = len(texts["gb18030"]) - len(texts["gb18030"].encode("ascii", "ignore"))
-        is_clear = best == "gb18030" or evidence >= 0 or beyond >= _SURE
+        is_long = _count_beyond(texts["gb18030"]) >= _SURE
+        is_clear = best == "gb18030" or evidence >= 0 or is_long
     return Guess(best, is_clear=is_clear)
 
 
@@ -131,10 +141,24 @@ def is_valid_utf8(text: str) -> bool:
     return True
 
 
-def _decode(samples: Sequence[bytes], encoding: str) -> str:
+def _count_beyond(text: str) -> int:
+    """Return the number of characters beyond ASCII."""
+    return len(text) - len(text.encode("ascii", "ignore"))
+
+
+def _decode_strictly(samples: Sequence[bytes], encoding: str) -> str | None:
+    """Return the samples as text; None if there is a bad byte."""
+    try:
+        return _decode(samples, encoding, "strict")
+    except UnicodeDecodeError:
+        return None
+
+
+def _decode(samples: Sequence[bytes], encoding: str, errors: str = "surrogateescape") -> str:
     """Return the samples as text; bad bytes become lone surrogates, or U+FFFD in UTF-16."""
     text = ""
-    errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
+    if encoding.startswith("utf-16"):
+        errors = "replace"
     for number, sample in enumerate(samples):
         if number and not encoding.startswith("utf-16"):  # may begin inside a character
             sample = sample[sample.find(b"\n") + 1 :] if b"\n" in sample else sample.lstrip(_INNER)
