@@ -74,6 +74,19 @@ def _bits() -> np.ndarray:
     return bits
 
 
+@cache
+def _rare() -> np.ndarray:
+    """Return which characters of the basic plane are neither ASCII nor usual, (65536,) bool."""
+    rare = _bits() > _COMMON_HANZI
+    rare[:0x80] = False
+    return rare
+
+
+def is_rare(codes: np.ndarray) -> np.ndarray:
+    """Return which characters are neither ASCII nor usual in Chinese, (n,) bool; see `costs`."""
+    return _rare().take(codes, mode="clip")
+
+
 def code_points(text: str) -> np.ndarray:
     """Return the characters of a text as numbers, (n,) uint32; lone surrogates are kept."""
     # NumPy copies the characters as they are; a codec would handle each surrogate in Python.

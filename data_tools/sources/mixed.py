@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.sources.detect import CLEAR, LEAST_COMMON
-from data_tools.sources.likelihood import code_points, cost, costs, share_common
+from data_tools.sources.likelihood import code_points, cost, is_rare, share_common
 from data_tools.sources.utf8_kernel import find_invalid
 
 # Bytes that cannot be decoded become the byte 0xFF, which never occurs in UTF-8. So the fault is
@@ -31,7 +31,7 @@ codecs.register_error(MARK_BAD, _mark)
 LONG_LINE = 1 << 20
 """Bytes of a line by which it is judged, and after which it is passed on in parts."""
 
-_DOUBTFUL = 14.5  # bits of a character beyond ASCII from which a line of GB18030 is compared
+_MOST_RARE = 0.3  # share of rare characters from which a line of GB18030 is compared
 _PRIOR = 8.0  # bits by which another encoding than that of the file must be better
 _LEAST_HANZI = 3  # characters beyond ASCII of a record that another encoding must explain
 _UNREADABLE = ("big5", "cp1252")
@@ -149,11 +149,10 @@ def _find_doubtful(
         return np.empty(0, np.int64)
     is_valid = np.ones(len(ends), bool)
     is_valid[find_invalid(data, begins, ends)] = False
-    beyond = codes >= 0x80
-    count = np.add.reduceat(beyond, text_begins, dtype=np.int64)
-    bits = np.add.reduceat(costs(codes) * beyond, text_begins, dtype=np.float64)
+    beyond = np.add.reduceat(codes >= 0x80, text_begins, dtype=np.int32)
+    rare = np.add.reduceat(is_rare(codes), text_begins, dtype=np.int32)
     is_long = ends - begins > LONG_LINE
-    return np.flatnonzero((count > 0) & (is_valid | is_long | (bits > _DOUBTFUL * count)))
+    return np.flatnonzero((beyond > 0) & (is_valid | is_long | (rare > _MOST_RARE * beyond)))
 
 
 def _is_utf8(line: bytes) -> bool:

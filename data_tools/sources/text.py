@@ -25,7 +25,7 @@ from data_tools.sources.window import Window
 Unit = Literal["file", "line", "block"]
 """What one document is, as in the option `text_documents`."""
 
-_CR = 13
+_LF, _CR = 10, 13
 
 _Finish = Callable[[Block], Block]
 """Sets records aside that are not valid text, and unifies the line ends of the others."""
@@ -44,7 +44,8 @@ def read_text(
         unit = _choose_unit(window) if part.begin == 0 else find_unit(source)
 
     def finish(block: Block) -> Block:
-        return _unify_line_ends(set_bad_aside(block, source.encoding, options.encoding))
+        block = set_bad_aside(block, source.encoding, options.encoding)
+        return block if unit == "line" else _unify_line_ends(block)
 
     if unit == "file":
         blocks = _read_file(window, finish)
@@ -238,10 +239,16 @@ def _make_block(item: Lines, firsts: np.ndarray, lasts: np.ndarray, overhead: in
 
 def _unify_line_ends(block: Block) -> Block:
     """Return the block with LF for every CRLF and CR; the sizes stay those of the file."""
-    if not len(block) or not (block.data[block.begins[0] : block.ends[-1]] == _CR).any():
+    if not len(block):
         return block
-    spans = zip(block.begins.tolist(), block.ends.tolist(), strict=True)
-    raw = block.data.tobytes()
-    parts = [raw[a:b].replace(b"\r\n", b"\n").replace(b"\r", b"\n") for a, b in spans]
-    data, begins, ends = join_spans(parts)
+    first = block.begins[0]
+    data = block.data[first : block.ends[-1]]
+    is_return = data == _CR
+    if not is_return.any():
+        return block
+    dropped = np.flatnonzero(is_return[:-1] & (data[1:] == _LF))
+    data = np.delete(np.where(is_return, np.uint8(_LF), data), dropped)
+    begins, ends = block.begins - first, block.ends - first
+    begins -= np.searchsorted(dropped, begins)
+    ends -= np.searchsorted(dropped, ends)
     return replace(block, data=data, begins=begins, ends=ends)
