@@ -147,12 +147,16 @@ def _find_doubtful(
     """Return the numbers of the lines that may be UTF-8: valid as such, or garbage in GB18030."""
     if not len(ends):
         return np.empty(0, np.int64)
-    is_valid = np.ones(len(ends), bool)
-    is_valid[find_invalid(data, begins, ends)] = False
     beyond = np.add.reduceat(codes >= 0x80, text_begins, dtype=np.int32)
     rare = np.add.reduceat(is_rare(codes), text_begins, dtype=np.int32)
-    is_long = ends - begins > LONG_LINE
-    return np.flatnonzero((beyond > 0) & (is_valid | is_long | (rare > _MOST_RARE * beyond)))
+    latin = np.add.reduceat((codes >= ord("a")) & (codes <= ord("z")), text_begins, dtype=np.int32)
+    is_doubtful = (rare > _MOST_RARE * beyond) | (ends - begins > LONG_LINE)
+    # A hanzi of UTF-8 begins with a byte that begins only rare hanzi of GB18030.
+    may_be_valid = np.flatnonzero((beyond > 0) & ((rare > 0) | (latin > 0)) & ~is_doubtful)
+    if len(may_be_valid):
+        invalid = find_invalid(data, begins[may_be_valid], ends[may_be_valid])
+        is_doubtful[np.delete(may_be_valid, invalid)] = True
+    return np.flatnonzero(is_doubtful & (beyond > 0))
 
 
 def _is_utf8(line: bytes) -> bool:
