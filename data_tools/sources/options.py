@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -18,6 +18,14 @@ class InputConfig:
     read."""
     text_documents: Literal["file", "line", "block"] = "file"
     """What one document of a .txt file is: the whole file, a line, or a block of lines between
-    blank lines."""
-    encoding: Literal["auto", "utf-8", "utf-16", "gb18030"] = "auto"
-    """Encoding of the files; gb18030 includes GBK and GB2312. auto detects it for each file."""
+    blank lines. A file of more than 16 MB is read as blocks, or as lines if it has no blank lines;
+    a block that is too long as lines."""
+    encoding: Literal["auto", "utf-8", "utf-16", "gb18030"] = field(
+        default="auto",
+        metadata={
+            "cure": "; gb18030 includes GBK and GB2312; convert other encodings to UTF-8, such as "
+            "Big5: iconv -f BIG5 -t UTF-8 OLD > NEW"
+        },
+    )
+    """Encoding of the files; gb18030 includes GBK and GB2312. auto detects it for each file, and
+    reads rows of GB18030 in a file of UTF-8, and the reverse."""

@@ -66,9 +66,27 @@ def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple
     except UserError:
         raise
     except Exception as error:  # jsonargparse raises many types; all mean wrong input
-        raise UserError(" ".join(str(error).split()) + f"\nsee {prog} --help") from error
+        raise UserError(f"{_reword(str(error), schemas)}\nsee {prog} --help") from error
     _refuse_nulls(parsed)
     return parsed
+
+
+def _reword(message: str, schemas: tuple[type, ...]) -> str:
+    """Return jsonargparse's message, or ours for a value that is not one of a few."""
+    message = " ".join(message.split())
+    found = re.search(
+        r'key "([\w.]+)": Expected a typing.Literal\[(.*?)\]. Got value: (.*)', message
+    )
+    if not found:
+        return message
+    name, choices, value = found.groups()
+    cures = [field.metadata.get("cure", "") for field in _fields(schemas) if field.name == name]
+    known = choices.replace("'", "")
+    return f"--{name} {value} is not known; known are {known}" + "".join(cures)
+
+
+def _fields(schemas: tuple[type, ...]) -> list[dataclasses.Field]:
+    return [field for schema in schemas for field in dataclasses.fields(schema)]
 
 
 @functools.cache  # it takes a tenth of a second, and the tests parse many command lines
@@ -88,8 +106,7 @@ def _parser(schemas: tuple[type, ...], prog: str) -> ArgumentParser:
             action.help = argparse.SUPPRESS  # a file for one section only; --config is enough
         if action.metavar == "[ITEM,...]":
             action.metavar = "VALUE ..."  # `_normalize` accepts a list so
-    every = [field for schema in schemas for field in dataclasses.fields(schema)]
-    first = {field.name for field in every if field.metadata.get("first")}
+    first = {field.name for field in _fields(schemas) if field.metadata.get("first")}
     for group in parser._action_groups:  # a base class has its fields before those of an act
         group._group_actions.sort(key=lambda action: action.dest not in first)
     return parser

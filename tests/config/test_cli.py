@@ -113,7 +113,7 @@ def test_a_value_arrives_as_it_was_typed(argv: list[str], field: str, value: obj
         (["--train.steps=1.5"], ["train.steps", "1.5", "int"]),
         (["--optimizer.lr=high"], ["optimizer.lr", "high", "float"]),
         (["--dry-run=maybe"], ["dry_run", "maybe", "bool"]),
-        (["--train.precision=fp8"], ["train.precision", "fp8", "'fp32', 'bf16', 'fp16'"]),
+        (["--train.precision=fp8"], ["train.precision", "fp8", "known are fp32, bf16, fp16"]),
         (
             ["--train.sequence_length_warmup=128:9"],
             ["train.sequence_length_warmup", "write 128:1000steps,256:500steps"],

@@ -37,6 +37,12 @@ def refused(command: Command, tmp_path: Path, capsys):
     return run
 
 
+def test_an_encoding_that_is_not_read_names_those_that_are(refused) -> None:
+    told = refused("--input", "a.txt", "--encoding", "big5")
+    assert "--encoding big5 is not known; known are auto, utf-8, utf-16, gb18030" in told
+    assert "iconv -f BIG5 -t UTF-8" in told
+
+
 def test_no_file_matches(refused, tmp_path: Path) -> None:
     assert "no file matches" in refused("--input", tmp_path / "none/**/*.csv")
 
