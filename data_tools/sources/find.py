@@ -5,78 +5,40 @@ All faults that the beginning of a file can show are reported before the work be
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_tools.sources.csv_header import find_column, read_header
 from data_tools.sources.detect import detect_encoding
+from data_tools.sources.kinds import KNOWN, describe_left_out, parse_suffixes
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import open_parquet
-from data_tools.sources.source import Compression, Format, Slice, SourceFile
+from data_tools.sources.source import Format, Slice, SourceFile
 from data_tools.sources.stream import ByteStream, open_file
+from data_tools.sources.walk import search
 from gpt2zh.config.errors import UserError, raise_all
-
-FORMATS: dict[str, Format] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".txt": "text",
-    ".parquet": "parquet",
-}
-COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
 
 _SAMPLE = 1 << 16  # bytes read at each of three positions of a file; an even number
 _START = 1 << 20  # bytes of a file that are searched for the keys of JSON objects
 _OBJECTS = 100  # JSON objects that are searched
-_KNOWN = ", ".join(FORMATS)
 
 
 def find_files(inputs: Sequence[str]) -> list[Path]:
     """Return the files that match globs, folders and file names, sorted and without duplicates.
 
+    Prints what was left out to stderr.
+
     Raises:
         UserError: One of `inputs` matches no file, or a folder cannot be listed.
     """
-    found: dict[str, Path] = {}
-    for pattern in inputs:
-        matches: Iterable[Path]
-        if os.path.isdir(pattern):
-            matches = (path for path in _walk(pattern) if _parse_suffixes(path))
-        elif os.path.isfile(pattern):
-            matches = [Path(pattern)]
-        else:
-            matches = map(Path, glob.glob(pattern, recursive=True))
-        files = [path for path in matches if path.is_file()]
-        if not files:
-            raise UserError(
-                f"no file matches '{pattern}' (searched from {os.getcwd()}); give a file, a folder "
-                f"of files ({_KNOWN}), or a quoted glob such as 'corpus/**/*.csv'"
-            )
-        found |= {os.path.abspath(file): file for file in files}
-    return sorted(found.values())
-
-
-def _walk(folder: str) -> Iterator[Path]:
-    """Yield all files below a folder.
-
-    Raises:
-        UserError: A folder cannot be listed. If it were skipped, its texts would be missing
-            without notice.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise UserError(
-            f"cannot list the folder {error.filename}: {error.strerror}; make it readable or "
-            "remove it from --input"
-        ) from error
-
-    for parent, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(parent, name) for name in names)
+    found = search(inputs)
+    if found.left_out:
+        print(describe_left_out(found.left_out), file=sys.stderr)
+    return found.files
 
 
 def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]:
@@ -101,10 +63,10 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
     Raises:
         UserError: The format is unknown, the file cannot be read, or it lacks the column or key.
     """
-    kind = _parse_suffixes(path)
+    kind = parse_suffixes(path.name)
     if kind is None:
         raise UserError(
-            f"{path} has an unknown format; supported are {_KNOWN}, all but .parquet also followed "
+            f"{path} has an unknown format; supported are {KNOWN}, all but .parquet also followed "
             "by .gz or .zst; rename the file or remove it from --input"
         )
     file_format, compression = kind
@@ -124,18 +86,6 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
     elif file_format in ("json", "jsonl"):
         _check_keys(source, options.content_column)
     return source
-
-
-def _parse_suffixes(path: Path) -> tuple[Format, Compression] | None:
-    """Return format and compression by the name of a file; None if the format is unknown."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
-    if compression:
-        suffixes.pop()
-    file_format = FORMATS.get(suffixes[-1]) if suffixes else None
-    if file_format is None or (compression and file_format == "parquet"):
-        return None
-    return file_format, compression or ""
 
 
 def _change(raw: SourceFile, file_format: Format, encoding: Any) -> SourceFile:

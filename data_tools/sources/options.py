@@ -12,7 +12,9 @@ class InputConfig:
 
     input: tuple[str, ...]
     """Files to read: quoted globs ('corpus/**/*.csv'), folders or files, in sorted order. Formats:
-    .csv, .jsonl, .ndjson, .json, .txt, each also with .gz or .zst, and .parquet."""
+    .csv, .tsv, .jsonl, .ndjson, .json, .txt, each also with .gz or .zst, and .parquet. Folders and
+    globs leave out hidden files, trash folders and other formats, count them, and follow links to
+    each folder and file once. A file that is named itself is always read."""
     content_column: str = "content"
     """Name of the column (CSV, Parquet) or key (JSON) that holds the text. Other columns are not
     read."""

@@ -70,9 +70,9 @@ def test_kind_of_a_file(tmp_path: Path, name: str, data: bytes, kind: tuple) -> 
 
 
 def test_file_of_unknown_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.tsv"
+    path = tmp_path / "a.md"
     path.write_text("content\n")
-    with pytest.raises(UserError, match=r"a\.tsv has an unknown format; supported are \.csv, "):
+    with pytest.raises(UserError, match=r"a\.md has an unknown format; supported are \.csv, "):
         inspect(path, OPTIONS)
 
 
