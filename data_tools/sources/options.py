@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from gpt2zh.config.paths import IS_PATH
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig:
     """Options that say which files to read, and how."""
 
-    input: tuple[str, ...]
+    input: tuple[str, ...] = field(metadata=IS_PATH)
     """Files to read: quoted globs ('corpus/**/*.csv'), folders or files, in sorted order. Formats:
     .csv, .tsv, .jsonl, .ndjson, .json, .txt, each also with .gz or .zst, and .parquet. Folders and
     globs leave out hidden files, trash folders and other formats, count them, and follow links to

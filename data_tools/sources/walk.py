@@ -30,7 +30,6 @@ from data_tools.sources.kinds import (
     unknown_kind,
 )
 from gpt2zh.config.errors import UserError
-from gpt2zh.config.paths import expand_home
 
 _ALL = "**"
 _TRASH = {
@@ -56,8 +55,7 @@ def search(inputs: Sequence[str]) -> Found:
         UserError: One of `inputs` matches no file, or a folder cannot be listed.
     """
     found = _Collection()
-    for text in inputs:
-        pattern = text if os.path.lexists(text) else expand_home(text)
+    for pattern in inputs:
         one = _Collection()
         if os.path.isfile(pattern):
             one.take(pattern, os.path.realpath(pattern))
@@ -66,7 +64,7 @@ def search(inputs: Sequence[str]) -> Found:
         else:
             _expand(pattern, one)
         if not one.files:
-            raise UserError(_nothing(text, one))
+            raise UserError(_nothing(pattern, one))
         found.join(one)
     return Found(sorted(path for path, _ in found.files.values()), list(found.left_out.values()))
 

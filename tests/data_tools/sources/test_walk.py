@@ -132,18 +132,6 @@ def test_a_name_that_exists_is_a_name_with_brackets_too(tmp_path: Path, folder: 
         assert names(inside / "[1]*.csv", base=inside) == ["[1].csv"]
 
 
-def test_home_is_expanded_unless_such_a_file_exists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(tmp_path, "home/a.csv", "here/~/b.csv")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    for pattern in ("~", "~/*.csv", "~/a.csv"):
-        assert names(pattern, base=tmp_path) == ["home/a.csv"]
-    monkeypatch.chdir(tmp_path / "here")
-    assert [path.as_posix() for path in search(["~"]).files] == ["~/b.csv"]
-
-
 def test_the_last_spelling_of_a_file_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
