@@ -9,18 +9,28 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_tools.sources.csv_header import find_column, read_header
+from data_tools.sources.column import find_column
+from data_tools.sources.csv_header import read_header
+from data_tools.sources.delimiter import AUTO, detect_delimiter, name_of, parse_delimiter
 from data_tools.sources.detect import detect_encoding
-from data_tools.sources.kinds import KNOWN, describe_left_out, parse_suffixes
+from data_tools.sources.kinds import (
+    KNOWN,
+    MAGIC_BYTES,
+    describe_left_out,
+    describe_stranger,
+    detect_compression,
+    parse_suffixes,
+)
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import open_parquet
 from data_tools.sources.source import Format, Slice, SourceFile
 from data_tools.sources.stream import ByteStream, open_file
 from data_tools.sources.walk import search
-from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.errors import UserError, printable, raise_all
 
 _SAMPLE = 1 << 16  # bytes read at each of three positions of a file; an even number
 _START = 1 << 20  # bytes of a file that are searched for the keys of JSON objects
@@ -47,6 +57,7 @@ def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]
     Raises:
         UserError: At least one file cannot be used; the message names all of them.
     """
+    parse_delimiter(options.delimiter)
     sources, faults = [], []
     for path in paths:
         try:
@@ -54,7 +65,28 @@ def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]
         except UserError as error:
             faults.append(str(error))
     raise_all(faults, "the input")
+    for line in _surprises(sources, options):
+        print(line, file=sys.stderr)
     return sources
+
+
+def _surprises(sources: Sequence[SourceFile], options: InputConfig) -> list[str]:
+    """Return what was found that the names of files do not say, a line for each kind."""
+    kinds: dict[str, list[Path]] = {}
+    for source in sources:
+        named = parse_suffixes(source.path.name)
+        if named and named[1] != source.compression:
+            what = f"compressed with {source.compression}, though the name does not say so"
+            kinds.setdefault(what, []).append(source.path)
+        if options.delimiter == AUTO and source.delimiter != _usual_delimiter(source.path):
+            what = f"read with the columns separated by {name_of(source.delimiter)}"
+            kinds.setdefault(what, []).append(source.path)
+    return [
+        printable(f"{paths[0]} is {what}")
+        if len(paths) == 1
+        else printable(f"{len(paths)} files are {what}, such as {paths[0]}")
+        for what, paths in kinds.items()
+    ]
 
 
 def inspect(path: Path, options: InputConfig) -> SourceFile:
@@ -72,6 +104,11 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
     file_format, compression = kind
     with open_file(path) as file:
         status = os.fstat(file.fileno())
+        start = file.read(MAGIC_BYTES)
+    if file_format != "parquet":
+        compression = compression or detect_compression(start)
+        if stranger := describe_stranger(start):
+            raise UserError(f"{path} {stranger}, or remove it from --input")
     raw = SourceFile(path, file_format, compression, "utf-8", status.st_size, status.st_mtime_ns)
     if file_format == "parquet":
         open_parquet(raw, options.content_column)
@@ -82,10 +119,28 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
         file_format = "json" if start.lstrip("\ufeff \t\r\n").startswith("[") else "jsonl"
     source = _change(raw, file_format, encoding)
     if file_format == "csv":
+        source = replace(source, delimiter=_choose_delimiter(source, options))
         read_header(source, options.content_column)
     elif file_format in ("json", "jsonl"):
         _check_keys(source, options.content_column)
     return source
+
+
+def _choose_delimiter(source: SourceFile, options: InputConfig) -> str:
+    wanted = parse_delimiter(options.delimiter)
+    if wanted != AUTO:
+        return wanted
+    start = _read_start(source, _SAMPLE)
+    return detect_delimiter(
+        start,
+        options.content_column,
+        usual=_usual_delimiter(source.path),
+        is_whole=len(start) < _SAMPLE,
+    )
+
+
+def _usual_delimiter(path: Path) -> str:
+    return "\t" if ".tsv" in [suffix.lower() for suffix in path.suffixes[-2:]] else ","
 
 
 def _change(raw: SourceFile, file_format: Format, encoding: Any) -> SourceFile:

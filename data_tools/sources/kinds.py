@@ -51,11 +51,11 @@ _MAGICS: tuple[tuple[bytes, Compression], ...] = (
 )
 _STRANGE = (
     (b"\xfd7zXZ\x00", "compressed with xz", "decompress it, or compress it with gzip or zstd"),
-    (b"BZh", "compressed with bzip2", "decompress it, or compress it with gzip or zstd"),
+    (b"BZh91AY&SY", "compressed with bzip2", "decompress it, or compress it with gzip or zstd"),
     (b"PK\x03\x04", "a zip archive (or .xlsx, .docx)", "unpack it, or save it as CSV"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
     (b"Rar!\x1a\x07", "a RAR archive", "unpack it"),
-    (b"PAR1", "a Parquet file", "rename it to .parquet"),
+    (b"PAR1\x15", "a Parquet file", "rename it to .parquet"),
     (b"%PDF-", "a PDF", "convert it to text"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file", "save it as text or CSV"),
     (b"\x00\x05\x16\x07", "metadata of macOS without text", "remove it"),

@@ -20,6 +20,10 @@ class InputConfig:
     content_column: str = "content"
     """Name of the column (CSV, Parquet) or key (JSON) that holds the text. Other columns are not
     read."""
+    delimiter: str = "auto"
+    """What separates the columns of CSV files: comma, tab, semicolon, pipe, or one ASCII character.
+    auto takes a comma, in .tsv a tab; if the header has no such column then, the one of the four
+    that gives it."""
     text_documents: Literal["file", "line", "block"] = "file"
     """What one document of a .txt file is: the whole file, a line, or a block of lines between
     blank lines."""

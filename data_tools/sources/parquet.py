@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from data_tools.sources import source as limits
 from data_tools.sources.block import Block
-from data_tools.sources.csv_header import find_column
+from data_tools.sources.column import find_column
 from data_tools.sources.faults import copy_start, describe_too_long, set_bad_aside
 from data_tools.sources.source import RecordCount, Slice, SourceFile
 from gpt2zh.config.errors import UserError
@@ -40,9 +40,8 @@ class ParquetSlice:
         """Raw bytes that were read, estimated from the share of records."""
         self._source = source
         self._part = part
-        self._column = column
         self._count = count
-        self._file = open_parquet(source, column)
+        self._file, self._column = open_parquet(source, column)
         starts = _find_starts(self._file.metadata, source.bytes)
         # Empty for a file without row groups, which some programs write.
         self._groups = [n for n, at in enumerate(starts[:-1]) if part.begin <= at < part.end]
@@ -103,8 +102,8 @@ class ParquetSlice:
         return set_bad_aside(block, self._source.encoding)
 
 
-def open_parquet(source: SourceFile, column: str) -> Any:
-    """Open a file and check its column.
+def open_parquet(source: SourceFile, column: str) -> tuple[Any, str]:
+    """Open a file, check its column, and return both; the column by its name in the file.
 
     Raises:
         UserError: The file is not a Parquet file, or the column is missing or does not hold text.
@@ -114,7 +113,7 @@ def open_parquet(source: SourceFile, column: str) -> Any:
     except (OSError, pa.ArrowException) as error:
         raise _make_damage_error(source, error) from error
     schema = file.schema_arrow
-    place = find_column(schema.names, column, source.path, kind="column")
+    place = find_column(schema.names, column, source.path)
     kind = schema.types[place]
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_null(values):
@@ -128,12 +127,13 @@ def open_parquet(source: SourceFile, column: str) -> Any:
             f"{source.path}: the column '{column}' is of type {kind}, which is not text; choose a "
             "column of strings with --content-column"
         )
-    return file
+    return file, schema.names[place]
 
 
 def cut_parquet(source: SourceFile, column: str, size: int) -> list[Slice]:
     """Cut a file between row groups into slices of about `size` bytes of text."""
-    meta = open_parquet(source, column).metadata
+    file, column = open_parquet(source, column)
+    meta = file.metadata
     starts = _find_starts(meta, source.bytes)
     if len(starts) <= 2:
         return [Slice(0, source.bytes, 1)]

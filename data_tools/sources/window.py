@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from data_tools.sources import source as limits
 from data_tools.sources.mark_kernel import LF, find_mark
-from data_tools.sources.stream import ByteStream
 
 CHUNK = 4_000_000
 """Bytes read at a time."""
@@ -14,10 +15,17 @@ CHUNK = 4_000_000
 _MARK = b"\xef\xbb\xbf"
 
 
+class Stream(Protocol):
+    """Bytes to read, as from a `ByteStream`."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer; return the number of bytes, less than its size only at the end."""
+
+
 class Window:
     """Consecutive bytes of a stream: `data[begin:end]`."""
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         """Read the first bytes."""
         self.data = np.empty(0, np.uint8)
         """A new array after each `fill`, so that blocks can keep the old one."""

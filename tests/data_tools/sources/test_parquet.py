@@ -53,6 +53,15 @@ def test_values_are_documents_and_null_an_empty_one(
         assert sum(reading.sizes) == sum(len((text or "").encode()) for text in TEXTS)
 
 
+def test_a_column_whose_name_looks_like_the_wanted_one_is_read(
+    read: Callable, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": [1, 2], "content\u200b ": ["一", "二"]}), path)
+    for size in (1, 10**9):
+        assert read("", path, size=size).texts == ["一", "二"]
+
+
 def test_slices_are_row_groups_by_their_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table(pa.string(), ["字" * 1000 + str(n) for n in range(64)]), path,
