@@ -103,6 +103,10 @@ class _Exchanged:
         self._inner = inner
         self._table = _table(sign)
 
+    @property
+    def damage(self) -> str:
+        return self._inner.damage
+
     def readinto(self, buffer: memoryview) -> int:
         count = self._inner.readinto(buffer)
         data = np.frombuffer(buffer[:count], np.uint8)

@@ -162,7 +162,9 @@ def _read_samples(source: SourceFile) -> list[bytes]:
 def _read_start(source: SourceFile, size: int) -> bytes:
     buffer = bytearray(size)
     with ByteStream(source, Slice(0, source.bytes, 1)) as stream:
-        return bytes(buffer[: stream.readinto(memoryview(buffer))])
+        start = bytes(buffer[: stream.readinto(memoryview(buffer))])
+        stream.refuse_damage()
+        return start
 
 
 def _read_text(source: SourceFile) -> str:
