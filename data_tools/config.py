@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from data_tools.clean.options import CleanConfig
 from data_tools.sources.options import InputConfig
+from gpt2zh.config.paths import IS_PATH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class PrepareConfig(CleanConfig, InputConfig):
     output: Path
     """Folder of shards to make. It is called OUTPUT.partial until it is complete. If the command is
     killed, run it again to continue where it stopped."""
-    tokenizer: str = "builtin"
+    tokenizer: str = field(default="builtin", metadata=IS_PATH)
     """builtin, bert-base-chinese, a BERT vocab.txt, or a folder with a tokenizer.json."""
     row_length: int = 512
     """Tokens per row. With full packing, training can read rows of any other length."""

@@ -15,7 +15,8 @@ from data_tools.shards.split import document_hash
 from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
-from gpt2zh.config.errors import UserError
+from data_tools.sources.stream import DAMAGED
+from gpt2zh.config.errors import UserError, printable
 from gpt2zh.text.training import train_tokenizer
 
 
@@ -69,6 +70,10 @@ def _documents(sources: Sequence[SourceFile], config: TrainTokenizerConfig) -> I
     for source in sources:
         for part in cut(source, config, sys.maxsize):
             for block in SliceReader(source, part, config):
+                for item in block.set_aside:
+                    if item.reason == DAMAGED:
+                        what = f"warning: {source.path} is damaged, its rest is left out"
+                        print(printable(f"{what} ({item.detail})"), file=sys.stderr)
                 yield from filter(None, block.texts())
 
 

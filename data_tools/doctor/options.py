@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_tools.sources.options import InputConfig
+from gpt2zh.config.paths import IS_PATH
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig(InputConfig):
     """Examine a sample of a corpus before hours are spent on it."""
 
-    tokenizer: str = "builtin"
+    tokenizer: str = field(default="builtin", metadata=IS_PATH)
     """builtin, bert-base-chinese, a BERT vocab.txt, or a folder with a tokenizer.json."""
     row_length: int = 512
     """Tokens per row, used for the forecast."""

@@ -176,6 +176,7 @@ def _draft_slice(
         _list_set_aside(block.set_aside, source.path, counts, writer.set_aside)
         advance(reader.position - done)
         done = reader.position
+    advance(reader.position - done)
     _check_unchanged(source)
     counts.records, counts.read = reader.records, reader.bytes_read
     counts.extent = Extent(

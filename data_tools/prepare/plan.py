@@ -19,6 +19,7 @@ from data_tools.clean.options import describe
 from data_tools.config import PrepareConfig
 from data_tools.shards.split import HASH_NAME
 from data_tools.sources.cut import Slice, cut
+from data_tools.sources.delimiter import AUTO, canonical, name_of
 from data_tools.sources.find import SourceFile
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import Manifest, TokenizerInfo
@@ -37,6 +38,11 @@ _NOT_DEFINING = (  # options that change neither rows nor ledger
     "restart",
     "tokenizer",  # its hash counts instead
 )
+
+
+_NEWER = {"delimiter": AUTO}
+"""Options that older versions lack, each with the value that means what these did. With this value
+they are not recorded, so that an older preparation is the same, and can be appended to."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,9 @@ class PreparePlan:
     def identity(self) -> str:
         """Hash of everything that defines the result; the times of files do not."""
         table = asdict(replace(self, sources=tuple(replace(s, mtime_ns=0) for s in self.sources)))
+        for source in table["sources"]:
+            if source["delimiter"] == ",":
+                del source["delimiter"]  # older versions lack it
         text = json.dumps(table, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -94,7 +103,9 @@ class PreparePlan:
     def config(self) -> PrepareConfig:
         """The options for the stages; those that do not define the rows have their defaults."""
         names = {field.name for field in fields(PrepareConfig)} - set(_NOT_DEFINING)
-        chosen = {name: self.options[name] for name in names}
+        chosen = {
+            name: self.options[name] for name in names - (_NEWER.keys() - self.options.keys())
+        }
         return PrepareConfig(input=(), output=Path(), tokenizer=self.tokenizer.name, **chosen)
 
 
@@ -145,6 +156,8 @@ def make_plan(
 def defining_options(config: PrepareConfig, tokenizer: TextTokenizer) -> dict[str, Any]:
     """Return every option that defines the rows, and the versions of libraries that do."""
     chosen = {name: value for name, value in asdict(config).items() if name not in _NOT_DEFINING}
+    chosen["delimiter"] = canonical(config.delimiter)
+    chosen = {name: value for name, value in chosen.items() if _NEWER.get(name) != value}
     table = {
         **chosen,
         "tokenizer": tokenizer.hash,
@@ -215,8 +228,8 @@ def differences(before: PreparePlan, now: PreparePlan) -> list[str]:
     for path in old.keys() & new.keys():
         a, b = (replace(table[path], mtime_ns=0) for table in (old, new))
         lines += [
-            f"input {path}: {name} was {getattr(a, name)}, is now {getattr(b, name)}"
-            for name in ("bytes", "format", "compression", "encoding")
+            f"input {path}: {name} was {_show(a, name)}, is now {_show(b, name)}"
+            for name in ("bytes", "format", "compression", "encoding", "delimiter")
             if getattr(a, name) != getattr(b, name)
         ]
     if before.base != now.base:
@@ -226,10 +239,16 @@ def differences(before: PreparePlan, now: PreparePlan) -> list[str]:
     return sorted(lines)
 
 
+def _show(source: SourceFile, name: str) -> str:
+    value = getattr(source, name)
+    return name_of(value) if name == "delimiter" else str(value)
+
+
 def option_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return which defining options differ, one line each."""
     return [
-        f"--{name.replace('_', '-')} was {before.get(name)}, is now {now.get(name)}"
+        f"--{name.replace('_', '-')} was {before.get(name, _NEWER.get(name))}, "
+        f"is now {now.get(name, _NEWER.get(name))}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from data_tools.config import FinishConfig, PrepareConfig
 from data_tools.prepare import summary
 from data_tools.prepare.assemble import assemble, put_in_place, seal
+from data_tools.prepare.damage import warn_of_damage
 from data_tools.prepare.decide import decide
 from data_tools.prepare.draft import begin_drafts, make_draft
 from data_tools.prepare.formats import has_draft, is_finished
@@ -57,6 +58,7 @@ def run(config: PrepareConfig) -> None:
         raise
     if manifest:
         summary.show(manifest, config.output, seconds=time.monotonic() - begun)
+        warn_of_damage(manifest, config.output)
 
 
 def finish(config: FinishConfig) -> None:
@@ -79,6 +81,7 @@ def finish(config: FinishConfig) -> None:
             _check_drafts(plan, folder)
             manifest = _complete(plan, folder, base, workers)
     summary.show(manifest, config.shards, seconds=time.monotonic() - begun)
+    warn_of_damage(manifest, config.shards)
 
 
 def _finish_renaming(folder: PartialFolder, *, is_shared: bool) -> None:

@@ -53,6 +53,11 @@ class Block:
         """Return the number of documents."""
         return len(self.begins)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the decoded file that it covers."""
+        return int(self.sizes.sum()) + sum(one.size for one in self.set_aside) + self.overhead
+
     def text(self, number: int) -> str:
         """Return one document as a string."""
         return self.data[self.begins[number] : self.ends[number]].tobytes().decode("utf-8")

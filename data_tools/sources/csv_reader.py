@@ -23,6 +23,7 @@ from data_tools.sources.csv_kernel import (
     find_record,
     read_records,
 )
+from data_tools.sources.delimiter import exchange, name_of, open_window
 from data_tools.sources.faults import (
     copy_start,
     describe_too_long,
@@ -32,7 +33,6 @@ from data_tools.sources.faults import (
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream
-from data_tools.sources.window import Window
 
 
 def read_csv(
@@ -43,11 +43,11 @@ def read_csv(
     Raises:
         UserError: The file has no such column.
     """
-    header = read_header(source, options.content_column)
+    header, sign = read_header(source, options.content_column), source.delimiter
     rules = Rules(header.width, header.column, limits.LONGEST_RECORD)
     documents = np.empty((4, limits.BLOCK_DOCUMENTS), np.int64)
     faults = np.empty((limits.BLOCK_DOCUMENTS, len(FAULT_COLUMNS)), np.int64)
-    window = Window(stream)
+    window = open_window(stream, sign)
     overhead, line = 0, part.line
     if part.begin == 0:
         window.skip(header.end)
@@ -59,11 +59,13 @@ def read_csv(
             span, rules, line, documents, faults
         )
         count.records += records
-        aside = [_describe_fault(row, window.data, header) for row in faults[:faulty].tolist()]
         begins, ends, lines, sizes = documents[:, :taken].copy()
-        data = window.data[begin : window.begin]
+        data = exchange(window.data[begin : window.begin], sign)
+        faults[:faulty, FAULT_COLUMNS.index("begin")] -= begin
+        aside = [_describe_fault(row, data, header, sign) for row in faults[:faulty].tolist()]
         if verdict == TOO_LONG:
             start = copy_start(window.data, window.begin, window.end)
+            start = exchange(np.frombuffer(start, np.uint8), sign).tobytes()
             count.records += 1
             aside.append(describe_too_long(line, window.skip_line(), start))
             line += 1
@@ -89,7 +91,7 @@ def find_csv_starts(
     header = read_header(source, options.content_column)
     rules = Rules(header.width, header.column, limits.LONGEST_RECORD)
     with ByteStream(source, Slice(0, source.bytes, 1)) as stream:
-        window = Window(stream)
+        window = open_window(stream, source.delimiter)
         window.skip(header.end)
         line, seen, target = header.line, 0, size
         while True:
@@ -110,14 +112,15 @@ def find_csv_starts(
                 target = window.offset + window.begin + size
 
 
-def _describe_fault(row: list[int], data: np.ndarray, header: Header) -> SetAside:
+def _describe_fault(row: list[int], data: np.ndarray, header: Header, sign: str) -> SetAside:
     """Describe a fault that the kernel found, a row of `FAULT_COLUMNS`."""
     verdict, begin, size, line, why, fields = row
     counts = f"{fields} fields where the header has {header.width}"
     if verdict == RAGGED:
         reason, detail = "ragged row", counts
     elif verdict == BROKEN:
-        reason, detail = "broken quoting", "a comma or line end is expected after a closing quote"
+        reason = "broken quoting"
+        detail = f"a {name_of(sign)} or line end is expected after a closing quote"
     else:
         reason = "unclosed quote"
         detail = {

@@ -5,84 +5,55 @@ All faults that the beginning of a file can show are reported before the work be
 
 from __future__ import annotations
 
-import glob
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_tools.sources.csv_header import find_column, read_header
+from data_tools.sources.column import find_column
+from data_tools.sources.csv_header import read_header
+from data_tools.sources.delimiter import AUTO, detect_delimiter, name_of, parse_delimiter
 from data_tools.sources.detect import Guess, guess_encoding, settle
+from data_tools.sources.kinds import (
+    KNOWN,
+    MAGIC_BYTES,
+    describe_left_out,
+    describe_stranger,
+    detect_compression,
+    parse_suffixes,
+)
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import open_parquet
-from data_tools.sources.source import Compression, Format, Slice, SourceFile
+from data_tools.sources.source import Slice, SourceFile
 from data_tools.sources.stream import ByteStream, open_file
-from gpt2zh.config.errors import UserError, raise_all
+from data_tools.sources.walk import search
+from gpt2zh.config.errors import UserError, printable, raise_all
 from gpt2zh.pages.console import Progress
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-FORMATS: dict[str, Format] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".txt": "text",
-    ".parquet": "parquet",
-}
-COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
-
 _SAMPLE = 1 << 16  # bytes read at each of three positions of a file; an even number
 _START = 1 << 20  # bytes of a file that are searched for the keys of JSON objects
 _OBJECTS = 100  # JSON objects that are searched
-_KNOWN = ", ".join(FORMATS)
 
 
 def find_files(inputs: Sequence[str]) -> list[Path]:
     """Return the files that match globs, folders and file names, sorted and without duplicates.
 
+    Prints what was left out to stderr.
+
     Raises:
         UserError: One of `inputs` matches no file, or a folder cannot be listed.
     """
-    found: dict[str, Path] = {}
-    for pattern in inputs:
-        matches: Iterable[Path]
-        if os.path.isdir(pattern):
-            matches = (path for path in _walk(pattern) if _parse_suffixes(path))
-        elif os.path.isfile(pattern):
-            matches = [Path(pattern)]
-        else:
-            matches = map(Path, glob.glob(pattern, recursive=True))
-        files = [path for path in matches if path.is_file()]
-        if not files:
-            raise UserError(
-                f"no file matches '{pattern}' (searched from {os.getcwd()}); give a file, a folder "
-                f"of files ({_KNOWN}), or a quoted glob such as 'corpus/**/*.csv'"
-            )
-        found |= {os.path.abspath(file): file for file in files}
-    return sorted(found.values())
-
-
-def _walk(folder: str) -> Iterator[Path]:
-    """Yield all files below a folder.
-
-    Raises:
-        UserError: A folder cannot be listed. If it were skipped, its texts would be missing
-            without notice.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise UserError(
-            f"cannot list the folder {error.filename}: {error.strerror}; make it readable or "
-            "remove it from --input"
-        ) from error
-
-    for parent, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(parent, name) for name in names)
+    found = search(inputs)
+    if found.left_out:
+        print(describe_left_out(found.left_out), file=sys.stderr)
+    return found.files
 
 
 def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]:
@@ -91,6 +62,7 @@ def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]
     Raises:
         UserError: At least one file cannot be used; the message names all of them.
     """
+    parse_delimiter(options.delimiter)
     faults: list[str] = []
     progress = Progress("inspecting", 2 * len(paths), amount=lambda n: f"{n / 2:.0f} files")
 
@@ -112,7 +84,28 @@ def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]
     sources = try_each(found, lambda one: _look_inside(one, options))
     progress.close()
     raise_all(faults, "the input")
+    for line in _surprises(sources, options):
+        print(line, file=sys.stderr)
     return sources
+
+
+def _surprises(sources: Sequence[SourceFile], options: InputConfig) -> list[str]:
+    """Return what was found that the names of files do not say, a line for each kind."""
+    kinds: dict[str, list[Path]] = {}
+    for source in sources:
+        named = parse_suffixes(source.path.name)
+        if named and named[1] != source.compression:
+            what = f"compressed with {source.compression}, though the name does not say so"
+            kinds.setdefault(what, []).append(source.path)
+        if options.delimiter == AUTO and source.delimiter != _usual_delimiter(source.path):
+            what = f"read with the columns separated by {name_of(source.delimiter)}"
+            kinds.setdefault(what, []).append(source.path)
+    return [
+        printable(f"{paths[0]} is {what}")
+        if len(paths) == 1
+        else printable(f"{len(paths)} files are {what}, such as {paths[0]}")
+        for what, paths in kinds.items()
+    ]
 
 
 def inspect(path: Path, options: InputConfig) -> SourceFile:
@@ -128,15 +121,20 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
 
 def _open(path: Path, options: InputConfig) -> tuple[SourceFile, Guess]:
     """Return a file by its name and size, and what its bytes say about its encoding."""
-    kind = _parse_suffixes(path)
+    kind = parse_suffixes(path.name)
     if kind is None:
         raise UserError(
-            f"{path} has an unknown format; supported are {_KNOWN}, all but .parquet also followed "
+            f"{path} has an unknown format; supported are {KNOWN}, all but .parquet also followed "
             "by .gz or .zst; rename the file or remove it from --input"
         )
     file_format, compression = kind
     with open_file(path) as file:
         status = os.fstat(file.fileno())
+        start = file.read(MAGIC_BYTES)
+    if file_format != "parquet":
+        compression = compression or detect_compression(start)
+        if stranger := describe_stranger(start):
+            raise UserError(f"{path} {stranger}, or remove it from --input")
     raw = SourceFile(path, file_format, compression, "utf-8", status.st_size, status.st_mtime_ns)
     if file_format == "parquet":
         return raw, Guess("utf-8", is_ascii=True)
@@ -153,22 +151,28 @@ def _look_inside(source: SourceFile, options: InputConfig) -> SourceFile:
         is_list = start.lstrip("\ufeff \t\r\n").startswith("[")
         source = replace(source, format="json" if is_list else "jsonl")
     if source.format == "csv":
+        source = replace(source, delimiter=_choose_delimiter(source, options))
         read_header(source, options.content_column)
     elif source.format in ("json", "jsonl"):
         _check_keys(source, options.content_column)
     return source
 
 
-def _parse_suffixes(path: Path) -> tuple[Format, Compression] | None:
-    """Return format and compression by the name of a file; None if the format is unknown."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
-    if compression:
-        suffixes.pop()
-    file_format = FORMATS.get(suffixes[-1]) if suffixes else None
-    if file_format is None or (compression and file_format == "parquet"):
-        return None
-    return file_format, compression or ""
+def _choose_delimiter(source: SourceFile, options: InputConfig) -> str:
+    wanted = parse_delimiter(options.delimiter)
+    if wanted != AUTO:
+        return wanted
+    start = _read_start(source, _SAMPLE)
+    return detect_delimiter(
+        start,
+        options.content_column,
+        usual=_usual_delimiter(source.path),
+        is_whole=len(start) < _SAMPLE,
+    )
+
+
+def _usual_delimiter(path: Path) -> str:
+    return "\t" if ".tsv" in [suffix.lower() for suffix in path.suffixes[-2:]] else ","
 
 
 def _read_samples(source: SourceFile) -> list[bytes]:
@@ -186,7 +190,9 @@ def _read_samples(source: SourceFile) -> list[bytes]:
 def _read_start(source: SourceFile, size: int) -> bytes:
     buffer = bytearray(size)
     with ByteStream(source, Slice(0, source.bytes, 1)) as stream:
-        return bytes(buffer[: stream.readinto(memoryview(buffer))])
+        start = bytes(buffer[: stream.readinto(memoryview(buffer))])
+        stream.refuse_damage()
+        return start
 
 
 def _read_text(source: SourceFile) -> str:

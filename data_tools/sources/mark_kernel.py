@@ -1,4 +1,4 @@
-"""Find the next quote, comma or line end in a buffer, eight bytes at a time.
+"""Find the next quote, delimiter or line end in a buffer, eight bytes at a time.
 
 A line ends with LF, CRLF or CR.
 """

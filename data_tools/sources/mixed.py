@@ -44,9 +44,10 @@ class Gb18030Lines(io.RawIOBase):
     The result depends on the bytes alone, not on how many of them a read returns.
     """
 
-    def __init__(self, inner: Any) -> None:
-        """Store the stream; it is read when this one is."""
+    def __init__(self, inner: Any, size: int) -> None:
+        """Store the stream, of which `size` bytes are read at a time."""
         self._inner = inner
+        self._size = size
         self._rest = b""  # the beginning of a line
         self._long: _LongLine | None = None
         self._ready = b""
@@ -69,8 +70,8 @@ class Gb18030Lines(io.RawIOBase):
         return count
 
     def _convert_more(self) -> bytes:
-        """Read about `LONG_LINE` bytes and return what can be converted of all that was read."""
-        data = self._inner.read(LONG_LINE)
+        """Read some bytes and return what can be converted of all that was read."""
+        data = self._inner.read(self._size)
         self._is_last = not data
         data, self._rest = self._rest + data, b""
         done = b""

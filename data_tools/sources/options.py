@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gpt2zh.config.paths import IS_PATH
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig:
     """Options that say which files to read, and how."""
 
-    input: tuple[str, ...]
+    input: tuple[str, ...] = field(metadata=IS_PATH)
     """Files to read: quoted globs ('corpus/**/*.csv'), folders or files, in sorted order. Formats:
-    .csv, .jsonl, .ndjson, .json, .txt, each also with .gz or .zst, and .parquet."""
+    .csv, .tsv, .jsonl, .ndjson, .json, .txt, each also with .gz or .zst, and .parquet. Folders and
+    globs leave out hidden files, trash folders and other formats, count them, and follow links to
+    each folder and file once. A file that is named itself is always read."""
     content_column: str = "content"
     """Name of the column (CSV, Parquet) or key (JSON) that holds the text. Other columns are not
     read."""
+    delimiter: str = "auto"
+    """What separates the columns of CSV files: comma, tab, semicolon, pipe, or one ASCII character.
+    auto takes a comma, in .tsv a tab; if the header has no such column then, the one of the four
+    that gives it."""
     text_documents: Literal["file", "line", "block"] = "file"
     """What one document of a .txt file is: the whole file, a line, or a block of lines between
     blank lines. A file of more than 16 MB is read as blocks, or as lines if it has no blank lines;

@@ -6,7 +6,8 @@ that all slices can be compared by size and hashed in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,13 +17,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_tools.sources import source as limits
-from data_tools.sources.block import Block
-from data_tools.sources.csv_header import find_column
+from data_tools.sources.block import Block, SetAside, make_empty_block
+from data_tools.sources.column import find_column
 from data_tools.sources.faults import copy_start, describe_too_long, set_bad_aside
 from data_tools.sources.source import RecordCount, Slice, SourceFile
+from data_tools.sources.stream import DAMAGED
 from gpt2zh.config.errors import UserError
 
 _BUFFER = 1 << 20  # bytes of a column that are read at a time
+_DAMAGE = (OSError, pa.ArrowException)
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """Rows that cannot be read."""
+
+    rows: int
+    why: str
 
 
 class ParquetSlice:
@@ -40,18 +51,17 @@ class ParquetSlice:
         """Raw bytes that were read, estimated from the share of records."""
         self._source = source
         self._part = part
-        self._column = column
         self._count = count
-        self._file = open_parquet(source, column)
+        self._file, self._column = open_parquet(source, column)
         starts = _find_starts(self._file.metadata, source.bytes)
         # Empty for a file without row groups, which some programs write.
         self._groups = [n for n, at in enumerate(starts[:-1]) if part.begin <= at < part.end]
 
     def read_blocks(self) -> Iterator[Block]:
-        """Yield the documents.
+        """Yield the documents. Rows of a row group that cannot be read are set aside at once.
 
         Raises:
-            UserError: The file is damaged.
+            UserError: The disk fails.
         """
         meta = self._file.metadata
         if not meta.num_row_groups:
@@ -61,28 +71,64 @@ class ParquetSlice:
         rows = sum(group.num_rows for group in groups)
         size = sum(_measure_column(group, self._column) for group in groups)
         most = min(limits.BLOCK_DOCUMENTS, limits.BLOCK_BYTES * rows // max(size, 1))
-        batches = self._file.iter_batches(
-            max(most, 1), row_groups=self._groups, columns=[self._column], use_threads=False
-        )
         number = self._part.line
-        while (batch := self._read_next(batches)) is not None:
-            values = batch.column(0)
-            if pa.types.is_dictionary(values.type):
-                values = values.dictionary_decode()
-            values = values.cast(pa.large_binary())
-            self.bytes_read += pc.sum(pc.binary_length(values)).as_py() or 0
-            self._count.records += batch.num_rows
-            yield self._make_block(values, number)
-            number += batch.num_rows
+        for batch in self._read_batches(max(most, 1)):
+            if isinstance(batch, _Unread):
+                self._count.records += 1
+                detail = f"rows {number} to {number + batch.rows - 1}: {batch.why}"
+                yield make_empty_block(SetAside(number, DAMAGED, detail, "", 0))
+                number += batch.rows
+            else:
+                values = batch.column(0)
+                if pa.types.is_dictionary(values.type):
+                    values = values.dictionary_decode()
+                values = values.cast(pa.large_binary())
+                self.bytes_read += pc.sum(pc.binary_length(values)).as_py() or 0
+                self._count.records += batch.num_rows
+                yield self._make_block(values, number)
+                number += batch.num_rows
             done = (number - self._part.line) / rows
             self.position = round(done * (self._part.end - self._part.begin))
         self.position = self._part.end - self._part.begin
 
-    def _read_next(self, batches: Iterator[Any]) -> Any:
+    def _read_batches(self, size: int) -> Iterator[Any]:
+        """Yield batches of at most `size` rows; of a damaged row group those that come first."""
+        done = 0
         try:
-            return next(batches, None)
-        except (OSError, pa.ArrowException) as error:
-            raise _make_damage_error(self._source, error) from error
+            for batch in self._iterate(self._groups, size):
+                done += batch.num_rows
+                yield batch
+            return
+        except _DAMAGE as error:
+            self._refuse_other_than_damage(error)
+        # Row group by row group it may be possible to read what comes after.
+        begin = 0
+        for group in self._groups:
+            rows = self._file.metadata.row_group(group).num_rows
+            read = begin
+            try:
+                for batch in self._iterate([group], size) if begin + rows > done else ():
+                    read += batch.num_rows
+                    if read > done:
+                        yield batch.slice(max(0, batch.num_rows - (read - done)))
+            except _DAMAGE as error:
+                self._refuse_other_than_damage(error)
+                yield _Unread(begin + rows - max(read, done), str(error))
+            begin += rows
+
+    def _refuse_other_than_damage(self, error: Exception) -> None:
+        if isinstance(error, OSError) and error.errno:  # of the system, not of Arrow
+            raise UserError(
+                f"cannot read {self._source.path}: {error}; check the disk, then run the command "
+                "again"
+            ) from error
+
+    def _iterate(self, groups: Sequence[int], size: int) -> Iterator[Any]:
+        return iter(
+            self._file.iter_batches(
+                size, row_groups=groups, columns=[self._column], use_threads=False
+            )
+        )
 
     def _make_block(self, values: Any, number: int) -> Block:
         # The buffers are read directly: Arrow's `to_numpy` would import pandas, which is slow.
@@ -103,18 +149,18 @@ class ParquetSlice:
         return set_bad_aside(block, self._source.encoding)
 
 
-def open_parquet(source: SourceFile, column: str) -> Any:
-    """Open a file and check its column.
+def open_parquet(source: SourceFile, column: str) -> tuple[Any, str]:
+    """Open a file, check its column, and return both; the column by its name in the file.
 
     Raises:
         UserError: The file is not a Parquet file, or the column is missing or does not hold text.
     """
     try:
         file = pq.ParquetFile(source.path, buffer_size=_BUFFER, pre_buffer=False)
-    except (OSError, pa.ArrowException) as error:
+    except _DAMAGE as error:
         raise _make_damage_error(source, error) from error
     schema = file.schema_arrow
-    place = find_column(schema.names, column, source.path, kind="column")
+    place = find_column(schema.names, column, source.path)
     kind = schema.types[place]
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_null(values):
@@ -128,12 +174,13 @@ def open_parquet(source: SourceFile, column: str) -> Any:
             f"{source.path}: the column '{column}' is of type {kind}, which is not text; choose a "
             "column of strings with --content-column"
         )
-    return file
+    return file, schema.names[place]
 
 
 def cut_parquet(source: SourceFile, column: str, size: int) -> list[Slice]:
     """Cut a file between row groups into slices of about `size` bytes of text."""
-    meta = open_parquet(source, column).metadata
+    file, column = open_parquet(source, column)
+    meta = file.metadata
     starts = _find_starts(meta, source.bytes)
     if len(starts) <= 2:
         return [Slice(0, source.bytes, 1)]

@@ -2,20 +2,23 @@
 
 Every byte is accounted for: the sizes of documents and of records set aside, and the overhead, add
 up to the bytes that the stream counted.
+
+The rest of a damaged file is one record that is set aside. It begins where the last complete record
+ends, and its size is that of the bytes that could be decompressed after this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from data_tools.sources.block import Block
+from data_tools.sources.block import Block, SetAside, make_empty_block
 from data_tools.sources.csv_reader import read_csv
 from data_tools.sources.json_lines import read_json_lines
 from data_tools.sources.json_list import read_json_list
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import ParquetSlice
 from data_tools.sources.source import Format, RecordCount, Slice, SourceFile
-from data_tools.sources.stream import ByteStream, slice_digest
+from data_tools.sources.stream import DAMAGED, ByteStream, DamagedError, slice_digest
 from data_tools.sources.text import read_text
 
 __all__ = ["SliceReader", "slice_digest"]
@@ -33,7 +36,7 @@ _READERS: dict[Format, _Read] = {
 class SliceReader:
     """Reads one slice of a file. Iterate over it to get blocks of a few MB, in order.
 
-    Iterating raises `UserError` if the file is damaged or became shorter.
+    Iterating raises `UserError` if the file became shorter.
     """
 
     def __init__(self, source: SourceFile, part: Slice, options: InputConfig) -> None:
@@ -72,7 +75,22 @@ class SliceReader:
         read = _READERS[self._source.format]
         with ByteStream(self._source, self._part) as stream:
             self._progress = stream
-            yield from read(stream, self._source, self._part, self._options, self._count)
+            accounted, records, line = 0, 0, self._part.line
+            try:
+                for block in read(stream, self._source, self._part, self._options, self._count):
+                    accounted += block.bytes
+                    records += len(block) + len(block.set_aside)
+                    line = max(line, _last_line(block))
+                    yield block
+            except DamagedError:
+                self._count.records = records  # without those that were not delivered
+            stream.drain()
+            if stream.damage:
+                self._count.records += 1
+                place = f"after line {line}, at byte {accounted} of its text"
+                detail = f"{stream.damage}; nothing was read {place}"
+                size = stream.bytes_read - accounted
+                yield make_empty_block(SetAside(line + 1, DAMAGED, detail, "", size))
             self.digest = stream.digest
 
     def _read_parquet(self) -> Iterator[Block]:
@@ -80,3 +98,9 @@ class SliceReader:
         self._progress = reader = ParquetSlice(self._source, self._part, column, self._count)
         yield from reader.read_blocks()
         self.digest = slice_digest(self._source, self._part)
+
+
+def _last_line(block: Block) -> int:
+    """Return the line of the last record of a block; 0 if it has none."""
+    lines = [one.line for one in block.set_aside[-1:]] + block.lines[-1:].tolist()
+    return max(lines, default=0)

@@ -32,6 +32,8 @@ class SourceFile:
     bytes: int
     """Size on the disk."""
     mtime_ns: int
+    delimiter: str = ","
+    """What separates the columns, in a CSV file."""
 
     @property
     def is_plain(self) -> bool:

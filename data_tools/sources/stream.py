@@ -2,6 +2,10 @@
 
 Raw bytes are counted and hashed, for progress and to notice a file that changed. Decoded bytes are
 counted, so that tests can check that a reader accounts for every byte.
+
+A compressed file may be damaged. What is decompressed before the damage is delivered, and only the
+next call raises `DamagedError`. So a reader that waits for the rest of a record never takes a part
+of it for the whole.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -20,7 +25,11 @@ from data_tools.sources.mixed import MARK_BAD, Gb18030Lines
 from data_tools.sources.source import Slice, SourceFile
 from gpt2zh.config.errors import UserError
 
+DAMAGED = "damaged file"
+"""Reason for which the rest of a damaged file is set aside."""
+
 _RAW_BYTES = 1 << 20  # read at a time from a file that must be decompressed or decoded
+_STEP = 1 << 16  # bytes decompressed at a time; at most so many before a damage are lost with it
 _DAMAGE = (EOFError, OSError, zlib.error, pa.ArrowException)
 
 
@@ -49,6 +58,10 @@ def slice_digest(source: SourceFile, part: Slice) -> str:
         return raw.hash.hexdigest()
 
 
+class DamagedError(UserError):
+    """The rest of a compressed file cannot be read."""
+
+
 class ByteStream:
     """A slice of a file, decompressed and decoded to UTF-8."""
 
@@ -60,17 +73,21 @@ class ByteStream:
         """
         self.bytes_read = 0
         """Decoded bytes that were returned."""
+        self.damage = ""
+        """Why the bytes after those that were returned cannot be read; usually nothing."""
         self._source = source
         self._raw = _RawSlice(open_file(source.path), source.path, part)
         self._decoded: Any = self._raw
+        self._step = _STEP if source.compression else sys.maxsize
         if source.compression == "gzip":
             self._decoded = gzip.GzipFile(fileobj=io.BufferedReader(self._raw, _RAW_BYTES))
         elif source.compression == "zstd":
             self._decoded = pa.CompressedInputStream(pa.PythonFile(self._raw, "r"), "zstd")
+        size = min(self._step, _RAW_BYTES)
         if source.encoding == "gb18030":
-            self._decoded = Gb18030Lines(self._decoded)
+            self._decoded = Gb18030Lines(self._decoded, size)
         elif source.encoding not in ("utf-8", "utf-8-sig"):
-            self._decoded = _Transcoder(self._decoded, source.encoding)
+            self._decoded = _Transcoder(self._decoded, source.encoding, size)
 
     @property
     def position(self) -> int:
@@ -89,25 +106,45 @@ class ByteStream:
         self._raw.close()
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer; return the number of bytes, which is less than its size only at the end.
+        """Fill a buffer; return the number of bytes.
+
+        It is less than the size of the buffer only at the end or before damaged bytes.
 
         Raises:
-            UserError: The file is damaged, or became shorter.
+            DamagedError: There are no bytes before those that are damaged.
+            UserError: The file became shorter.
         """
         filled = 0
-        while filled < len(buffer):
+        while filled < len(buffer) and not self.damage:
             try:
-                count = self._decoded.readinto(buffer[filled:])
+                count = self._decoded.readinto(buffer[filled : filled + self._step])
             except _DAMAGE as error:
-                raise UserError(
-                    f"{self._source.path} cannot be decompressed: it is damaged or incomplete "
-                    f"({error}); replace it with a complete copy or remove it from --input"
-                ) from error
+                self.damage = str(error) or type(error).__name__
+                break
             if not count:
                 break
             filled += count
         self.bytes_read += filled
+        if self.damage and not filled:
+            self.refuse_damage()
         return filled
+
+    def refuse_damage(self) -> None:
+        """Raise an error if the file turned out to be damaged.
+
+        Raises:
+            DamagedError: It did.
+        """
+        if self.damage:
+            raise DamagedError(
+                f"{self._source.path} cannot be decompressed: it is damaged or incomplete "
+                f"({self.damage}); replace it with a complete copy or remove it from --input; "
+                "if it is not compressed at all, remove the last suffix of its name"
+            )
+
+    def drain(self) -> None:
+        """Read the rest of the raw bytes, so that all are hashed."""
+        self._raw.drain()
 
 
 class _RawSlice(io.RawIOBase):
@@ -158,8 +195,9 @@ class _RawSlice(io.RawIOBase):
 class _Transcoder(io.RawIOBase):
     """Converts a stream of UTF-16 to UTF-8."""
 
-    def __init__(self, inner: Any, encoding: str) -> None:
+    def __init__(self, inner: Any, encoding: str, size: int) -> None:
         self._inner = inner
+        self._size = size
         self._decoder = codecs.getincrementaldecoder(encoding)(errors=MARK_BAD)
         self._ready = b""
         self._taken = 0
@@ -170,7 +208,7 @@ class _Transcoder(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while self._taken == len(self._ready) and not self._is_last:
-            data = self._inner.read(_RAW_BYTES)
+            data = self._inner.read(self._size)
             self._is_last = not data
             text = self._decoder.decode(data, final=self._is_last)
             self._ready, self._taken = text.encode("utf-8", "surrogateescape"), 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from data_tools.sources import source as limits
 from data_tools.sources.mark_kernel import LF, find_mark
-from data_tools.sources.stream import ByteStream
 
 CHUNK = 4_000_000
 """Bytes read at a time."""
@@ -14,10 +15,21 @@ CHUNK = 4_000_000
 _MARK = b"\xef\xbb\xbf"
 
 
+class Stream(Protocol):
+    """Bytes to read, as from a `ByteStream`."""
+
+    @property
+    def damage(self) -> str:
+        """Return why the bytes after those that were read cannot be read; "" for the end."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer; return the number of bytes, less than its size only at the end."""
+
+
 class Window:
     """Consecutive bytes of a stream: `data[begin:end]`."""
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         """Read the first bytes."""
         self.data = np.empty(0, np.uint8)
         """A new array after each `fill`, so that blocks can keep the old one."""
@@ -36,6 +48,9 @@ class Window:
 
         Reads at least as many bytes as are kept, so that a record that is scanned again after each
         `fill` costs at most twice its size. A record that is too long anyway needs no such growth.
+
+        Raises:
+            DamagedError: The stream is damaged there.
         """
         kept = self.end - self.begin
         data = np.empty(kept + max(CHUNK, min(kept, limits.LONGEST_RECORD - kept)), np.uint8)
@@ -43,7 +58,7 @@ class Window:
         filled = self._stream.readinto(data.data[kept:])
         self.offset += self.begin
         self.data, self.begin, self.end = data, 0, kept + filled
-        self.is_last = self.end < len(data)
+        self.is_last = self.end < len(data) and not self._stream.damage
 
     def skip_mark(self) -> int:
         """Skip a byte order mark at the beginning of a file; return its size in bytes."""

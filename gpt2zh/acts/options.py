@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gpt2zh.config.paths import IS_PATH
 from gpt2zh.config.schema import PretrainConfig
 
 NO_OUTPUT = Path("(no --output)")
@@ -36,7 +37,7 @@ class GenerateConfig:
 class PlannedRun(PretrainConfig):
     """The config of a run, of which data and output may be missing."""
 
-    data: tuple[str, ...] = field(default=(), metadata={"first": True})  # in the help
+    data: tuple[str, ...] = field(default=(), metadata={"first": True} | IS_PATH)  # in the help
     """Folders of shards, as for the run, with a weight each if you like: news/:0.5 poetry/:0.2.
     Without data the plan shows the model, the batch and the memory."""
     output: Path = NO_OUTPUT

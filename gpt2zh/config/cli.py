@@ -19,6 +19,7 @@ import json
 import re
 import sys
 import typing
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ from jsonargparse.typing import register_type
 
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.paths import expand_home, expand_homes
 from gpt2zh.config.retired import MOVED, RENAMED, RETIRED, check_retired, drop_retired
 from gpt2zh.config.stages import Stages
+from gpt2zh.config.tables import load_yaml
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 register_type(Duration, serializer=str, deserializer=Duration.parse)
@@ -60,7 +63,7 @@ def parse(*schemas: type, argv: Sequence[str] | None = None, prog: str) -> tuple
     try:
         filled = parser.instantiate(parser.parse_args(flags))
         parsed = tuple(
-            schema(**{f.name: filled[f.name] for f in dataclasses.fields(schema)})
+            expand_homes(schema(**{f.name: filled[f.name] for f in dataclasses.fields(schema)}))
             for schema in schemas
         )
     except UserError:
@@ -186,21 +189,19 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> list[str]:
         if not flag.startswith("--config="):
             checked.append(flag)
             continue
-        path = Path(flag.partition("=")[2])
+        path = Path(expand_home(flag.partition("=")[2]))
         try:
-            table = yaml.safe_load(path.read_text("utf-8"))
+            table = load_yaml(path, f"--config {path}")
         except OSError as error:
             raise UserError(f"--config {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"--config {path} is not UTF-8 text: {error}") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"--config {path} is not valid YAML: {error}") from error
         if not isinstance(table, dict):
             raise UserError(
                 f"--config {path} must hold a YAML mapping of options, such as `seed: 1`"
             )
         sections = {name.rpartition(".")[0] for name in kinds}
-        for key, value in flatten(table):
+        given = list(flatten(table))
+        faults += _given_twice(path, given)
+        for key, value in given:
             if key in sections:
                 faults.append(f"{path}: {key} is a section; write its options below it, indented")
             elif key in RETIRED and key.rpartition(".")[0] in sections:
@@ -212,9 +213,20 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> list[str]:
                 faults.append(f"{path}: {key} is a list; write {key}: [{value}]")
         kept = drop_retired(table)
         text = yaml.safe_dump(kept, allow_unicode=True, sort_keys=False)
-        checked.append(flag if kept == table else f"--config={text}")
+        checked.append(f"--config={path if kept == table else text}")
     raise_all(faults, "the config file")
     return checked
+
+
+def _given_twice(path: Path, given: Sequence[tuple[str, Any]]) -> list[str]:
+    """Return the options that a file gives both as `a.b: 1` and as `b: 1` below `a:`."""
+    counts = Counter(name for name, _ in given)
+    return [
+        f"{path}: {name} is given twice, once by its dotted name and once below its section; keep "
+        "one of them"
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
 def _refuse_nulls(configs: Iterable[Any], prefix: str = "") -> None:

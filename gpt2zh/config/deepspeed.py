@@ -6,7 +6,6 @@ are absent, "auto" or equal. The JSON owns ZeRO, offload, buckets and communicat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -23,20 +22,19 @@ from gpt2zh.config.deepspeed_checks import (
 from gpt2zh.config.deepspeed_checks import Offload as Offload
 from gpt2zh.config.errors import UserError, attempt, raise_all
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
+from gpt2zh.config.tables import load_json
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read a DeepSpeed JSON.
 
     Raises:
-        UserError: The file is missing or does not hold a JSON object.
+        UserError: The file is missing, does not hold a JSON object, or has a key twice.
     """
     try:
-        table = json.loads(path.read_text("utf-8"))
+        table = load_json(path, f"--deepspeed_config {path}")
     except OSError as error:
         raise UserError(f"--deepspeed_config {path}: {error.strerror}; see ds_configs/") from error
-    except ValueError as error:
-        raise UserError(f"--deepspeed_config {path} is not valid JSON: {error}") from error
     if not isinstance(table, dict):
         raise UserError(
             f"--deepspeed_config {path} holds a {type(table).__name__}; it must be a JSON object, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -13,8 +14,34 @@ Result = TypeVar("Result")
 class UserError(ValueError):
     """The input is not valid. The message shows the value, the rule and the cure.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. Its text holds nothing
+    that could disturb a terminal, whatever a file or its name contains.
     """
+
+    def __str__(self) -> str:
+        """Return the message with control and invisible characters escaped."""
+        return printable(super().__str__())
+
+
+_ESCAPES = {"\t": "\\t", "\r": "\\r"}
+_DISTURBING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_FIRST_BYTE = 0xDC80  # of those that `surrogateescape` makes of bytes that are not UTF-8
+
+
+def printable(text: str) -> str:
+    """Return a text with control and invisible characters escaped; line feeds stay."""
+    if text.isprintable():
+        return text
+    return "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    if character == "\n" or unicodedata.category(character) not in _DISTURBING:
+        return character
+    code = ord(character)
+    if code < 0x100 or _FIRST_BYTE <= code < _FIRST_BYTE + 0x80:
+        return _ESCAPES.get(character, f"\\x{code & 0xFF:02x}")
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def attempt(act: Callable[[], Result], faults: list[str]) -> Result | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from gpt2zh.config.duration import Duration
+from gpt2zh.config.paths import IS_PATH
 from gpt2zh.config.stages import Stages
 
 
@@ -194,13 +195,13 @@ class PretrainConfig(TrainingConfig):
 
     act: ClassVar[str] = "pretrain"
     """Name of the act."""
-    data: tuple[str, ...] = field(metadata={"first": True})  # in the help
+    data: tuple[str, ...] = field(metadata={"first": True} | IS_PATH)  # in the help
     """Folders of shards, made by `python -m data_tools prepare`. Several are mixed by weight:
     news/:0.5 poetry/:0.2 means five tokens of news for two of poetry; without weights each is read
     equally often."""
     verify_data: bool = True
     """Read all shards before training and compare their sha256 with the manifest."""
-    skip_rows: tuple[str, ...] = ()
+    skip_rows: tuple[str, ...] = field(default=(), metadata=IS_PATH)
     """Training rows to exclude from the loss: numbers (17), ranges (40-47), or files that a run
     writes about bad steps (RUN/bad-steps/step-123.json)."""
 

@@ -5,7 +5,6 @@ Only files of the folder are read, weights only from safetensors, and no code of
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from transformers import GPT2LMHeadModel
 from transformers.utils.logging import disable_progress_bar
 
 from gpt2zh.config.errors import UserError, attempt, raise_all
+from gpt2zh.config.tables import parse_json
 from gpt2zh.model.shape import padded_vocabulary
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
@@ -60,7 +60,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"model folder {folder} has no config.json; {_nearby(folder)}")
     try:
-        config = json.loads(file.read_text("utf-8"))
+        # A byte order mark is refused here, because transformers reads the file again.
+        config = parse_json(file.read_text("utf-8"), str(file))
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):

@@ -22,6 +22,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from gpt2zh.config.errors import UserError
+from gpt2zh.config.tables import load_json
 from gpt2zh.text import wordpiece
 
 BUILTIN = "builtin"
@@ -244,10 +245,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     for file in ("special_tokens_map.json", _CONFIG):
         if not (folder / file).is_file():
             continue
-        try:
-            table = json.loads((folder / file).read_text("utf-8"))
-        except ValueError as error:
-            raise UserError(f"{folder / file} is not valid JSON: {error}") from error
+        table = load_json(folder / file, str(folder / file))
         merged |= {key: value for key, value in table.items() if value is not None}
     return merged
 

@@ -174,6 +174,32 @@ def test_a_config_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert "not UTF-8" in refused(f"--config={tmp_path / 'latin.yaml'}")
 
 
+def test_an_option_that_a_file_gives_twice_is_refused(tmp_path: Path) -> None:
+    message = refused(yaml_file(tmp_path, "train: {global_batch: 8}\ntrain:\n  steps: 5\n"))
+    assert "config.yaml: the key 'train' is written twice, in lines 1 and 2" in message
+    message = refused(yaml_file(tmp_path, "train.steps: 8\ntrain:\n  steps: 5\n"))
+    assert "config.yaml: train.steps is given twice, once by its dotted name" in message
+
+
+def test_home_is_expanded_in_every_option_that_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yaml_file(tmp_path, "deepspeed_config: ~/ds.json\nskip_rows: [~/bad.json]\n")
+    config, options = parse(
+        PretrainConfig,
+        LaunchOptions,
+        argv=["--config=~/config.yaml", "--data=~/s:0.5", "--output=~/run", "--resume=~/c"],
+        prog="pretrain",
+    )
+    assert config.data == (f"{tmp_path}/s:0.5",) and config.output == tmp_path / "run"
+    assert config.deepspeed_config == tmp_path / "ds.json"
+    assert config.skip_rows == (f"{tmp_path}/bad.json",) and options.resume == tmp_path / "c"
+    argv = ["--input", "~/*.csv", "--output", "o", "--tokenizer", "~/t"]
+    (prepare,) = parse(PrepareConfig, argv=argv, prog="prepare")
+    assert prepare.input == (f"{tmp_path}/*.csv",) and prepare.tokenizer == f"{tmp_path}/t"
+
+
 def test_missing_required_options_are_all_named() -> None:
     with pytest.raises(UserError, match=r"required: output, data"):
         parse(PretrainConfig, argv=["--seed=3"], prog="pretrain")

@@ -136,7 +136,8 @@ def test_every_cure_for_a_batch_that_does_not_split_works() -> None:
         (None, ["No such file", "ds_configs/"]),
         ("{", ["not valid JSON"]),
         ("[1]", ["holds a list; it must be a JSON object"]),
-        (b"\xff", ["not valid JSON"]),
+        (b"\xff", ["not valid JSON", "save it as UTF-8"]),
+        ('{"bf16": {},\n"bf16": {}}', ["the key 'bf16' is written twice, in lines 1 and 2"]),
     ],
 )
 def test_a_file_without_a_json_object_is_refused(
@@ -149,6 +150,12 @@ def test_a_file_without_a_json_object_is_refused(
         deepspeed.read(path)
     assert str(path) in str(caught.value)
     assert not [part for part in told if part not in str(caught.value)], caught.value
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text('{"zero_optimization": {"stage": 1}}', "utf-8-sig")
+    assert deepspeed.read(path) == {"zero_optimization": {"stage": 1}}
 
 
 MUON = OptimizerConfig(kind="muon")

@@ -37,3 +37,10 @@ def test_faults_are_raised_together_and_one_alone_without_a_title() -> None:
 
 def test_the_end_of_a_run_carries_its_exit_code() -> None:
     assert RunError(Exit.HUNG, "rank 1 hangs").code == 70
+
+
+def test_a_message_cannot_disturb_a_terminal() -> None:
+    text = "a\x00b\x1b[31m\u200b\ufeff\udcff\u2028\t\x9f\n汉　 󰀀󠀁"
+    assert str(UserError(text)) == (
+        r"a\x00b\x1b[31m\u200b\ufeff\xff\u2028\t\x9f" + "\n汉　 󰀀" + r"\U000e0001"
+    )

@@ -65,6 +65,32 @@ def test_options_that_change_no_row_are_not_part_of_the_plan(begin: Begin) -> No
     assert work.plan.config.min_characters == 1 and work.plan.config.workers == 0
 
 
+def test_an_option_that_older_versions_lack_is_recorded_only_if_it_changes_something(
+    begin: Begin,
+) -> None:
+    work = begin(TEXTS)
+    plan = work.plan
+    assert "delimiter" not in plan.options and plan.config.delimiter == "auto"
+    other = make_plan(replace(work.config, delimiter="\\t"), work.tokenizer, work.sources)
+    assert other.options["delimiter"] == "tab" and other.config.delimiter == "tab"
+    assert option_differences(plan.options, other.options) == ["--delimiter was auto, is now tab"]
+
+
+def test_the_plan_of_an_older_version_is_the_same_plan(begin: Begin, tmp_path: Path) -> None:
+    plan = begin(TEXTS).plan
+    path = tmp_path / "plan.json"
+    write_plan(path, plan)
+    table = json.loads(path.read_text())
+    for source in table["sources"]:
+        del source["delimiter"]
+    path.write_text(json.dumps(table))
+    assert read_plan(path) == plan and read_plan(path).identity == plan.identity
+    (source,) = plan.sources
+    tabs = replace(plan, sources=(replace(source, delimiter="\t"),))
+    assert tabs.identity != plan.identity
+    assert differences(plan, tabs) == [f"input {source.path}: delimiter was comma, is now tab"]
+
+
 def test_a_plan_comes_back_as_it_was_written(begin: Begin, tmp_path: Path) -> None:
     plan = begin(TEXTS, unit_bytes=1).plan
     write_plan(tmp_path / "plan.json", plan)

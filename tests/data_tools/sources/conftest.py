@@ -44,6 +44,8 @@ Read = Callable[..., Reading]
 class Stream:
     """Bytes in memory, read as a `ByteStream` is."""
 
+    damage = ""
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -53,6 +54,8 @@ def test_input_without_a_file_is_an_error(
         ("a.csv", b"content\n", ("csv", "", "utf-8")),
         ("a.CSV", "\ufeffcontent\n".encode(), ("csv", "", "utf-8-sig")),
         ("a.csv.gz", gzip.compress(b"content\n", mtime=0), ("csv", "gzip", "utf-8")),
+        ("a.tsv", b"id\tcontent\n", ("csv", "", "utf-8")),
+        ("a.csv", gzip.compress(b"content\n", mtime=0), ("csv", "gzip", "utf-8")),
         ("a.csv", "\ufeffcontent\n".encode("utf-16-be"), ("csv", "", "utf-16-be")),
         ("a.ndjson", b'"x"\n', ("jsonl", "", "utf-8")),
         ("a.json", b' \n["x"]', ("json", "", "utf-8")),
@@ -70,9 +73,9 @@ def test_kind_of_a_file(tmp_path: Path, name: str, data: bytes, kind: tuple) -> 
 
 
 def test_file_of_unknown_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.tsv"
+    path = tmp_path / "a.md"
     path.write_text("content\n")
-    with pytest.raises(UserError, match=r"a\.tsv has an unknown format; supported are \.csv, "):
+    with pytest.raises(UserError, match=r"a\.md has an unknown format; supported are \.csv, "):
         inspect(path, OPTIONS)
 
 
@@ -95,3 +98,43 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "e.jsonl").unlink()
     found = inspect_all(find_files([str(tmp_path / "b.csv")]), OPTIONS)
     assert [source.path.name for source in found] == ["b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"PK\x03\x04", "a.csv is a zip archive"),
+        (b"\x00\x05\x16\x07\x00", "a.csv is metadata of macOS without text; remove it"),
+        (b"PAR1\x15\x04", "a.csv is a Parquet file; rename it to .parquet"),
+    ],
+)
+def test_a_file_of_another_kind_than_its_name_says_is_refused(
+    tmp_path: Path, start: bytes, told: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(start + b"\x00" * 100)
+    with pytest.raises(UserError, match=told) as caught:
+        inspect(tmp_path / "a.csv", OPTIONS)
+    assert str(caught.value).isprintable()
+
+
+def test_what_names_do_not_say_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("id\tcontent\n")
+    (tmp_path / "b.tsv").write_text("id\tcontent\n")
+    (tmp_path / "c.tsv").write_text("id,content\n")
+    (tmp_path / "d.csv").write_text("id\tcontent\n")
+    (tmp_path / "e.csv").write_bytes(gzip.compress(b"content\n"))
+    (tmp_path / "f.md").write_text("")
+    inspect_all(find_files([str(tmp_path)]), OPTIONS)
+    left_out, *lines = capsys.readouterr().err.splitlines()
+    assert left_out.startswith("left out: 1 .md (")
+    assert lines == [
+        f"2 files are read with the columns separated by tab, such as {tmp_path}/a.csv",
+        f"{tmp_path}/c.tsv is read with the columns separated by comma",
+        f"{tmp_path}/e.csv is compressed with gzip, though the name does not say so",
+    ]
+    inspect_all([tmp_path / "a.csv"], replace(OPTIONS, delimiter="tab"))
+    assert not capsys.readouterr().err
+    with pytest.raises(UserError, match=r"--delimiter 'ab' is not a valid delimiter"):
+        inspect_all([], replace(OPTIONS, delimiter="ab"))

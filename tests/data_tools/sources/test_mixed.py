@@ -34,7 +34,7 @@ class Trickle(io.RawIOBase):
 
 
 def convert(data: bytes, seed: int = -1) -> bytes:
-    stream = Gb18030Lines(io.BytesIO(data) if seed < 0 else Trickle(data, seed))
+    stream = Gb18030Lines(io.BytesIO(data) if seed < 0 else Trickle(data, seed), size=1000)
     parts = []
     while part := stream.read(700):
         parts.append(part)

@@ -53,6 +53,49 @@ def test_values_are_documents_and_null_an_empty_one(
         assert sum(reading.sizes) == sum(len((text or "").encode()) for text in TEXTS)
 
 
+def test_a_column_whose_name_looks_like_the_wanted_one_is_read(
+    read: Callable, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": [1, 2], "content\u200b ": ["一", "二"]}), path)
+    for size in (1, 10**9):
+        assert read("", path, size=size).texts == ["一", "二"]
+
+
+def damage_group(path: Path, group: int) -> None:
+    """Overwrite the texts of a row group."""
+    at = pq.ParquetFile(path).metadata.row_group(group).column(1)
+    data = bytearray(path.read_bytes())
+    begin = at.data_page_offset + 100
+    data[begin : at.data_page_offset + at.total_compressed_size] = bytes(
+        at.total_compressed_size - 100
+    )
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("size", [1, 10**9])
+@pytest.mark.parametrize("groups", [(0,), (1,), (3,), (1, 2), (0, 3)])
+@pytest.mark.parametrize("documents", [150, 0])
+def test_a_damaged_row_group_is_set_aside_and_the_others_are_read(
+    read: Callable, set_limits: Callable, tmp_path: Path, size: int, groups: tuple, documents: int
+) -> None:
+    set_limits(documents=documents)
+    texts = [f"{n * 7919}字" * 9 for n in range(400)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(
+        table(pa.string(), texts), path, row_group_size=100, compression="zstd",
+        use_dictionary=False,
+    )  # fmt: skip
+    for group in groups:
+        damage_group(path, group)
+    reading = read("", path, size=size)
+    whole = [n for n in range(400) if n // 100 not in groups]
+    assert reading.documents == [(n + 1, texts[n]) for n in whole]
+    assert reading.faults == [(100 * group + 1, "damaged file", 0) for group in groups]
+    first, last = 100 * groups[0] + 1, 100 * groups[0] + 100
+    assert reading.aside[0].detail.startswith(f"rows {first} to {last}: ")
+
+
 def test_slices_are_row_groups_by_their_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table(pa.string(), ["字" * 1000 + str(n) for n in range(64)]), path,
@@ -147,5 +190,6 @@ def test_damage_within_is_found_while_reading(read: Callable, tmp_path: Path) ->
     at = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
     data[at : at + 60] = b"\xff" * 60
     path.write_bytes(data)
-    with pytest.raises(UserError, match=r"a\.parquet cannot be read as Parquet"):
-        read("", path)
+    (fault,) = read("", path).aside
+    assert (fault.line, fault.reason, fault.size) == (1, "damaged file", 0)
+    assert fault.detail.startswith("rows 1 to 8: ")

@@ -59,27 +59,65 @@ def test_several_compressed_members_are_one_file(read: Callable, suffix: str) ->
     assert read("a.csv" + suffix, data).texts == ["一", "二", "三"]
 
 
+ROWS = [f"{number * 7919}字，{number * 104729}" for number in range(60_000)]
+PLAIN = {
+    "a.csv": "content\n" + "".join(f'"{row}\n{row}"\n' for row in ROWS),
+    "a.jsonl": "".join(f'{{"content": "{row}"}}\n' for row in ROWS),
+    "a.txt": "".join(row + "\n" for row in ROWS),
+}
+DAMAGE = {
+    "cut off": lambda data: data[: len(data) * 3 // 4],
+    "changed": lambda data: data[: len(data) * 3 // 4] + b"\xff" * 99 + data[len(data) * 3 // 4 :],
+    "wrong checksum": lambda data: data[:-8] + b"\xff" * 4 + data[-4:],
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+@pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize(
-    ("suffix", "damage"),
+    ("suffix", "damage"), [(".gz", kind) for kind in DAMAGE] + [(".zst", "cut off")]
+)
+def test_what_lies_behind_damage_is_set_aside(
+    read: Callable, name: str, suffix: str, damage: str, encoding: str
+) -> None:
+    data = DAMAGE[damage](COMPRESS[suffix](PLAIN[name].encode(encoding)))
+    reading = read(name + suffix, data, text_documents="line", encoding=encoding)
+    whole = [f"{row}\n{row}" for row in ROWS] if name == "a.csv" else ROWS
+    *others, fault = reading.aside
+    if damage == "cut off":
+        assert not others and 0 < len(reading.texts) < len(ROWS)
+        assert reading.texts == whole[: len(reading.texts)]
+    assert fault.reason == "damaged file" and fault.line > reading.documents[-1][0]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize(
+    ("name", "text"),
     [
-        (".gz", "cut off"),
-        (".gz", "changed"),
-        (".gz", "not compressed"),
-        (".zst", "cut off"),
-        (".zst", "not compressed"),
+        ("a.json", json.dumps(ROWS, ensure_ascii=False)),
+        ("a.txt", "".join(ROWS)),
+        ("a.txt", "\n".join(ROWS)),
     ],
 )
-def test_damaged_compressed_file_is_named(read: Callable, suffix: str, damage: str) -> None:
-    rows = "".join(f"{number * 7919}字\n" for number in range(100_000))
-    data = bytearray(COMPRESS[suffix](f"content\n{rows}".encode()))
-    if damage == "cut off":
-        del data[-20:]
-    elif damage == "changed":
-        data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
-    else:
-        data = bytearray(b"content\n\xe5\xad\x97\n" * 100)
+def test_a_part_of_a_document_is_not_taken_for_the_whole(
+    read: Callable, suffix: str, name: str, text: str
+) -> None:
+    data = DAMAGE["cut off"](COMPRESS[suffix](text.encode()))
+    reading = read(name + suffix, data, text_documents="block")
+    assert set(reading.texts) < set(ROWS)
+    assert reading.aside[-1].reason == "damaged file"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("damage", ["early", "not compressed"])
+def test_damage_at_the_beginning_is_named_before_the_work(
+    read: Callable, suffix: str, damage: str
+) -> None:
+    data = COMPRESS[suffix](PLAIN["a.csv"].encode())[:20_000]
+    if damage == "not compressed":
+        data = b"content\n\xe5\xad\x97\n" * 100
     with pytest.raises(UserError, match=rf"a\.csv\{suffix} cannot be decompressed: it is damaged"):
-        read("a.csv" + suffix, bytes(data), encoding="utf-8")
+        read("a.csv" + suffix, data, encoding="utf-8")
 
 
 @pytest.mark.slow
