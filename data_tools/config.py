@@ -39,6 +39,9 @@ class PrepareConfig(CleanConfig, InputConfig):
     """Replace the output folder if it holds shards."""
     restart: bool = False
     """Discard an unfinished preparation in OUTPUT.partial, and start again."""
+    drop_changed: bool = False
+    """Continue an unfinished preparation without the input files that are gone or changed since it
+    began. Only the units that held them are made again."""
     part: int = 0
     """Prepare only this part of the work, from 1 to --parts; `finish` joins all parts."""
     parts: int = 1
@@ -51,6 +54,8 @@ class FinishConfig:
 
     shards: Path
     """The output folder of the parts."""
+    drop_changed: bool = False
+    """Leave out the input files that are gone or changed, if units with them are not made yet."""
     workers: int = 0
     """Number of processes; 0 uses one for each core."""
 

@@ -32,7 +32,8 @@ def run(config: TrainTokenizerConfig) -> None:
         for sources, limit, pattern in found:
             sample = take_sample(_documents(sources, config), limit)
             characters = sum(map(len, sample))
-            print(f"{pattern}: {len(sample)} documents, {characters} characters", file=sys.stderr)
+            counts = f"{len(sample)} documents, {characters} characters"
+            print(printable(f"{pattern}: {counts}"), file=sys.stderr)
             texts += sample
         if not texts:
             raise UserError("the inputs hold no text; give files with text to train on")

@@ -161,7 +161,7 @@ def _sources(
             account["tokens"] += kept["tokens"]
             _add_fates(account["fates"], kept["fates"])
     sources = []
-    for number, file in enumerate(plan.sources, plan.first_source):
+    for number, file in plan.remaining.items():
         account = accounts.get(number, _empty_account())
         account["extents"] = tuple(account["extents"])
         account["fates"] = dict(sorted(account["fates"].items()))

@@ -114,7 +114,7 @@ def make_draft(tools: DraftTools, number: int, advance: Callable[[int], None]) -
         ]
         writer.finish()
     record: DraftRecord = {
-        "plan": tools.plan.identity,
+        "plan": tools.plan.draft_identity,
         "documents": writer.documents,
         "tokens": writer.tokens,
         "digest": writer.digest.hexdigest(),
@@ -238,5 +238,6 @@ def _check_unchanged(source: SourceFile) -> None:
     if found != (source.bytes, source.mtime_ns):
         raise UserError(
             f"{source.path} was changed while it was read; do not change the input before the "
-            "preparation is done, and run the same command again"
+            "preparation is done, and run the same command again, or with --drop-changed to leave "
+            "this file out"
         )

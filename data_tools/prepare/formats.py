@@ -45,7 +45,7 @@ class DraftRecord(TypedDict):
     """What is known about the draft of a unit."""
 
     plan: str
-    """Identity of the plan."""
+    """The plan's `draft_identity`."""
     documents: int
     tokens: int
     digest: str
@@ -86,7 +86,10 @@ def has_draft(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
     if not folder.draft(unit.number, "json").exists():
         return False
     record = read_draft(folder, unit.number)
-    return record["plan"] == plan.identity and all(
+    held = [drafted["source"] for drafted in record["slices"]]
+    if record["plan"] != plan.draft_identity or held != [part.source for part in unit.slices]:
+        return False  # of another plan, or it holds a source that was dropped meanwhile
+    return all(
         path.exists() and path.stat().st_size == size
         for path, size in (
             (folder.draft(unit.number, kind), size) for kind, size in record["sizes"].items()

@@ -83,7 +83,7 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
             _deal(batch, tokens, decision == STAYS, writers)
             _account(batch, decision, sources)
             stays = batch.filter(arrow_column(decision == STAYS))
-            table.write_batch(stays.select(DOCUMENTS_TABLE.names))
+            table.write_batch(_renumber(stays, plan).select(DOCUMENTS_TABLE.names))
     entry = UnitEntry(
         number=number,
         documents=describe_file(path),
@@ -146,6 +146,16 @@ def _deal(
         take_documents(ids, counts, chosen, taken)
         total = int(characters[chosen].sum(dtype=np.int64))
         writer.add(taken, counts[chosen], characters=total)
+
+
+def _renumber(batch: pa.RecordBatch, plan: PreparePlan) -> pa.RecordBatch:
+    """Return documents with the numbers that their sources get in the manifest."""
+    if not plan.dropped:
+        return batch
+    numbers = numpy_column(batch["source"])
+    fewer = np.searchsorted(np.array(plan.dropped), numbers).astype(numbers.dtype)
+    place = batch.schema.get_field_index("source")
+    return batch.set_column(place, batch.schema.field(place), arrow_column(numbers - fewer))
 
 
 def _account(

@@ -76,6 +76,12 @@ class PartialFolder:
             marker.unlink(missing_ok=True)
         shutil.rmtree(self.tokenizer, ignore_errors=True)
 
+    def remove_packed(self) -> None:
+        """Remove what was made of drafts, which must be packed again."""
+        for path in [*self.units.iterdir(), *self.path.iterdir()]:
+            if path.parent == self.units or path.suffix in (".arrow", ".parquet", ".u64"):
+                path.unlink()
+
     def sweep(self) -> None:
         """Remove half-written files of killed processes; call it when no process writes."""
         for path in self.path.glob("*.tmp"):

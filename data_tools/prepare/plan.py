@@ -19,7 +19,7 @@ from data_tools.clean.options import describe
 from data_tools.config import PrepareConfig
 from data_tools.shards.split import HASH_NAME
 from data_tools.sources.cut import Slice, cut
-from data_tools.sources.delimiter import AUTO, canonical, name_of
+from data_tools.sources.delimiter import AUTO, canonical
 from data_tools.sources.find import SourceFile
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import Manifest, TokenizerInfo
@@ -36,11 +36,12 @@ _NOT_DEFINING = (  # options that change neither rows nor ledger
     "append",
     "overwrite",
     "restart",
+    "drop_changed",
     "tokenizer",  # its hash counts instead
 )
 
 
-_NEWER = {"delimiter": AUTO}
+NEWER_OPTIONS = {"delimiter": AUTO}
 """Options that older versions lack, each with the value that means what these did. With this value
 they are not recorded, so that an older preparation is the same, and can be appended to."""
 
@@ -80,6 +81,12 @@ class PreparePlan:
     """Fingerprint of the shards to which this is appended."""
     first_source: int = 0
     """Number of sources that these shards already have."""
+    dropped: tuple[int, ...] = ()
+    """Numbers of sources that are left out since the preparation began; no unit has them."""
+    remade: tuple[int, ...] = ()
+    """Numbers of the units that held one of them."""
+    origin: str = ""
+    """Identity of the plan from which the first one was dropped."""
 
     def unit(self, number: int) -> Unit:
         """Return a unit by its number."""
@@ -93,19 +100,38 @@ class PreparePlan:
     def identity(self) -> str:
         """Hash of everything that defines the result; the times of files do not."""
         table = asdict(replace(self, sources=tuple(replace(s, mtime_ns=0) for s in self.sources)))
+        # What older versions lack must not change the identity of their plans.
         for source in table["sources"]:
             if source["delimiter"] == ",":
-                del source["delimiter"]  # older versions lack it
+                del source["delimiter"]
+        if not self.dropped:
+            del table["dropped"], table["remade"], table["origin"]
         text = json.dumps(table, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    @property
+    def draft_identity(self) -> str:
+        """What the drafts have as identity of their plan; it stays when sources are dropped."""
+        return self.origin or self.identity
+
+    @property
+    def remaining(self) -> dict[int, SourceFile]:
+        """The sources that are not dropped, by their numbers."""
+        numbered = enumerate(self.sources, self.first_source)
+        return {number: source for number, source in numbered if number not in self.dropped}
+
+    def with_times(self, sources: Sequence[SourceFile]) -> PreparePlan:
+        """Return this plan with other times of some sources, whose content is the same."""
+        times = {source.path: source.mtime_ns for source in sources}
+        changed = (replace(s, mtime_ns=times.get(s.path, s.mtime_ns)) for s in self.sources)
+        return replace(self, sources=tuple(changed))
 
     @cached_property
     def config(self) -> PrepareConfig:
         """The options for the stages; those that do not define the rows have their defaults."""
         names = {field.name for field in fields(PrepareConfig)} - set(_NOT_DEFINING)
-        chosen = {
-            name: self.options[name] for name in names - (_NEWER.keys() - self.options.keys())
-        }
+        names -= NEWER_OPTIONS.keys() - self.options.keys()
+        chosen = {name: self.options[name] for name in names}
         return PrepareConfig(input=(), output=Path(), tokenizer=self.tokenizer.name, **chosen)
 
 
@@ -157,7 +183,7 @@ def defining_options(config: PrepareConfig, tokenizer: TextTokenizer) -> dict[st
     """Return every option that defines the rows, and the versions of libraries that do."""
     chosen = {name: value for name, value in asdict(config).items() if name not in _NOT_DEFINING}
     chosen["delimiter"] = canonical(config.delimiter)
-    chosen = {name: value for name, value in chosen.items() if _NEWER.get(name) != value}
+    chosen = {name: value for name, value in chosen.items() if NEWER_OPTIONS.get(name) != value}
     table = {
         **chosen,
         "tokenizer": tokenizer.hash,
@@ -210,45 +236,11 @@ def read_plan(path: Path) -> PreparePlan:
         )
         sources = (SourceFile(**s | {"path": Path(s["path"])}) for s in table.pop("sources"))
         tokenizer = TokenizerInfo(**table.pop("tokenizer"))
+        for name in ("dropped", "remade"):
+            table[name] = tuple(table.get(name, ()))
         return PreparePlan(tokenizer=tokenizer, sources=tuple(sources), units=tuple(units), **table)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}: {error}); run the same command with "
             "--restart to start again"
         ) from error
-
-
-def differences(before: PreparePlan, now: PreparePlan) -> list[str]:
-    """Return what distinguishes two plans, one line each."""
-    lines = option_differences(before.options, now.options)
-    old = {source.path.as_posix(): source for source in before.sources}
-    new = {source.path.as_posix(): source for source in now.sources}
-    lines += [f"input {path} is gone" for path in old.keys() - new.keys()]
-    lines += [f"input {path} is new" for path in new.keys() - old.keys()]
-    for path in old.keys() & new.keys():
-        a, b = (replace(table[path], mtime_ns=0) for table in (old, new))
-        lines += [
-            f"input {path}: {name} was {_show(a, name)}, is now {_show(b, name)}"
-            for name in ("bytes", "format", "compression", "encoding", "delimiter")
-            if getattr(a, name) != getattr(b, name)
-        ]
-    if before.base != now.base:
-        lines.append("the shards to append to have changed")
-    if not lines and before.units != now.units:
-        lines.append("the input would be cut at other places, so the content of a file changed")
-    return sorted(lines)
-
-
-def _show(source: SourceFile, name: str) -> str:
-    value = getattr(source, name)
-    return name_of(value) if name == "delimiter" else str(value)
-
-
-def option_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return which defining options differ, one line each."""
-    return [
-        f"--{name.replace('_', '-')} was {before.get(name, _NEWER.get(name))}, "
-        f"is now {now.get(name, _NEWER.get(name))}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from data_tools.clean.options import clean_faults
 from data_tools.config import PrepareConfig
-from data_tools.prepare.plan import defining_options, option_differences
+from data_tools.prepare.differences import option_differences
+from data_tools.prepare.plan import defining_options
 from data_tools.shards.output import check_folder, check_output, holds_shards
 from data_tools.sources.cut import Slice
 from data_tools.sources.find import SourceFile
 from data_tools.sources.read import slice_digest
-from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.errors import UserError, printable, raise_all
 from gpt2zh.data.manifest import Manifest, Source, read_manifest
 from gpt2zh.data.packing import SMALLEST_ROW
 from gpt2zh.text.id_type import token_dtype
@@ -56,6 +57,11 @@ def check_options(config: PrepareConfig) -> None:
         faults.append(
             "--restart with --part would also discard the other parts; remove OUTPUT.partial once, "
             "then prepare the parts without --restart"
+        )
+    if config.restart and config.drop_changed:
+        faults.append(
+            "--restart and --drop-changed exclude each other: a new start has nothing to drop; "
+            "remove one of them"
         )
     if config.append and config.overwrite:
         faults.append("--append and --overwrite exclude each other; remove one of them")
@@ -134,9 +140,8 @@ def _is_copy(source: SourceFile, known: Sequence[Source]) -> bool:
     """Return whether the shards hold the same file under another name."""
     same = (old for old in known if not _differs(old, source) and source.bytes)
     for old in same:
-        print(
-            f"{source.path} is the same as {old.path}, which is in the shards already; skipping it"
-        )
+        same_as = f"{source.path} is the same as {old.path}, which is in the shards already"
+        print(printable(f"{same_as}; skipping it"))
         return True
     return False
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from data_tools.config import PrepareConfig
+from data_tools.prepare.differences import differences
 from data_tools.prepare.formats import has_draft, read_draft
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import (
     PreparePlan,
     defining_options,
-    differences,
     make_plan,
     read_plan,
     write_plan,
@@ -44,7 +44,7 @@ def choose_plan(
             write_plan(folder.plan, plan)
             return plan
     before = read_plan(folder.plan)
-    times = {source.path: source.mtime_ns for source in before.sources}
+    times = {source.path: source.mtime_ns for source in before.remaining.values()}
     touched = [s for s in sources if times.get(s.path) != s.mtime_ns]
     options = defining_options(config, tokenizer)
     if before.options == options and not touched and len(times) == len(sources):
@@ -56,11 +56,24 @@ def choose_plan(
         raise UserError(
             f"{folder.path} holds an unfinished preparation with other input or options: "
             + "; ".join(lines)
-            + "; use the same input and options to continue it, or --restart to discard it"
+            + "; use the same input and options to continue it, "
+            + _other_ways(lines)
+            + "or --restart to discard it"
         )
     if touched:  # the content is the same: from now on compare with the new times
-        write_plan(folder.plan, replace(before, sources=tuple(sources)))
+        write_plan(folder.plan, before.with_times(sources))
     return read_plan(folder.plan)
+
+
+def _other_ways(lines: Sequence[str]) -> str:
+    """Return what helps against differences in the input."""
+    about_files = [line for line in lines if line.startswith(("input ", "the content of "))]
+    ways = ""
+    if any(not line.endswith(" is new") for line in about_files):
+        ways += "--drop-changed to go on without the files that are gone or changed, "
+    if any(line.endswith(" is new") for line in about_files):
+        ways += "leave new files out and add them with --append when it is done, "
+    return ways
 
 
 def _changed_content(

@@ -6,9 +6,11 @@ run completed is found and kept.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from data_tools.config import FinishConfig, PrepareConfig
 from data_tools.prepare import summary
@@ -16,6 +18,7 @@ from data_tools.prepare.assemble import assemble, put_in_place, seal
 from data_tools.prepare.damage import warn_of_damage
 from data_tools.prepare.decide import decide
 from data_tools.prepare.draft import begin_drafts, make_draft
+from data_tools.prepare.drop import drop_changed, has_touched, refuse_new
 from data_tools.prepare.formats import has_draft, is_finished
 from data_tools.prepare.pack import begin_packing, pack_unit
 from data_tools.prepare.partial_folder import PartialFolder
@@ -77,7 +80,11 @@ def finish(config: FinishConfig) -> None:
             )
         with folder.hold(is_shared=False):
             plan = read_plan(folder.plan)
+            if config.drop_changed:
+                plan = drop_changed(folder, only_missing=True)
             base = read_manifest(config.shards) if plan.base else None
+            remade = [unit for unit in plan.units if unit.number in plan.remade]
+            _make_drafts(plan, folder, remade, workers)
             _check_drafts(plan, folder)
             manifest = _complete(plan, folder, base, workers)
     summary.show(manifest, config.shards, seconds=time.monotonic() - begun)
@@ -96,8 +103,7 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
     if config.restart:
         folder.discard()
     base = find_base(config)
-    files = [path for path in find_files(config.input) if not folder.owns(path)]
-    sources: Sequence[SourceFile] = inspect_all(files, config)
+    sources = _find_sources(config, folder)
     tokenizer = load_tokenizer(config.tokenizer)
     make_packer(config, describe_tokenizer(tokenizer))  # raises if they do not go together
     if base is not None:
@@ -128,6 +134,37 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
             )
             return None
         return _complete(plan, folder, base, workers)
+
+
+def _find_sources(config: PrepareConfig, folder: PartialFolder) -> Sequence[SourceFile]:
+    """Return the inspected input files, without those that were dropped from this preparation.
+
+    Raises:
+        UserError: The input is not valid.
+    """
+
+    def find() -> list[Path]:
+        return [path for path in find_files(config.input) if not folder.owns(path)]
+
+    if not folder.plan.exists():
+        return inspect_all(find(), config)
+    plan = read_plan(folder.plan)
+    if config.drop_changed:
+        found: list[Path] = []
+        with contextlib.suppress(UserError):  # the name of a file that is gone matches nothing
+            found = find()
+        refuse_new(plan, found)
+        return list(drop_changed(folder, only_missing=False).remaining.values())
+    dropped = {plan.source(number).path for number in plan.dropped}
+    try:
+        return inspect_all([path for path in find() if path not in dropped], config)
+    except UserError as error:
+        if not has_touched(plan):
+            raise
+        raise UserError(
+            f"{error}; {folder.path} holds an unfinished preparation: --drop-changed continues it "
+            "without the files that are gone or changed"
+        ) from error
 
 
 def _units_of(plan: PreparePlan, config: PrepareConfig) -> list[Unit]:

@@ -126,6 +126,10 @@ BROKEN = {
     "no tokenizer": (without("tokenizer.json"), ["no tokenizer.json", "AutoTokenizer"]),
     "no weights": (without("model.safetensors"), ["no model.safetensors", "again"]),
     "broken config": (lambda f: (f / "config.json").write_text("{"), ["config.json", "JSON"]),
+    "a key twice": (
+        lambda f: (f / "config.json").write_text('{"n_head": 2,\n"n_head": 4}'),
+        ["config.json: the key 'n_head' is written twice, in lines 1 and 2"],
+    ),
     "a list": (lambda f: (f / "config.json").write_text("[]"), ["a list", "JSON object"]),
     "no size": (lambda f: edit(f, vocab_size=None), ["vocab_size None", "not an integer"]),
     "another model": (lambda f: edit(f, model_type="bert"), ["'bert'", "must be 'gpt2'"]),
