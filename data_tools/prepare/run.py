@@ -109,7 +109,8 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
     else:
         check_output(config.output, overwrite=config.overwrite)
     if not folder.plan.exists():
-        check_space(config.output, sources, tokenizer)
+        keeps_texts = config.near_duplicates != "keep"
+        check_space(config.output, sources, tokenizer, keeps_texts=keeps_texts)
     folder.create()
     with folder.only_one(f"part-{config.part}-of-{config.parts}"):
         plan = choose_plan(config, folder, tokenizer, sources, base)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from data_tools.report.account import Account, kind_of
 from data_tools.report.groups import Group
+from data_tools.report.near import HEAD
 from data_tools.report.terminal import fate_rows
 from data_tools.shards.ledger import by_kind
 from gpt2zh.data.manifest import (
@@ -90,6 +91,13 @@ def ledger(account: Account) -> LedgerSection:
         whole=_fates([account.all]),
         groups=_fates(account.groups) if len(groups) > 1 else [],
     )
+
+
+def near(account: Account) -> Table | None:
+    """Return the least similar near duplicates; None where there are none."""
+    if account.near is None or not account.near.examples:
+        return None
+    return Table(HEAD, account.near.examples, left=3)
 
 
 def files(account: Account) -> FilesSection:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from data_tools.report.account import Account, kind_of
 from data_tools.report.groups import Group, name_of
 from data_tools.report.lengths import Lengths, joined
+from data_tools.report.near import HEAD
 from gpt2zh.data.manifest import ASIDE, SET_ASIDE
 from gpt2zh.pages.characters import character_name, visible
 from gpt2zh.pages.console import paragraph, table
@@ -17,6 +18,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 _MOST_UNKNOWN = 20
 _MOST_KINDS = 20
+_MOST_NEAR = 10
 
 
 def report(account: Account) -> str:
@@ -24,6 +26,7 @@ def report(account: Account) -> str:
     parts = [
         _head(account),
         _ledger(account),
+        _near(account),
         _tokens(account),
         _rows(account),
         _lengths(account),
@@ -98,6 +101,19 @@ def _ledger(account: Account) -> list[str]:
     return [
         "ledger: what became of everything that was read (bytes are counted after decoding)",
         *lines,
+    ]
+
+
+def _near(account: Account) -> list[str]:
+    """Return the least similar near duplicates; nothing where they were not searched."""
+    near = account.near
+    if near is None:
+        return []
+    shown = [[visible(cell) for cell in row] for row in near.examples[:_MOST_NEAR]]
+    return [
+        f"near copies {near.text}",
+        *(table([HEAD, *shown], left=(0, 1, 2)) if shown else []),
+        *(["(the least similar ones; near_duplicates-*.parquet lists all)"] if shown else []),
     ]
 
 

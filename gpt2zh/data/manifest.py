@@ -104,7 +104,7 @@ class UnitEntry:
     documents: FileEntry
     """Table of the documents kept, in order: source, line, characters, tokens, hash, split."""
     bands: FileEntry | None = None
-    """Keys by which near duplicates are found; None if they were not searched."""
+    """Signatures of near duplicates; None if they were not searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,8 @@ class Manifest:
     sources: tuple[Source, ...]
     units: tuple[UnitEntry, ...] = ()
     extras: tuple[FileEntry, ...] = ()
-    """The other files: the list of records set aside, and the tokenizer."""
+    """The other files: the list of records set aside, the tables of near duplicates, and the
+    tokenizer."""
     options: dict[str, Any] = field(default_factory=dict)
     """Every option and every library version that the rows depend on."""
     unknown: dict[str, int] = field(default_factory=dict)
