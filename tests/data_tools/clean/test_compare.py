@@ -13,9 +13,7 @@ from data_tools.clean.compare import (
     NearPairs,
     Roles,
     Texts,
-    estimate,
     find_near,
-    jaccard,
 )
 from data_tools.clean.minhash import band_keys
 from data_tools.clean.near import Signer, band_shape
@@ -169,18 +167,3 @@ def test_empty_input_has_no_near_documents() -> None:
     empty: Callable[[np.ndarray], Texts] = lambda rows: (rows, rows, rows)  # noqa: E731
     corpus = Corpus(lambda band: np.empty(0, np.uint64), lambda rows: nothing, empty)
     assert not pairs_of(find_near(corpus, 0.8, Roles(np.zeros(0, bool), np.zeros(0, bool))))
-
-
-def test_the_estimate_reckons_with_bytes_that_are_equal_by_chance() -> None:
-    one, other = np.random.default_rng(0).integers(0, 256, (2, 1 << 16)).astype(np.uint8)
-    assert estimate(one, other) < 0.002 and estimate(one, one) == 1.0
-    half = np.where(np.arange(1 << 16) % 2, one, other)
-    assert abs(estimate(one, half) - 0.5) < 0.01
-
-
-def test_jaccard_of_two_sets() -> None:
-    def of(one: list[int], other: list[int]) -> float:
-        return jaccard(np.array(one, np.uint64), np.array(other, np.uint64))
-
-    assert of([1, 2, 3, 4], [2, 3, 4, 5]) == 3 / 5 and of([1], [1]) == 1
-    assert of([], []) == of([1], []) == of([1, 3], [2, 4]) == 0
