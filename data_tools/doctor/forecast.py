@@ -74,7 +74,7 @@ def make_forecast(
         seconds: Seconds that one core needs to read and encode the sample.
         cores: Number of cores that will work.
     """
-    documents = total(found, documents_of)
+    documents = count_documents(found)
     tokens = total(found, tokens_of) + documents
     rows = math.ceil(tokens / row_length)
     read = sum(group.read for group in found.groups)
@@ -128,6 +128,15 @@ def total(found: Examination, count: Callable[[FileGroup], float]) -> float:
     size = sum(group.bytes for group in found.groups)
     known = sum(group.bytes for group in found.groups if group.read)
     return sum(count(group) * group.scale for group in found.groups) * size / max(known, 1)
+
+
+def count_documents(found: Examination) -> float:
+    """Return the documents of the whole corpus; where each file is one, the files are counted."""
+    sampled = sum(group.sampled for group in found.groups)
+    if sum(group.records for group in found.groups) != sampled or sampled < 2:
+        return total(found, documents_of)
+    files = sum(group.files for group in found.groups)
+    return sum(map(documents_of, found.groups)) * files / sampled
 
 
 def documents_of(group: FileGroup) -> int:

@@ -20,7 +20,7 @@ from data_tools.doctor.forecast import SHORT, characters_of, documents_of, token
 from data_tools.doctor.sample import FileSample
 from gpt2zh.pages.characters import character_kind, character_name, visible
 from gpt2zh.pages.console import table
-from gpt2zh.pages.numbers import approximate, count, duration, percent, ratio, size
+from gpt2zh.pages.numbers import approximate, count, duration, percent, plural, ratio, size
 
 _MOST_LOST = 18
 _OF_A_FAMILY = 3
@@ -97,27 +97,40 @@ def _kinds(samples: Sequence[FileSample]) -> str:
 def _groups(groups: Sequence[FileGroup]) -> list[str]:
     head = ["group", "size", "documents", "characters", "tokens/char", "bytes", "lost", "exact"]
     rows = [head]
+    unread = [group for group in groups if not group.read and group.bytes]
     for group in groups:
+        if group in unread:
+            continue
         characters = characters_of(group)
         tokens = tokens_of(group)
+        files = f" ({count(group.files)} files)" if group.files != 1 else ""
         rows.append(
             [
-                visible(group.name),
+                visible(group.name) + files,
                 size(group.bytes),
                 count(documents_of(group)),
                 count(characters),
                 ratio(tokens, characters),
-                percent(group.partial / max(tokens, 1)),
-                percent(group.lost.total() / max(characters, 1)),
-                percent(group.exact / max(documents_of(group), 1)),
+                _share(group.partial, tokens),
+                _share(group.lost.total(), characters),
+                _share(group.exact, documents_of(group)),
             ]
         )
+    if unread:
+        files = plural(sum(group.files for group in unread), "other file")
+        whole = size(sum(group.bytes for group in unread))
+        rows.append([files, whole, "not sampled", *["-"] * 5])
     return [
         *table(rows),
         "bytes: tokens that are only a part of a character; lost: characters that do not come "
         "back;",
         "exact: documents that come back unchanged",
     ]
+
+
+def _share(part: int, whole: int) -> str:
+    """Return a share in percent; a share of nothing is unknown."""
+    return percent(part / whole if whole else None)
 
 
 def _lost(facts: Facts) -> list[str]:
@@ -238,14 +251,16 @@ def before_and_after(old: Examination, new: Examination) -> list[str]:
     """Return how two tokenizers encode the same sample, by group."""
     rows = [["group", "lost before", "after", "exact before", "after", "tokens/char", "after"]]
     for before, after in zip(old.groups, new.groups, strict=True):
-        characters, documents = max(characters_of(before), 1), max(documents_of(before), 1)
+        if not before.read and before.bytes:
+            continue  # not sampled
+        characters, documents = characters_of(before), documents_of(before)
         rows.append(
             [
                 visible(before.name),
-                percent(before.lost.total() / characters),
-                percent(after.lost.total() / characters),
-                percent(before.exact / documents),
-                percent(after.exact / documents),
+                _share(before.lost.total(), characters),
+                _share(after.lost.total(), characters),
+                _share(before.exact, documents),
+                _share(after.exact, documents),
                 ratio(tokens_of(before), characters),
                 ratio(tokens_of(after), characters),
             ]

@@ -22,6 +22,17 @@ def count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
 
 
+def plural(number: int, noun: str, many: str | None = None) -> str:
+    """Return a whole number with its noun: `1 step`, `1,234 steps`, `2 copies`.
+
+    Args:
+        number: How many; a text with commas is made of it.
+        noun: For one.
+        many: For several; by default the noun with an s.
+    """
+    return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
+
+
 def approximate(number: float | None) -> str:
     """Return a number with three digits that matter: `1,235`, `12,300`, `1.23 million`."""
     if number is None or not isfinite(number):

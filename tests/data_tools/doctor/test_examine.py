@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from data_tools.doctor.examine import examine, find_shared_folder, name_groups
+from data_tools.doctor.examine import examine
 from data_tools.sources.block import SetAside
 from gpt2zh.text.tokenizer import TextTokenizer
 
 from .conftest import make_sample
-
-
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["a/1.csv", "a/2.csv", "b/3.csv"], ["a/", "a/", "b/"]),
-        (["a/1.csv", "a/2.csv"], ["1.csv", "2.csv"]),
-        (["a/1.csv", "2.csv"], ["a/", "./"]),
-        ([f"a/{number}.csv" for number in range(13)], ["a/"] * 13),
-    ],
-)
-def test_files_are_grouped_by_folder_or_by_themselves(paths: list[str], names: list[str]) -> None:
-    assert name_groups([Path("/in", path) for path in paths]) == names
-
-
-def test_the_shared_folder_is_the_nearest() -> None:
-    assert find_shared_folder([Path("/in/a/b/1.csv"), Path("/in/ab/2.csv")]) == Path("/in")
 
 
 def test_lost_characters_are_counted_by_what_becomes_of_them(tokenizer: TextTokenizer) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from data_tools.doctor.forecast import (
     compute_shares,
+    count_documents,
     documents_of,
     make_forecast,
     tokens_of,
@@ -68,3 +69,16 @@ def test_a_sample_without_documents_has_no_tokens_and_no_losses() -> None:
     empty = make_group(documents=0)
     shares = compute_shares(make_examination(empty), 8)
     assert shares.lost == shares.exact == shares.copies == 0 and tokens_of(empty) == 0
+
+
+def test_where_each_file_is_a_document_the_files_are_counted() -> None:
+    large = make_group("a", 2, files=6, sampled=2, records=2, read=900)
+    small = make_group("b", 1, files=10, sampled=1, records=1, read=10)
+    unread = make_group("c", 0, files=11, read=0)
+    found = make_examination(large, small, unread)
+    assert count_documents(found) == 27 != total(found, documents_of)
+    blank = make_group("b", 0, files=10, sampled=1, records=1, read=10)
+    assert count_documents(make_examination(large, blank)) == 16 * 2 / 3
+    lines = make_group("b", 40, files=10, sampled=1, records=40, read=10)
+    found = make_examination(large, lines)
+    assert count_documents(found) == total(found, documents_of)
