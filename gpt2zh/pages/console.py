@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from gpt2zh.pages.characters import columns
@@ -48,6 +50,11 @@ def paragraph(label: str, words: Sequence[str]) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def command(*words: str | Path) -> str:
+    """Return a command as one line that a shell takes as it is, whatever the words hold."""
+    return shlex.join(map(str, words))
 
 
 class Progress:
