@@ -232,8 +232,9 @@ def _forecast(facts: Facts) -> list[str]:
         f"disk        {size(expected.disk_bytes)}",
         f"time        {duration(expected.seconds)} to read and encode with {expected.cores} cores; "
         "cleaning takes more",
-        f"training    {approximate(expected.steps)} steps per epoch with a global batch of "
-        f"{expected.global_batch} rows",
+        f"training    {approximate(expected.steps)} steps per epoch with "
+        f"configs/{expected.config}.yaml, whose global batch is "
+        f"{plural(expected.global_batch, 'row')}",
     ]
 
 

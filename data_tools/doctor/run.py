@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.packing import SMALLEST_ROW
 from gpt2zh.files.durable import whole_file
 from gpt2zh.pages.numbers import percent
+from gpt2zh.plan.machine import find_machine
 from gpt2zh.text.repair import check_repairable, is_repairable, repair
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
@@ -98,7 +98,7 @@ def _gather_facts(
             row_length=config.row_length,
             vocab_size=tokenizer.vocab_size,
             seconds=measure_reading(samples, config) + found.seconds,
-            cores=len(os.sched_getaffinity(0)),
+            machine=find_machine(),
         ),
         tokenizer=tokenizer.name,
         vocab_size=tokenizer.vocab_size,

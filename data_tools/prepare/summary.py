@@ -109,7 +109,7 @@ def _next(manifest: Manifest, output: Path, machine: Machine) -> list[str]:
     advice = advise(rows, machine, row_length=row_length, tokens=manifest.tokenizer.vocab_size)
     name = advice.config.name
     line = command(
-        *("deepspeed", "launcher/pretrain.py", "--config", f"configs/{name}.yaml"),
+        *("deepspeed", "launcher/pretrain.py", "--config", advice.config.file),
         *("--data", output, "--output", f"runs/{name.removeprefix('gpt2-')}"),
         *("--deepspeed_config", "ds_configs/zero1.json", *advice.options),
     )

@@ -32,6 +32,11 @@ class Shipped:
     global_batch: int
     precision: str
 
+    @property
+    def file(self) -> str:
+        """Path from the root of the project."""
+        return f"configs/{self.name}.yaml"
+
 
 SMALL = Shipped("gpt2-small", 12, 12, 768, 960, "bf16")
 TINY = Shipped("gpt2-tiny", 4, 4, 128, 8, "fp32")

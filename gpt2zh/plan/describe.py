@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from gpt2zh.config.stages import Stages
+from gpt2zh.pages.numbers import duration, plural
+from gpt2zh.plan.advise import LONG, TINY
+from gpt2zh.plan.machine import Machine
 from gpt2zh.plan.resume import find_changed_settings
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.plan.setup import Setup
@@ -51,6 +54,27 @@ def announce(plan: RunPlan) -> None:
                 f"{name} will be read {epochs:.1f} times; after {MANY_EPOCHS} times repeated text "
                 "teaches less and less: lower its weight, train fewer steps or add text to it",
             )
+
+
+def warn_of_slow_cpu(plan: RunPlan, machine: Machine) -> None:
+    """Warn of a run that would take very long because this machine has no GPU.
+
+    Args:
+        plan: Of a run on machines like this one.
+        machine: This one.
+    """
+    if machine.gpus:
+        return
+    tokens = max(0, plan.steps - plan.done[0]) * plan.setup.tokens_per_step
+    machines = max(1, plan.world.size // plan.world.local_size)
+    seconds = tokens * plan.flops_per_token / (machine.cpu_flops * machines)
+    if seconds > LONG:
+        warn(
+            plan.world,
+            f"no GPU was found, and {plural(machine.cores, 'CPU core')} would need about "
+            f"{duration(seconds)} for this run, by estimate; to try things out on a CPU use "
+            f"--config {TINY.file} or configs/demo.yaml, and fewer --train.steps",
+        )
 
 
 def describe(plan: RunPlan) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from gpt2zh.cost.cards import Card, card_named
 
 CPU_FLOPS = 10e9
-"""FLOP/s in fp32 that training reaches on one core, on the safe side: 24e9 were measured on a core of
-a server with AVX-512 (gpt2-tiny, CPU seconds), and other processors have less."""
+"""FLOP/s in fp32 that training reaches on one core, on the safe side: a core of a server with
+AVX-512 reached 24e9 (gpt2-tiny, counted in CPU seconds), and other processors have less."""
 
 
 @dataclass(frozen=True)
