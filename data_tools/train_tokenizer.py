@@ -16,6 +16,7 @@ from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
 from gpt2zh.config.errors import UserError
+from gpt2zh.pages.console import command
 from gpt2zh.text.training import train_tokenizer
 
 
@@ -46,7 +47,7 @@ def run(config: TrainTokenizerConfig) -> None:
         f"tokenizer   {tokenizer.vocab_size} ids, hash {tokenizer.hash[:16]}\n"
         f"time        {time.monotonic() - begun:.1f} s\n"
         f"output      {config.output}\n"
-        f"next        python -m data_tools prepare --tokenizer {config.output} ..."
+        f"next        python -m data_tools prepare {command('--tokenizer', config.output)} ..."
     )
 
 

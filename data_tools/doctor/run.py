@@ -20,6 +20,7 @@ from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.packing import SMALLEST_ROW
 from gpt2zh.files.durable import whole_file
+from gpt2zh.pages.console import command
 from gpt2zh.pages.numbers import percent
 from gpt2zh.plan.machine import find_machine
 from gpt2zh.text.repair import check_repairable, is_repairable, repair
@@ -126,7 +127,7 @@ def _repair(
         "ids, case and all;",
         "            the others are cut elsewhere or spelled with capitals; spaces are tokens now",
         f"output      {folder}",
-        f"next        python -m data_tools prepare --tokenizer {folder} ...",
+        f"next        python -m data_tools prepare {command('--tokenizer', folder)} ...",
     ]
     print("\n".join(lines))
     return {

@@ -34,7 +34,7 @@ from data_tools.shards.output import check_output, disk_needed, holds_shards
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import Manifest, read_manifest
-from gpt2zh.pages.console import Progress
+from gpt2zh.pages.console import Progress, command
 from gpt2zh.text.tokenizer import load_tokenizer
 
 _DRAFTING = Phase("preparing", begin_drafts, make_draft)
@@ -71,7 +71,7 @@ def finish(config: FinishConfig) -> None:
                 return
             raise UserError(
                 f"{folder.path} holds no preparation to finish; make its parts with `python -m "
-                f"data_tools prepare --part I --parts N --output {config.shards} ...`"
+                f"data_tools prepare --part I --parts N {command('--output', config.shards)} ...`"
             )
         with folder.hold(is_shared=False):
             plan = read_plan(folder.plan)
@@ -122,7 +122,7 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
             print(
                 f"part {config.part} of {config.parts} is done, {len(units)} of {len(plan.units)} "
                 "units\nnext        when all parts are done: "
-                f"python -m data_tools finish {config.output}"
+                f"{command('python', '-m', 'data_tools', 'finish', config.output)}"
             )
             return None
         return _complete(plan, folder, base, workers)

@@ -13,6 +13,7 @@ from typing import Any
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files.durable import write_whole
+from gpt2zh.pages.console import command
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 2
@@ -197,8 +198,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         what = "has no manifest.json" if folder.is_dir() else "is not a folder"
         raise UserError(
-            f"{folder} {what}, so it holds no shards; make them with "
-            f"`python -m data_tools prepare --input 'corpus/**/*.csv' --output {folder}`"
+            f"{folder} {what}, so it holds no shards; make them with `python -m data_tools prepare "
+            f"--input 'corpus/**/*.csv' {command('--output', folder)}`"
         )
     try:
         table = json.loads(path.read_text("utf-8", "surrogateescape"))

@@ -22,6 +22,7 @@ from gpt2zh.data.loader import Portions, training_steps
 from gpt2zh.files import run_folder
 from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
+from gpt2zh.pages.console import command
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
@@ -203,5 +204,7 @@ def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
         times = ", ".join(f"{name} {count:.2f} times" for name, count in epochs.items())
         say(plan.world, f"read        {times}")
     say(plan.world, f"checkpoint  {last}")
-    say(plan.world, f"curves      tensorboard --logdir {plan.config.output / TENSORBOARD}")
-    say(plan.world, f"write       gpt2zh generate --model {last} --prompt 从前有座山")
+    curves = command("tensorboard", "--logdir", plan.config.output / TENSORBOARD)
+    say(plan.world, f"curves      {curves}")
+    generate = command("gpt2zh", "generate", "--model", last, "--prompt")
+    say(plan.world, f"write       {generate} 从前有座山")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from gpt2zh.pages.console import Progress, paragraph, table
+from gpt2zh.pages.console import Progress, command, paragraph, table
 from gpt2zh.pages.numbers import approximate
 
 
@@ -107,3 +109,8 @@ def test_an_empty_work_is_done_at_once() -> None:
     progress = Progress("reading", 0, stream=stream, clock=clock_of(0, 100))
     progress.show(0)
     assert stream.getvalue() == "reading   0 % of 1 B, 0 B/s, - left\n"
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", "*.csv", "语料", "$HOME", "plain/path.yaml", ""])
+def test_a_shell_takes_each_word_of_a_command_as_it_is(word: str) -> None:
+    assert shlex.split(command("python", "-m", Path(word), word))[3:] == [word]
