@@ -16,7 +16,8 @@ from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
 from gpt2zh.config.errors import UserError
-from gpt2zh.pages.console import command
+from gpt2zh.pages.console import Progress, command
+from gpt2zh.pages.numbers import plural
 from gpt2zh.text.training import train_tokenizer
 
 
@@ -29,10 +30,14 @@ def run(config: TrainTokenizerConfig) -> None:
     ]
     with new_folder(config.output) as folder:
         texts: list[str] = []
+        size = sum(source.bytes for sources, _, _ in found for source in sources)
+        reading = _Reading(config, Progress("reading", size))
         for sources, limit, pattern in found:
-            sample = take_sample(_documents(sources, config), limit)
-            characters = sum(map(len, sample))
-            print(f"{pattern}: {len(sample)} documents, {characters} characters", file=sys.stderr)
+            sample = take_sample(reading.documents(sources), limit)
+            characters = plural(sum(map(len, sample)), "character")
+            reading.progress.close()
+            documents = plural(len(sample), "document")
+            print(f"{pattern}: {documents}, {characters}", file=sys.stderr)
             texts += sample
         if not texts:
             raise UserError("the inputs hold no text; give files with text to train on")
@@ -41,6 +46,7 @@ def run(config: TrainTokenizerConfig) -> None:
             vocab_size=config.vocab_size,
             alphabet=config.alphabet,
             name=str(config.output),
+            show_progress=sys.stderr.isatty(),
         )
         tokenizer.save(folder)
     print(
@@ -66,11 +72,22 @@ def take_sample(documents: Iterable[str], limit: int) -> list[str]:
     return [text for _, text in sorted(chosen, reverse=True)]
 
 
-def _documents(sources: Sequence[SourceFile], config: TrainTokenizerConfig) -> Iterator[str]:
-    for source in sources:
-        for part in cut(source, config, sys.maxsize):
-            for block in SliceReader(source, part, config):
-                yield from filter(None, block.texts())
+class _Reading:
+    """Reads all sources, with a line of progress."""
+
+    def __init__(self, config: TrainTokenizerConfig, progress: Progress) -> None:
+        self.progress = progress
+        self._config = config
+        self._done = 0  # bytes of the sources that were read whole
+
+    def documents(self, sources: Sequence[SourceFile]) -> Iterator[str]:
+        for source in sources:
+            for part in cut(source, self._config, sys.maxsize):
+                reader = SliceReader(source, part, self._config)
+                for block in reader:
+                    yield from filter(None, block.texts())
+                    self.progress.show(self._done + part.begin + reader.position)
+            self._done += source.bytes
 
 
 def _parse_input(text: str, limit: int) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,9 +111,20 @@ class Examination:
     """Seconds that one core needs to encode the sample."""
 
 
-def examine(samples: Sequence[FileSample], tokenizer: TextTokenizer) -> Examination:
-    """Count everything in a sample."""
-    return _Examiner(tokenizer).examine(samples)
+def examine(
+    samples: Sequence[FileSample],
+    tokenizer: TextTokenizer,
+    *,
+    advance: Callable[[float], None] = lambda share: None,
+) -> Examination:
+    """Count everything in a sample.
+
+    Args:
+        samples: What was read of each file.
+        tokenizer: Encodes it.
+        advance: Gets the share that is done, 0 to 1.
+    """
+    return _Examiner(tokenizer).examine(samples, advance)
 
 
 class _Examiner:
@@ -131,12 +142,15 @@ class _Examiner:
         self._damage: tuple[str, str] | None = None
         self._seconds = 0.0
 
-    def examine(self, samples: Sequence[FileSample]) -> Examination:
+    def examine(
+        self, samples: Sequence[FileSample], advance: Callable[[float], None]
+    ) -> Examination:
         groups: dict[str, FileGroup] = {}
         paths = [sample.source.path for sample in samples]
         sizes = [sample.source.bytes for sample in samples]
         names = name_groups(paths, sizes, most_files=_MOST_FILES)
         top = Path(shared_folder(paths))
+        whole, done = sum(int(b.sizes.sum()) for sample in samples for b in sample.blocks), 0
         self._warm_up(samples)
         for sample, name in zip(samples, names, strict=True):
             group = groups.setdefault(name, FileGroup(name))
@@ -147,6 +161,8 @@ class _Examiner:
             group.read += sample.read
             for block in sample.blocks:
                 self._count(block, sample.source.path.relative_to(top), group)
+                done += int(block.sizes.sum())
+                advance(done / max(whole, 1))
         return Examination(
             top,
             list(groups.values()),

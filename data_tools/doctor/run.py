@@ -6,7 +6,8 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from data_tools.doctor import report
@@ -20,7 +21,7 @@ from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.packing import SMALLEST_ROW
 from gpt2zh.files.durable import whole_file
-from gpt2zh.pages.console import command
+from gpt2zh.pages.console import Progress, command
 from gpt2zh.pages.numbers import percent
 from gpt2zh.plan.machine import find_machine
 from gpt2zh.text.repair import check_repairable, is_repairable, repair
@@ -39,8 +40,12 @@ def run(config: DoctorConfig) -> None:
     begun = time.monotonic()
     tokenizer = load_tokenizer(config.tokenizer)
     _check(config, tokenizer)
-    samples = take_sample(inspect_all(find_files(config.input), config), config, config.sample)
-    found = examine(samples, tokenizer)
+    sources = inspect_all(find_files(config.input), config)
+    size = min(config.sample, sum(source.bytes for source in sources))
+    with _shown("sampling", size) as advance:
+        samples = take_sample(sources, config, config.sample, advance=advance)
+    with _shown("examining", size) as advance:
+        found = examine(samples, tokenizer, advance=advance)
     if not any(map(documents_of, found.groups)):
         raise UserError(
             f"the corpus is empty: there is no document in the sample of {len(samples)} files; "
@@ -54,6 +59,16 @@ def run(config: DoctorConfig) -> None:
         result["repair"] = _repair(config.repair, tokenizer, samples, found)
     if config.json is not None:
         _write_json(config.json, result)
+
+
+@contextmanager
+def _shown(label: str, size: int) -> Iterator[Callable[[float], None]]:
+    """Show the progress of a work; give a function that takes the share that is done."""
+    progress = Progress(label, size)
+    try:
+        yield lambda share: progress.show(share * size)
+    finally:
+        progress.close()
 
 
 def _check(config: DoctorConfig, tokenizer: TextTokenizer) -> None:
@@ -114,7 +129,8 @@ def _repair(
     """Make the repaired tokenizer, print it side by side with the old one, return the figures."""
     texts = list(read_documents(samples))
     made = repair(tokenizer, texts, name=str(folder))
-    after = examine(samples, made.tokenizer)
+    with _shown("examining", sum(round(sample.read) for sample in samples)) as advance:
+        after = examine(samples, made.tokenizer, advance=advance)
     same = _compare_words(tokenizer, made.tokenizer, texts)
     with new_folder(folder) as building:
         made.tokenizer.save(building)

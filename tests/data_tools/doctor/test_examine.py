@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from data_tools.doctor.examine import examine
 from data_tools.sources.block import SetAside
 from gpt2zh.text.tokenizer import TextTokenizer
@@ -55,3 +57,10 @@ def test_a_group_is_scaled_by_the_part_of_it_that_was_read(tokenizer: TextTokeni
     samples = [make_sample("1.csv", ["短"] * 5, share=0.25), make_sample("2.csv", ["短"] * 5)]
     one, two = examine(samples, tokenizer).groups
     assert (one.scale, two.scale) == (4, 1) and one.bytes == 60
+
+
+def test_progress_rises_to_the_end(tokenizer: TextTokenizer) -> None:
+    shares: list[float] = []
+    samples = [make_sample(f"{name}.csv", ["从前有座山"] * 9) for name in "abc"]
+    examine(samples, tokenizer, advance=shares.append)
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1])
