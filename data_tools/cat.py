@@ -14,7 +14,7 @@ from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, read_manifest
 from gpt2zh.data.shard import Shard
 from gpt2zh.files.checksum import check_size
 from gpt2zh.pages.characters import visible
-from gpt2zh.pages.numbers import count
+from gpt2zh.pages.numbers import plural
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 _MOST_NEAR = 10
@@ -41,7 +41,7 @@ def run(config: CatConfig) -> None:
     near = read_near_columns(config.shards, manifest)
     print(
         f"row {config.row} of {manifest.splits[config.split].rows} ({config.split}), "
-        f"row {place.row} of {place.shard.file}, {len(ids)} tokens"
+        f"row {place.row} of {place.shard.file}, {plural(len(ids), 'token')}"
     )
     for part in parts:
         print()
@@ -60,7 +60,8 @@ def _find_row(manifest: Manifest, config: CatConfig) -> RowLocation:
         other = next(name for name in manifest.splits if name != split)
         cure = f"use a number from 0 to {rows - 1}" if rows else f"use --split {other}"
         raise UserError(
-            f"--row {row} is not a row of the {split} split, which has {rows} rows; {cure}"
+            f"--row {row} is not a row of the {split} split, which has "
+            f"{plural(rows, 'row', show=str)}; {cure}"
         )
     return find_row(manifest, split, row, row_length=manifest.row_length)
 
@@ -100,7 +101,7 @@ def _list_near(
     for one in near_duplicates(manifest, columns, found[:_MOST_NEAR]):
         yield f"(near copy dropped: {visible(one.path)} line {one.line}, similarity {one.measure})"
     if len(found) > _MOST_NEAR:
-        yield f"({count(len(found) - _MOST_NEAR)} more near copies dropped)"
+        yield f"({plural(len(found) - _MOST_NEAR, 'more near copy', 'more near copies')} dropped)"
 
 
 def _span(begin: int, end: int) -> str:

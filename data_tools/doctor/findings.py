@@ -142,7 +142,8 @@ def _check_files(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             MODERATE,
             len(odd) / len(facts.samples),
-            f"{len(odd)} of {len(facts.samples)} files are not {usual} like the others; the first "
+            f"{len(odd)} of {plural(len(facts.samples), 'file')} are not {usual} like the "
+            f"others; the first "
             f"is {first.path.as_posix()} ({first.encoding}): {_quote_beginning(odd[0])}",
             "if this text is readable, do nothing; if not, prepare these files alone and set "
             "--encoding",

@@ -76,7 +76,8 @@ def _head(facts: Facts, *, seconds: float) -> list[str]:
     whole = sum(sample.source.bytes for sample in samples)
     touched = sum(sample.read > 0 for sample in samples)
     return [
-        f"sample      {size(read)} of {size(whole)}, from {touched} of {len(samples)} files, in "
+        f"sample      {size(read)} of {size(whole)}, from {touched} of "
+        f"{plural(len(samples), 'file')}, in "
         f"{duration(seconds)}",
         f"files       {_kinds(samples)}, in {visible(facts.found.folder.as_posix())}",
         f"tokenizer   {visible(facts.tokenizer)}, {count(facts.vocab_size)} ids",
@@ -103,7 +104,7 @@ def _groups(groups: Sequence[FileGroup]) -> list[str]:
             continue
         characters = characters_of(group)
         tokens = tokens_of(group)
-        files = f" ({count(group.files)} files)" if group.files != 1 else ""
+        files = f" ({plural(group.files, 'file')})" if group.files != 1 else ""
         rows.append(
             [
                 visible(group.name) + files,
@@ -138,11 +139,12 @@ def _lost(facts: Facts) -> list[str]:
     exact = sum(group.exact for group in found.groups)
     documents = sum(map(documents_of, found.groups))
     if not found.losses:
-        return [f"round trip  every character of the {count(documents)} documents comes back"]
+        comes_back = f"every character of the {plural(documents, 'document')} comes back"
+        return [f"round trip  {comes_back}"]
     kinds = ", ".join(f"{name} {percent(share)}" for name, share in lost_families(found)[:6])
     lines = [
         f"round trip  {percent(facts.shares.lost)} of the characters are lost: {kinds}",
-        f"            {count(exact)} of {count(documents)} documents come back exactly",
+        f"            {count(exact)} of {plural(documents, 'document')} come back exactly",
     ]
     rows = [["count", "share", "character", "becomes", "example", "place"]]
     for sign, share in _most_lost(found):
@@ -161,7 +163,7 @@ def _lost(facts: Facts) -> list[str]:
     return [
         *lines,
         *table(rows, left=(2, 3, 4, 5)),
-        *([f"and {count(more)} other characters; --json FILE lists them all"] if more else []),
+        *([f"and {plural(more, 'other character')}; --json FILE lists them all"] if more else []),
     ]
 
 
@@ -225,14 +227,15 @@ def _forecast(facts: Facts) -> list[str]:
     expected = facts.forecast
     return [
         "estimate for the whole corpus, from the sample:",
-        f"documents   {approximate(expected.documents)}, with {approximate(expected.characters)} "
-        "characters",
+        f"documents   {approximate(expected.documents)}, with "
+        f"{plural(expected.characters, 'character', show=approximate)}",
         f"tokens      {approximate(expected.tokens)}, {facts.shares.tokens_per_character:.3f} per "
-        f"character, in {approximate(expected.rows)} rows",
+        f"character, in {plural(expected.rows, 'row', show=approximate)}",
         f"disk        {size(expected.disk_bytes)}",
-        f"time        {duration(expected.seconds)} to read and encode with {expected.cores} cores; "
+        f"time        {duration(expected.seconds)} to read and encode with "
+        f"{plural(expected.cores, 'core')}; "
         "cleaning takes more",
-        f"training    {approximate(expected.steps)} steps per epoch with "
+        f"training    {plural(expected.steps, 'step', show=approximate)} per epoch with "
         f"configs/{expected.config}.yaml, whose global batch is "
         f"{plural(expected.global_batch, 'row')}",
     ]

@@ -22,7 +22,7 @@ from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.packing import SMALLEST_ROW
 from gpt2zh.files.durable import whole_file
 from gpt2zh.pages.console import Progress, command
-from gpt2zh.pages.numbers import percent
+from gpt2zh.pages.numbers import percent, plural
 from gpt2zh.plan.machine import find_machine
 from gpt2zh.text.repair import check_repairable, is_repairable, repair
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
@@ -48,7 +48,8 @@ def run(config: DoctorConfig) -> None:
         found = examine(samples, tokenizer, advance=advance)
     if not any(map(documents_of, found.groups)):
         raise UserError(
-            f"the corpus is empty: there is no document in the sample of {len(samples)} files; "
+            f"the corpus is empty: there is no document in the sample of "
+            f"{plural(len(samples), 'file')}; "
             "check --input and --content-column"
         )
     facts = _gather_facts(config, samples, found, tokenizer)

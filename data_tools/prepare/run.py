@@ -35,6 +35,7 @@ from data_tools.sources.find import SourceFile, find_files, inspect_all
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import Manifest, read_manifest
 from gpt2zh.pages.console import Progress, command
+from gpt2zh.pages.numbers import plural
 from gpt2zh.text.tokenizer import load_tokenizer
 
 _DRAFTING = Phase("preparing", begin_drafts, make_draft)
@@ -120,8 +121,8 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
         _make_drafts(plan, folder, units, workers)
         if config.part:
             print(
-                f"part {config.part} of {config.parts} is done, {len(units)} of {len(plan.units)} "
-                "units\nnext        when all parts are done: "
+                f"part {config.part} of {config.parts} is done, {len(units)} of "
+                f"{plural(len(plan.units), 'unit')}\nnext        when all parts are done: "
                 f"{command('python', '-m', 'data_tools', 'finish', config.output)}"
             )
             return None
@@ -199,6 +200,7 @@ def _check_drafts(plan: PreparePlan, folder: PartialFolder) -> None:
     if missing:
         some = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
-            f"{len(missing)} of {len(plan.units)} units are not prepared yet ({some}); run the "
+            f"{len(missing)} of {plural(len(plan.units), 'unit')} are not prepared yet "
+            f"({some}); run the "
             "missing parts (unit U belongs to --part (U mod N) + 1 of --parts N), then finish again"
         )

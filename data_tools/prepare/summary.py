@@ -19,6 +19,7 @@ from gpt2zh.data.manifest import (
 )
 from gpt2zh.data.shard import TRAIN, VALIDATION
 from gpt2zh.pages.console import command
+from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.advise import advise
 from gpt2zh.plan.machine import Machine, find_machine
 
@@ -119,14 +120,15 @@ def _next(manifest: Manifest, output: Path, machine: Machine) -> list[str]:
 def _split_line(name: str, split: Split, manifest: Manifest) -> str:
     """Return the line about the rows of a split."""
     text = (
-        f"{name:<12}{split.rows} rows of {manifest.row_length} from {split.documents} documents, "
-        f"{split.padding} tokens of padding"
+        f"{name:<12}{plural(split.rows, 'row', show=str)} of {manifest.row_length} from "
+        f"{plural(split.documents, 'document', show=str)}, "
+        f"{plural(split.padding, 'token', show=str)} of padding"
     )
     if split.dropped_tokens:
         share = 100 * split.dropped_tokens / split.tokens
         text += (
-            f"; dropped {split.dropped_tokens} tokens ({share:.1f} %), "
-            f"{split.dropped_documents} documents whole"
+            f"; dropped {plural(split.dropped_tokens, 'token', show=str)} ({share:.1f} %), "
+            f"{plural(split.dropped_documents, 'document', show=str)} whole"
         )
     return text
 

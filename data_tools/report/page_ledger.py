@@ -22,7 +22,7 @@ from gpt2zh.data.manifest import (
     Count,
 )
 from gpt2zh.pages.html import Table
-from gpt2zh.pages.numbers import count, ratio, share, size
+from gpt2zh.pages.numbers import count, plural, ratio, share, size
 from gpt2zh.pages.plots import Caption, Colour, Figure, Part, Stack, stacks
 
 _MOST_FILES = 5000
@@ -155,7 +155,7 @@ def _stack(group: Group, kinds: Sequence[str], *, whole: float) -> Stack:
         amount = amounts[kind]
         text = (
             f"{kind.removesuffix(': ')}: {share(amount.bytes, read)} %, "
-            f"{count(amount.bytes)} bytes, {count(amount.documents)} documents"
+            f"{plural(amount.bytes, 'byte')}, {plural(amount.documents, 'document')}"
         )
         parts.append(Part(_COLOURS[kind], amount.bytes, text))
     drawn = sum(part.value for part in parts)

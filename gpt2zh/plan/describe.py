@@ -22,7 +22,7 @@ def announce(plan: RunPlan) -> None:
     if changed := find_changed_settings(plan):
         say(plan.world, f"changed     since {plan.resume_from}: {', '.join(changed)}")
     if plan.data.skipped_rows:
-        say(plan.world, f"skipped     {plan.data.skipped_rows:,} rows are read without loss")
+        say(plan.world, f"skipped     {plural(plan.data.skipped_rows, 'row')} read without loss")
     half = plan.config.train.precision
     if half != "fp32" and plan.zero_stage == 0 and plan.accumulation > 1:
         warn(
@@ -41,7 +41,7 @@ def announce(plan: RunPlan) -> None:
     if warmup and warmup.steps >= plan.steps:
         warn(
             plan.world,
-            f"train.sequence_length_warmup lasts {warmup.steps:,} steps but the run only "
+            f"train.sequence_length_warmup lasts {plural(warmup.steps, 'step')} but the run only "
             f"{plan.steps:,}: it never reaches the full context of {plan.config.model.context}; "
             "use a shorter warm-up",
         )
@@ -87,8 +87,8 @@ def describe(plan: RunPlan) -> str:
         (
             f"run         {config.output}: {start}",
             _describe_model(setup),
-            f"data        {plan.data.rows:,} training rows "
-            f"({plan.data.rows * context:,} tokens), {held_out:,} validation rows",
+            f"data        {plural(plan.data.rows, 'training row')} "
+            f"({plural(plan.data.rows * context, 'token')}), {plural(held_out, 'validation row')}",
             *_describe_corpora(plan),
             _describe_batch(setup),
             f"steps       {plan.steps:,} "
@@ -139,10 +139,12 @@ def _describe_model(setup: Setup) -> str:
 
 
 def _describe_batch(setup: Setup) -> str:
-    ranks = f"{setup.ranks} rank{'s' if setup.ranks > 1 else ''}"
+    ranks = plural(setup.ranks, "rank")
     return (
-        f"batch       {setup.config.train.global_batch} rows = {setup.tokens_per_step:,} tokens "
-        f"per step ({ranks} x {setup.micro_batch} rows x {setup.accumulation} accumulated)"
+        f"batch       {plural(setup.config.train.global_batch, 'row')} = "
+        f"{plural(setup.tokens_per_step, 'token')} "
+        f"per step ({ranks} x {plural(setup.micro_batch, 'row')} x {setup.accumulation} "
+        f"accumulated)"
     )
 
 

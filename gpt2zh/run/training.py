@@ -23,6 +23,7 @@ from gpt2zh.files import run_folder
 from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
 from gpt2zh.pages.console import command
+from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
@@ -198,7 +199,7 @@ def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
     if stopped:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
     else:
-        say(plan.world, f"done: {state.step} steps, {state.tokens:,} tokens")
+        say(plan.world, f"done: {plural(state.step, 'step')}, {plural(state.tokens, 'token')}")
     epochs = plan.data.epochs(state.rows)
     if len(epochs) > 1:
         times = ", ".join(f"{name} {count:.2f} times" for name, count in epochs.items())

@@ -103,7 +103,7 @@ def test_rows_that_are_skipped_are_counted_aloud(
     plan = plan_of(tiny_shards, run, skip_rows=f"4-6,{file}")
     assert plan.data.skipped.tolist() == [4, 5, 6, 9]
     announce(plan)
-    assert "skipped     4 rows are read without loss" in capsys.readouterr().out
+    assert "skipped     4 rows read without loss" in capsys.readouterr().out
     announce(plan_of(tiny_shards, run))
     assert "without loss" not in capsys.readouterr().out
 

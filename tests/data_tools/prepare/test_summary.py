@@ -39,7 +39,7 @@ def test_the_summary_says_what_was_made_and_what_comes_next(
     assert "documents   5 (2 exact duplicate, 1 empty, 0 set aside)" in shown.out
     assert "tokens      25, 0.714 per character (t, 9 ids)" in shown.out
     assert "train       3 rows of 8 from 4 documents, 4 tokens of padding\n" in shown.out
-    assert "validation  1 rows of 8 from 1 documents, 3 tokens of padding\n" in shown.out
+    assert "validation  1 row of 8 from 1 document, 3 tokens of padding\n" in shown.out
     assert "ledger      python -m data_tools report out\n" in shown.out
     assert (
         "next        deepspeed launcher/pretrain.py --config configs/gpt2-tiny.yaml " in shown.out
