@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from data_tools.config import CatConfig
+from data_tools.shards.near_table import near_duplicates, read_near_columns
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.documents import DocumentPart, RowLocation, find_row, read_documents
 from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest, read_manifest
 from gpt2zh.data.shard import Shard
 from gpt2zh.files.checksum import check_size
 from gpt2zh.pages.characters import visible
+from gpt2zh.pages.numbers import plural
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
+
+_MOST_NEAR = 10
 
 
 def run(config: CatConfig) -> None:
@@ -34,13 +38,16 @@ def run(config: CatConfig) -> None:
     ids = shard.tokens[place.row]
     tokenizer = load_tokenizer(config.shards / TOKENIZER_DIR)
     parts = read_documents(config.shards, manifest, config.split, place, ids)
+    near = read_near_columns(config.shards, manifest)
     print(
         f"row {config.row} of {manifest.splits[config.split].rows} ({config.split}), "
-        f"row {place.row} of {place.shard.file}, {len(ids)} tokens"
+        f"row {place.row} of {place.shard.file}, {plural(len(ids), 'token')}"
     )
     for part in parts:
         print()
         print("\n".join(_show(part, ids, tokenizer, config)))
+        for line in _list_near(part, manifest, near) if near else ():
+            print(line)
     rest = len(ids) - (parts[-1].end if manifest.packing == "full" else len(ids))
     if rest:
         print(f"\n{_span(len(ids) - rest, len(ids))}padding")
@@ -53,7 +60,8 @@ def _find_row(manifest: Manifest, config: CatConfig) -> RowLocation:
         other = next(name for name in manifest.splits if name != split)
         cure = f"use a number from 0 to {rows - 1}" if rows else f"use --split {other}"
         raise UserError(
-            f"--row {row} is not a row of the {split} split, which has {rows} rows; {cure}"
+            f"--row {row} is not a row of the {split} split, which has "
+            f"{plural(rows, 'row', show=str)}; {cure}"
         )
     return find_row(manifest, split, row, row_length=manifest.row_length)
 
@@ -81,6 +89,19 @@ def _show(
         yield " ".join(map(str, here.tolist()))
     for line in tokenizer.decode(here).split("\n"):
         yield f"| {visible(line)}"
+
+
+def _list_near(
+    part: DocumentPart, manifest: Manifest, columns: Sequence[np.ndarray]
+) -> Iterator[str]:
+    """Yield the lines about the near duplicates that were dropped for a document."""
+    _, _, like_source, like_line, _, _ = columns
+    of_file = [source.path == part.path for source in manifest.sources]
+    found = np.flatnonzero((like_line == part.line) & np.array(of_file)[like_source])
+    for one in near_duplicates(manifest, columns, found[:_MOST_NEAR]):
+        yield f"(near copy dropped: {visible(one.path)} line {one.line}, similarity {one.measure})"
+    if len(found) > _MOST_NEAR:
+        yield f"({plural(len(found) - _MOST_NEAR, 'more near copy', 'more near copies')} dropped)"
 
 
 def _span(begin: int, end: int) -> str:

@@ -12,11 +12,14 @@ from pathlib import Path
 from data_tools.config import TrainTokenizerConfig
 from data_tools.shards.output import new_folder
 from data_tools.shards.split import document_hash
+from data_tools.sources.block import Block
 from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
 from data_tools.sources.stream import DAMAGED
 from gpt2zh.config.errors import UserError, printable
+from gpt2zh.pages.console import Progress, command
+from gpt2zh.pages.numbers import plural
 from gpt2zh.text.training import train_tokenizer
 
 
@@ -29,11 +32,14 @@ def run(config: TrainTokenizerConfig) -> None:
     ]
     with new_folder(config.output) as folder:
         texts: list[str] = []
+        size = sum(source.bytes for sources, _, _ in found for source in sources)
+        reading = _Reading(config, Progress("reading", size))
         for sources, limit, pattern in found:
-            sample = take_sample(_documents(sources, config), limit)
-            characters = sum(map(len, sample))
-            counts = f"{len(sample)} documents, {characters} characters"
-            print(printable(f"{pattern}: {counts}"), file=sys.stderr)
+            sample = take_sample(reading.documents(sources), limit)
+            characters = plural(sum(map(len, sample)), "character")
+            reading.progress.close()
+            documents = plural(len(sample), "document")
+            print(printable(f"{pattern}: {documents}, {characters}"), file=sys.stderr)
             texts += sample
         if not texts:
             raise UserError("the inputs hold no text; give files with text to train on")
@@ -42,13 +48,14 @@ def run(config: TrainTokenizerConfig) -> None:
             vocab_size=config.vocab_size,
             alphabet=config.alphabet,
             name=str(config.output),
+            show_progress=sys.stderr.isatty(),
         )
         tokenizer.save(folder)
     print(
         f"tokenizer   {tokenizer.vocab_size} ids, hash {tokenizer.hash[:16]}\n"
         f"time        {time.monotonic() - begun:.1f} s\n"
         f"output      {config.output}\n"
-        f"next        python -m data_tools prepare --tokenizer {config.output} ..."
+        f"next        python -m data_tools prepare {command('--tokenizer', config.output)} ..."
     )
 
 
@@ -67,15 +74,30 @@ def take_sample(documents: Iterable[str], limit: int) -> list[str]:
     return [text for _, text in sorted(chosen, reverse=True)]
 
 
-def _documents(sources: Sequence[SourceFile], config: TrainTokenizerConfig) -> Iterator[str]:
-    for source in sources:
-        for part in cut(source, config, sys.maxsize):
-            for block in SliceReader(source, part, config):
-                for item in block.set_aside:
-                    if item.reason == DAMAGED:
-                        what = f"warning: {source.path} is damaged, its rest is left out"
-                        print(printable(f"{what} ({item.detail})"), file=sys.stderr)
-                yield from filter(None, block.texts())
+class _Reading:
+    """Reads all sources, with a line of progress."""
+
+    def __init__(self, config: TrainTokenizerConfig, progress: Progress) -> None:
+        self.progress = progress
+        self._config = config
+        self._done = 0  # bytes of the sources that were read whole
+
+    def documents(self, sources: Sequence[SourceFile]) -> Iterator[str]:
+        for source in sources:
+            for part in cut(source, self._config, sys.maxsize):
+                reader = SliceReader(source, part, self._config)
+                for block in reader:
+                    _warn_of_damage(source, block)
+                    yield from filter(None, block.texts())
+                    self.progress.show(self._done + part.begin + reader.position)
+            self._done += source.bytes
+
+
+def _warn_of_damage(source: SourceFile, block: Block) -> None:
+    for item in block.set_aside:
+        if item.reason == DAMAGED:
+            what = f"warning: {source.path} is damaged, its rest is left out"
+            print(printable(f"{what} ({item.detail})"), file=sys.stderr)
 
 
 def _parse_input(text: str, limit: int) -> tuple[str, int]:

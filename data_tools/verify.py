@@ -17,6 +17,7 @@ from gpt2zh.data.manifest import Manifest, read_manifest
 from gpt2zh.files.checksum import check_content
 from gpt2zh.pages.characters import visible
 from gpt2zh.pages.console import Progress
+from gpt2zh.pages.numbers import plural
 from gpt2zh.pages.numbers import size as size_text
 
 _READERS = 4  # files that are read at once, at most
@@ -43,7 +44,7 @@ def run(config: VerifyConfig) -> None:
     size = sum(item.entry.bytes for item in items)
     shards = sum(item.kind == "shard" for item in items)
     print(
-        f"{folder}: {shards} shards and {len(items) - shards} other files, "
+        f"{folder}: {plural(shards, 'shard')} and {plural(len(items) - shards, 'other file')}, "
         f"{size_text(size)}, all unchanged\n"
         f"fingerprint {manifest.fingerprint}"
     )

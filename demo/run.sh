@@ -47,5 +47,5 @@ gpt2zh generate --model "$last" --prompt 从前，山里有 小满 甲： --max-
 
 say "5/5 the results"
 echo "checkpoint   $last"
-echo "curves       .venv/bin/tensorboard --logdir $out/run/tensorboard"
-echo "write more   .venv/bin/gpt2zh generate --model $last --prompt 从前，山里有"
+echo "curves       .venv/bin/tensorboard --logdir $(printf %q "$out/run/tensorboard")"
+echo "write more   .venv/bin/gpt2zh generate --model $(printf %q "$last") --prompt 从前，山里有"

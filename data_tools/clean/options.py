@@ -14,6 +14,9 @@ from typing import Literal
 
 LOOSEST_NEAR = 0.5
 """Smallest threshold of near duplicates; below it, texts with one common passage would be near."""
+NEAR_METHOD = "2, candidates are compared"
+"""How near duplicates are found. The first method dropped candidates without comparing them; its
+shards hold no signatures, and nothing can be appended to them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +52,12 @@ class CleanConfig:
     near_duplicates: Literal["keep", "drop", "validation"] = "keep"
     """What to do with a document that nearly equals an earlier one: keep, drop, or validation,
     which drops only held-out documents that nearly equal a training document (with --append also
-    new training documents that nearly equal an old held-out one)."""
+    new training documents that nearly equal an old held-out one). Needs room for the texts on the
+    disk until the shards are complete."""
     near_threshold: float = 0.8
     """Smallest similarity of nearly equal documents, 0.5 to 1: shared runs of five characters
-    divided by all runs of both (Jaccard). 9 of 10 pairs at the threshold are found, fewer below
-    it."""
+    divided by all runs of both (Jaccard). 9 of 10 pairs at the threshold are found and dropped,
+    none below it; `near_duplicates-*.parquet` of the shards lists them."""
 
 
 def clean_faults(config: CleanConfig) -> list[str]:
@@ -81,6 +85,8 @@ def describe(config: CleanConfig) -> dict[str, str]:
     }
     if config.normalise != "none" or config.min_han > 0:
         versions["unicode"] = unicodedata.unidata_version
+    if config.near_duplicates != "keep":
+        versions["near duplicates"] = NEAR_METHOD
     return versions
 
 

@@ -1,21 +1,21 @@
 """Count everything of interest in a sample, by group of files.
 
-A group is a folder of files, or a single file if all files are in one folder. All counts are of the
+A group is a file, or a folder if there are many files (`shards.folders`). All counts are of the
 sample; `forecast` scales them to the whole corpus.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from data_tools.doctor.sample import FileSample
+from data_tools.shards.folders import name_groups, shared_folder
 from data_tools.shards.split import document_hashes
 from data_tools.sources.block import Block
 from gpt2zh.pages.characters import in_context, visible
@@ -26,8 +26,8 @@ from gpt2zh.text.tokenizer import TextTokenizer, cut_text
 
 _PIECE = LONGEST // 2  # characters after which the next safe position for a cut is used
 _WARM_UP = 200_000  # bytes encoded before the clock starts
+_MOST_FILES = 12  # more files are grouped by folders; a file's sample is small
 _DAMAGE = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯")  # traces of text that was decoded wrongly
-_MOST_FILES = 12  # more files in one folder are one group
 
 
 @dataclass
@@ -58,6 +58,10 @@ class FileGroup:
 
     name: str
     files: int = 0
+    sampled: int = 0
+    """Files that the sample has something of."""
+    records: int = 0
+    """Documents of the sample, also blank ones and those that cannot be read."""
     bytes: int = 0
     """Size of the whole files on the disk."""
     read: float = 0.0
@@ -107,25 +111,20 @@ class Examination:
     """Seconds that one core needs to encode the sample."""
 
 
-def examine(samples: Sequence[FileSample], tokenizer: TextTokenizer) -> Examination:
-    """Count everything in a sample."""
-    return _Examiner(tokenizer).examine(samples)
+def examine(
+    samples: Sequence[FileSample],
+    tokenizer: TextTokenizer,
+    *,
+    advance: Callable[[float], None] = lambda share: None,
+) -> Examination:
+    """Count everything in a sample.
 
-
-def find_shared_folder(paths: Sequence[Path]) -> Path:
-    """Return the nearest folder that holds all files."""
-    return Path(os.path.commonpath([path.parent for path in paths]))
-
-
-def name_groups(paths: Sequence[Path]) -> list[str]:
-    """Return the name of each file's group, a path relative to the folder that all files share."""
-    top = find_shared_folder(paths)
-    folders = [path.parent.relative_to(top).as_posix() + "/" for path in paths]
-    if len(set(folders)) > 1:
-        return folders
-    if len(paths) <= _MOST_FILES:
-        return [path.name for path in paths]
-    return [top.name + "/"] * len(paths)
+    Args:
+        samples: What was read of each file.
+        tokenizer: Encodes it.
+        advance: Gets the share that is done, 0 to 1.
+    """
+    return _Examiner(tokenizer).examine(samples, advance)
 
 
 class _Examiner:
@@ -143,18 +142,27 @@ class _Examiner:
         self._damage: tuple[str, str] | None = None
         self._seconds = 0.0
 
-    def examine(self, samples: Sequence[FileSample]) -> Examination:
+    def examine(
+        self, samples: Sequence[FileSample], advance: Callable[[float], None]
+    ) -> Examination:
         groups: dict[str, FileGroup] = {}
         paths = [sample.source.path for sample in samples]
-        names, top = name_groups(paths), find_shared_folder(paths)
+        sizes = [sample.source.bytes for sample in samples]
+        names = name_groups(paths, sizes, most_files=_MOST_FILES)
+        top = Path(shared_folder(paths))
+        whole, done = sum(int(b.sizes.sum()) for sample in samples for b in sample.blocks), 0
         self._warm_up(samples)
         for sample, name in zip(samples, names, strict=True):
             group = groups.setdefault(name, FileGroup(name))
             group.files += 1
+            group.sampled += sample.read > 0
+            group.records += sum(len(block) + len(block.set_aside) for block in sample.blocks)
             group.bytes += sample.source.bytes
             group.read += sample.read
             for block in sample.blocks:
                 self._count(block, sample.source.path.relative_to(top), group)
+                done += int(block.sizes.sum())
+                advance(done / max(whole, 1))
         return Examination(
             top,
             list(groups.values()),

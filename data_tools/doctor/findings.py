@@ -12,7 +12,7 @@ from data_tools.doctor.examine import Examination
 from data_tools.doctor.forecast import SHORT, Forecast, Shares, characters_of, documents_of, total
 from data_tools.doctor.sample import FileSample
 from gpt2zh.pages.characters import character_kind, visible
-from gpt2zh.pages.numbers import percent
+from gpt2zh.pages.numbers import percent, plural
 
 LONG = 100_000
 """A document with more characters than this is called long."""
@@ -142,7 +142,8 @@ def _check_files(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             MODERATE,
             len(odd) / len(facts.samples),
-            f"{len(odd)} of {len(facts.samples)} files are not {usual} like the others; the first "
+            f"{len(odd)} of {plural(len(facts.samples), 'file')} are not {usual} like the "
+            f"others; the first "
             f"is {first.path.as_posix()} ({first.encoding}): {_quote_beginning(odd[0])}",
             "if this text is readable, do nothing; if not, prepare these files alone and set "
             "--encoding",
@@ -216,8 +217,9 @@ def _check_size(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             MODERATE if expected.steps < _FEW_STEPS / 10 else MINOR,
             0.0,
-            f"about {expected.rows} rows make only {expected.steps} steps per epoch with a global "
-            f"batch of {expected.global_batch} rows",
+            f"about {plural(expected.rows, 'row')} make only {plural(expected.steps, 'step')} per "
+            f"epoch with configs/{expected.config}.yaml, whose global batch is "
+            f"{plural(expected.global_batch, 'row')}",
             "train more epochs (--train.epochs) or reduce --train.global_batch",
         )
 

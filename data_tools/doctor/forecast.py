@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_tools.doctor.examine import Examination, FileGroup
-from gpt2zh.config.schema import TrainConfig
+from gpt2zh.plan.advise import advise
+from gpt2zh.plan.machine import Machine
 from gpt2zh.text.id_type import token_dtype
 
 _TABLE_BYTES = 16  # per document in the table of documents: line, lengths, hash
@@ -28,9 +29,12 @@ class Forecast:
     seconds: float
     """Seconds to read and encode, with `cores` cores."""
     cores: int
+    config: str
+    """The shipped config for so many rows on this machine."""
     global_batch: int
+    """Rows of a step with that config."""
     steps: int
-    """Steps of one epoch, with the default global batch."""
+    """Steps of one epoch with it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ SHORT = 10
 
 
 def make_forecast(
-    found: Examination, *, row_length: int, vocab_size: int, seconds: float, cores: int
+    found: Examination, *, row_length: int, vocab_size: int, seconds: float, machine: Machine
 ) -> Forecast:
     """Extrapolate from the sample to the whole corpus.
 
@@ -72,14 +76,15 @@ def make_forecast(
         row_length: Tokens of a row.
         vocab_size: Number of ids of the tokenizer; decides the bytes of a token on the disk.
         seconds: Seconds that one core needs to read and encode the sample.
-        cores: Number of cores that will work.
+        machine: Where the preparation and the training will run.
     """
-    documents = total(found, documents_of)
+    documents = count_documents(found)
     tokens = total(found, tokens_of) + documents
     rows = math.ceil(tokens / row_length)
     read = sum(group.read for group in found.groups)
     size = sum(group.bytes for group in found.groups)
-    global_batch = TrainConfig().global_batch
+    advice = advise(max(rows, 1), machine, row_length=row_length, tokens=vocab_size)
+    cores, global_batch = machine.cores, min(advice.config.global_batch, max(rows, 1))
     bytes_per_token = np.dtype(token_dtype(vocab_size)).itemsize
     return Forecast(
         documents=round(documents),
@@ -89,6 +94,7 @@ def make_forecast(
         disk_bytes=round(rows * row_length * bytes_per_token + documents * _TABLE_BYTES),
         seconds=seconds * size / max(read, 1.0) / cores,
         cores=cores,
+        config=advice.config.name,
         global_batch=global_batch,
         steps=math.ceil(rows / global_batch),
     )
@@ -128,6 +134,15 @@ def total(found: Examination, count: Callable[[FileGroup], float]) -> float:
     size = sum(group.bytes for group in found.groups)
     known = sum(group.bytes for group in found.groups if group.read)
     return sum(count(group) * group.scale for group in found.groups) * size / max(known, 1)
+
+
+def count_documents(found: Examination) -> float:
+    """Return the documents of the whole corpus; where each file is one, the files are counted."""
+    sampled = sum(group.sampled for group in found.groups)
+    if sum(group.records for group in found.groups) != sampled or sampled < 2:
+        return total(found, documents_of)
+    files = sum(group.files for group in found.groups)
+    return sum(map(documents_of, found.groups)) * files / sampled
 
 
 def documents_of(group: FileGroup) -> int:

@@ -20,7 +20,7 @@ from data_tools.doctor.forecast import SHORT, characters_of, documents_of, token
 from data_tools.doctor.sample import FileSample
 from gpt2zh.pages.characters import character_kind, character_name, visible
 from gpt2zh.pages.console import table
-from gpt2zh.pages.numbers import approximate, count, duration, percent, ratio, size
+from gpt2zh.pages.numbers import approximate, count, duration, percent, plural, ratio, size
 
 _MOST_LOST = 18
 _OF_A_FAMILY = 3
@@ -76,7 +76,8 @@ def _head(facts: Facts, *, seconds: float) -> list[str]:
     whole = sum(sample.source.bytes for sample in samples)
     touched = sum(sample.read > 0 for sample in samples)
     return [
-        f"sample      {size(read)} of {size(whole)}, from {touched} of {len(samples)} files, in "
+        f"sample      {size(read)} of {size(whole)}, from {touched} of "
+        f"{plural(len(samples), 'file')}, in "
         f"{duration(seconds)}",
         f"files       {_kinds(samples)}, in {visible(facts.found.folder.as_posix())}",
         f"tokenizer   {visible(facts.tokenizer)}, {count(facts.vocab_size)} ids",
@@ -97,21 +98,29 @@ def _kinds(samples: Sequence[FileSample]) -> str:
 def _groups(groups: Sequence[FileGroup]) -> list[str]:
     head = ["group", "size", "documents", "characters", "tokens/char", "bytes", "lost", "exact"]
     rows = [head]
+    unread = [group for group in groups if not group.read and group.bytes]
     for group in groups:
+        if group in unread:
+            continue
         characters = characters_of(group)
         tokens = tokens_of(group)
+        files = f" ({plural(group.files, 'file')})" if group.files != 1 else ""
         rows.append(
             [
-                visible(group.name),
+                visible(group.name) + files,
                 size(group.bytes),
                 count(documents_of(group)),
                 count(characters),
                 ratio(tokens, characters),
-                percent(group.partial / max(tokens, 1)),
-                percent(group.lost.total() / max(characters, 1)),
-                percent(group.exact / max(documents_of(group), 1)),
+                _share(group.partial, tokens),
+                _share(group.lost.total(), characters),
+                _share(group.exact, documents_of(group)),
             ]
         )
+    if unread:
+        files = plural(sum(group.files for group in unread), "other file")
+        whole = size(sum(group.bytes for group in unread))
+        rows.append([files, whole, "not sampled", *["-"] * 5])
     return [
         *table(rows),
         "bytes: tokens that are only a part of a character; lost: characters that do not come "
@@ -120,16 +129,22 @@ def _groups(groups: Sequence[FileGroup]) -> list[str]:
     ]
 
 
+def _share(part: int, whole: int) -> str:
+    """Return a share in percent; a share of nothing is unknown."""
+    return percent(part / whole if whole else None)
+
+
 def _lost(facts: Facts) -> list[str]:
     found = facts.found
     exact = sum(group.exact for group in found.groups)
     documents = sum(map(documents_of, found.groups))
     if not found.losses:
-        return [f"round trip  every character of the {count(documents)} documents comes back"]
+        comes_back = f"every character of the {plural(documents, 'document')} comes back"
+        return [f"round trip  {comes_back}"]
     kinds = ", ".join(f"{name} {percent(share)}" for name, share in lost_families(found)[:6])
     lines = [
         f"round trip  {percent(facts.shares.lost)} of the characters are lost: {kinds}",
-        f"            {count(exact)} of {count(documents)} documents come back exactly",
+        f"            {count(exact)} of {plural(documents, 'document')} come back exactly",
     ]
     rows = [["count", "share", "character", "becomes", "example", "place"]]
     for sign, share in _most_lost(found):
@@ -148,7 +163,7 @@ def _lost(facts: Facts) -> list[str]:
     return [
         *lines,
         *table(rows, left=(2, 3, 4, 5)),
-        *([f"and {count(more)} other characters; --json FILE lists them all"] if more else []),
+        *([f"and {plural(more, 'other character')}; --json FILE lists them all"] if more else []),
     ]
 
 
@@ -212,15 +227,17 @@ def _forecast(facts: Facts) -> list[str]:
     expected = facts.forecast
     return [
         "estimate for the whole corpus, from the sample:",
-        f"documents   {approximate(expected.documents)}, with {approximate(expected.characters)} "
-        "characters",
+        f"documents   {approximate(expected.documents)}, with "
+        f"{plural(expected.characters, 'character', show=approximate)}",
         f"tokens      {approximate(expected.tokens)}, {facts.shares.tokens_per_character:.3f} per "
-        f"character, in {approximate(expected.rows)} rows",
+        f"character, in {plural(expected.rows, 'row', show=approximate)}",
         f"disk        {size(expected.disk_bytes)}",
-        f"time        {duration(expected.seconds)} to read and encode with {expected.cores} cores; "
+        f"time        {duration(expected.seconds)} to read and encode with "
+        f"{plural(expected.cores, 'core')}; "
         "cleaning takes more",
-        f"training    {approximate(expected.steps)} steps per epoch with a global batch of "
-        f"{expected.global_batch} rows",
+        f"training    {plural(expected.steps, 'step', show=approximate)} per epoch with "
+        f"configs/{expected.config}.yaml, whose global batch is "
+        f"{plural(expected.global_batch, 'row')}",
     ]
 
 
@@ -238,14 +255,16 @@ def before_and_after(old: Examination, new: Examination) -> list[str]:
     """Return how two tokenizers encode the same sample, by group."""
     rows = [["group", "lost before", "after", "exact before", "after", "tokens/char", "after"]]
     for before, after in zip(old.groups, new.groups, strict=True):
-        characters, documents = max(characters_of(before), 1), max(documents_of(before), 1)
+        if not before.read and before.bytes:
+            continue  # not sampled
+        characters, documents = characters_of(before), documents_of(before)
         rows.append(
             [
                 visible(before.name),
-                percent(before.lost.total() / characters),
-                percent(after.lost.total() / characters),
-                percent(before.exact / documents),
-                percent(after.exact / documents),
+                _share(before.lost.total(), characters),
+                _share(after.lost.total(), characters),
+                _share(before.exact, documents),
+                _share(after.exact, documents),
                 ratio(tokens_of(before), characters),
                 ratio(tokens_of(after), characters),
             ]

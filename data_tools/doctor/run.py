@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from data_tools.doctor import report
@@ -21,7 +21,9 @@ from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.packing import SMALLEST_ROW
 from gpt2zh.files.durable import whole_file
-from gpt2zh.pages.numbers import percent
+from gpt2zh.pages.console import Progress, command
+from gpt2zh.pages.numbers import percent, plural
+from gpt2zh.plan.machine import find_machine
 from gpt2zh.text.repair import check_repairable, is_repairable, repair
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
@@ -38,11 +40,16 @@ def run(config: DoctorConfig) -> None:
     begun = time.monotonic()
     tokenizer = load_tokenizer(config.tokenizer)
     _check(config, tokenizer)
-    samples = take_sample(inspect_all(find_files(config.input), config), config, config.sample)
-    found = examine(samples, tokenizer)
+    sources = inspect_all(find_files(config.input), config)
+    size = min(config.sample, sum(source.bytes for source in sources))
+    with _shown("sampling", size) as advance:
+        samples = take_sample(sources, config, config.sample, advance=advance)
+    with _shown("examining", size) as advance:
+        found = examine(samples, tokenizer, advance=advance)
     if not any(map(documents_of, found.groups)):
         raise UserError(
-            f"the corpus is empty: there is no document in the sample of {len(samples)} files; "
+            f"the corpus is empty: there is no document in the sample of "
+            f"{plural(len(samples), 'file')}; "
             "check --input and --content-column"
         )
     facts = _gather_facts(config, samples, found, tokenizer)
@@ -53,6 +60,16 @@ def run(config: DoctorConfig) -> None:
         result["repair"] = _repair(config.repair, tokenizer, samples, found)
     if config.json is not None:
         _write_json(config.json, result)
+
+
+@contextmanager
+def _shown(label: str, size: int) -> Iterator[Callable[[float], None]]:
+    """Show the progress of a work; give a function that takes the share that is done."""
+    progress = Progress(label, size)
+    try:
+        yield lambda share: progress.show(share * size)
+    finally:
+        progress.close()
 
 
 def _check(config: DoctorConfig, tokenizer: TextTokenizer) -> None:
@@ -98,7 +115,7 @@ def _gather_facts(
             row_length=config.row_length,
             vocab_size=tokenizer.vocab_size,
             seconds=measure_reading(samples, config) + found.seconds,
-            cores=len(os.sched_getaffinity(0)),
+            machine=find_machine(),
         ),
         tokenizer=tokenizer.name,
         vocab_size=tokenizer.vocab_size,
@@ -113,7 +130,8 @@ def _repair(
     """Make the repaired tokenizer, print it side by side with the old one, return the figures."""
     texts = list(read_documents(samples))
     made = repair(tokenizer, texts, name=str(folder))
-    after = examine(samples, made.tokenizer)
+    with _shown("examining", sum(round(sample.read) for sample in samples)) as advance:
+        after = examine(samples, made.tokenizer, advance=advance)
     same = _compare_words(tokenizer, made.tokenizer, texts)
     with new_folder(folder) as building:
         made.tokenizer.save(building)
@@ -126,7 +144,7 @@ def _repair(
         "ids, case and all;",
         "            the others are cut elsewhere or spelled with capitals; spaces are tokens now",
         f"output      {folder}",
-        f"next        python -m data_tools prepare --tokenizer {folder} ...",
+        f"next        python -m data_tools prepare {command('--tokenizer', folder)} ...",
     ]
     print("\n".join(lines))
     return {

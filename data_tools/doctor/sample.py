@@ -7,7 +7,7 @@ over the whole file, or over its first part if the corpus is very large.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -43,7 +43,11 @@ class FileSample:
 
 
 def take_sample(
-    sources: Sequence[SourceFile], options: InputConfig, budget: int
+    sources: Sequence[SourceFile],
+    options: InputConfig,
+    budget: int,
+    *,
+    advance: Callable[[float], None] = lambda share: None,
 ) -> list[FileSample]:
     """Read about `budget` bytes of text, from every file unless there are very many.
 
@@ -51,6 +55,7 @@ def take_sample(
         sources: The inspected files.
         options: How to read them.
         budget: Bytes to read from all files together, decompressed.
+        advance: Gets the share that is done, 0 to 1.
 
     Returns:
         One sample for each file; it is empty for files that were not read.
@@ -59,12 +64,15 @@ def take_sample(
     chosen = _spread(samples, max(1, budget // _LEAST))
     size = sum(sample.source.bytes for sample in chosen)
     ratios = _measure_compression([sample.source for sample in chosen])
+    done = 0
     for sample in chosen:
         quota = max(_LEAST, budget * sample.source.bytes // max(size, 1))
         scan = _SCAN * sample.source.bytes // max(size, 1)
         places = _choose_places(sample.source, options, quota, scan)
         for part in places:
             _read(sample, part, options, quota // len(places), ratios[_kind_of(sample.source)])
+        done += sample.source.bytes
+        advance(done / max(size, 1))
     return samples
 
 

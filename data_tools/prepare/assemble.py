@@ -23,6 +23,7 @@ from data_tools.prepare.formats import (
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan
 from data_tools.shards.ledger import check_ledger
+from data_tools.shards.near_table import is_near_table, near_tables
 from data_tools.shards.output import is_taken
 from data_tools.shards.split import HASH_NAME
 from gpt2zh.config.errors import UserError
@@ -82,6 +83,8 @@ def seal(
     _join_set_aside(plan, folder, base)
     tokenizer = sorted((folder.output if base else folder.path).glob(f"{TOKENIZER_DIR}/*.json"))
     extras = [describe_file(folder.path / SET_ASIDE)]
+    extras += [entry for entry in (base.extras if base else ()) if is_near_table(entry.file)]
+    extras += [describe_file(path) for path in near_tables(folder.path)]
     extras += [
         replace(describe_file(path), file=f"{TOKENIZER_DIR}/{path.name}") for path in tokenizer
     ]
@@ -123,7 +126,7 @@ def _aside(output: Path) -> str:
 def _put_into_output(folder: PartialFolder) -> None:
     """Move appended shards to the existing ones."""
     for path in sorted(folder.path.iterdir()):
-        if path.suffix in (".arrow", ".parquet", ".u64"):
+        if path.suffix in (".arrow", ".parquet", ".u8"):
             path.replace(folder.output / path.name)
     if (folder.path / SET_ASIDE).exists():
         (folder.path / SET_ASIDE).replace(folder.output / SET_ASIDE)

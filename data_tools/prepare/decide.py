@@ -1,19 +1,20 @@
 """Decide which documents of the whole input are copies of others.
 
-All drafts are complete. Their hashes and keys are compared in the order of the input, after those
-of the shards that are appended to. The result is one byte for each document.
+All drafts are complete. Their hashes and signatures are compared in the order of the input, after
+those of the shards that are appended to. The result is one byte for each document, and a table of
+the near duplicates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from data_tools.clean.near import Signer, find_leaks, find_near_copies
+from data_tools.clean.compare import NearPairs, Roles, find_near
+from data_tools.prepare.compared import ComparedUnit, make_corpus
 from data_tools.prepare.duplicates import repeated
 from data_tools.prepare.formats import (
     IS_EXACT,
@@ -24,39 +25,17 @@ from data_tools.prepare.formats import (
 )
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan
+from data_tools.shards.near_table import near_table_name, write_near_table
 from gpt2zh.config.errors import UserError
-from gpt2zh.data.arrow import numpy_column
 from gpt2zh.data.manifest import Manifest
-
-
-@dataclass(frozen=True)
-class ComparedUnit:
-    """What is compared of the documents of one unit."""
-
-    number: int
-    table: Path
-    bands: Path
-    documents: int
-    is_old: bool
-    """It is already in the shards and cannot change any more."""
-
-    def column(self, name: str) -> np.ndarray:
-        """Return a column of the table, (documents,)."""
-        # Not by `pq.read_table`, which imports pandas.
-        return numpy_column(pq.ParquetFile(self.table).read(columns=[name])[name])
-
-    def keys(self, band: int) -> np.ndarray:
-        """Return the keys of one band, (documents,) uint64."""
-        if not self.documents:
-            return np.empty(0, np.uint64)
-        return np.memmap(self.bands, np.uint64, "r").reshape(self.documents, -1)[:, band]
+from gpt2zh.files.durable import whole_file
 
 
 def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> None:
     """Write the decisions about the documents of all units, unless they are complete already.
 
     Raises:
-        UserError: Near duplicates are wanted, but the shards to append to hold no keys.
+        UserError: Near duplicates are wanted, but the shards to append to hold no signatures.
     """
     if has_decisions(plan, folder):
         return
@@ -70,33 +49,57 @@ def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> N
         copies = repeated(lambda: (unit.column("hash") for unit in compared), documents)
         decisions[old:][copies[old:]] = IS_EXACT
     if config.near_duplicates != "keep":
-        near = _near(plan, compared, decisions, old)
-        decisions[old:][near[old:]] = IS_NEAR
+        pairs = _near(plan, folder, compared, decisions)
+        for pair in pairs:
+            decisions[pair.dropped] = IS_NEAR
+        _write_table(folder, compared, pairs)
     begins = np.cumsum([0, *(unit.documents for unit in compared)]).tolist()
     by_unit = {unit.number: begin for unit, begin in zip(compared, begins, strict=False)}
     write_decisions(plan, folder, decisions, by_unit)
 
 
 def _near(
-    plan: PreparePlan, compared: Sequence[ComparedUnit], decisions: np.ndarray, old: int
-) -> np.ndarray:
-    """Return which documents are near duplicates to drop, (documents,) bool."""
+    plan: PreparePlan,
+    folder: PartialFolder,
+    compared: Sequence[ComparedUnit],
+    decisions: np.ndarray,
+) -> list[NearPairs]:
+    """Return the near duplicates to drop."""
     config = plan.config
-    bands = Signer(config.near_threshold).bands
-    dropped = decisions != STAYS
-
-    def keys(band: int) -> np.ndarray:
-        return np.concatenate([unit.keys(band) for unit in compared])
-
+    corpus = make_corpus(compared, config.near_threshold, folder.drafts)
+    is_new = np.repeat(
+        [not unit.is_old for unit in compared], [unit.documents for unit in compared]
+    ).astype(bool)
+    stays = decisions == STAYS
     if config.near_duplicates == "drop":
-        return find_near_copies(keys, len(decisions), bands, dropped)
-    validation = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
-    leaking = find_leaks(keys, len(decisions), bands, dropped, validation)
-    if old:  # old held-out documents stay held out, so new training documents near them are dropped
-        is_new = np.arange(len(decisions)) >= old
-        others = dropped | (validation & is_new) | (~validation & ~is_new)
-        leaking |= find_leaks(keys, len(decisions), bands, others, ~validation)
-    return leaking
+        return [find_near(corpus, config.near_threshold, Roles(stays, stays & is_new))]
+    held_out = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
+    pairs = []
+    if not is_new.all():  # old held-out documents stay, so new training documents near them go
+        roles = Roles(stays & held_out & ~is_new, stays & ~held_out & is_new)
+        pairs.append(find_near(corpus, config.near_threshold, roles))
+        stays[pairs[0].dropped] = False
+    roles = Roles(stays & held_out & is_new, stays & ~held_out, drops_listed=True)
+    return [*pairs, find_near(corpus, config.near_threshold, roles)]
+
+
+def _write_table(
+    folder: PartialFolder, compared: Sequence[ComparedUnit], pairs: Sequence[NearPairs]
+) -> None:
+    """Write what was dropped for which document."""
+    sources, lines = (
+        np.concatenate([unit.column(name) for unit in compared]) for name in ("source", "line")
+    )
+    dropped, like, similarity, is_estimate = (
+        np.concatenate([getattr(pair, name) for pair in pairs])
+        for name in ("dropped", "like", "similarity", "is_estimate")
+    )
+    order = np.argsort(dropped)
+    dropped, like = dropped[order], like[order]
+    columns = [sources[dropped], lines[dropped], sources[like], lines[like]]
+    first = next(unit.number for unit in compared if not unit.is_old)
+    with whole_file(folder.path / near_table_name(first), is_durable=True) as file:
+        write_near_table(file, [*columns, similarity[order], is_estimate[order]])
 
 
 def _new(plan: PreparePlan, folder: PartialFolder) -> Iterator[ComparedUnit]:
@@ -105,9 +108,10 @@ def _new(plan: PreparePlan, folder: PartialFolder) -> Iterator[ComparedUnit]:
         yield ComparedUnit(
             number=unit.number,
             table=table,
-            bands=folder.draft(unit.number, "bands"),
+            signatures=folder.draft(unit.number, "signatures"),
             documents=pq.ParquetFile(table).metadata.num_rows,
-            is_old=False,
+            texts=folder.draft(unit.number, "texts"),
+            text_sizes=folder.draft(unit.number, "text_sizes"),
         )
 
 
@@ -116,13 +120,12 @@ def _old(plan: PreparePlan, output: Path, base: Manifest | None) -> Iterator[Com
         table = output / unit.documents.file
         if plan.config.near_duplicates != "keep" and unit.bands is None:
             raise UserError(
-                f"{output} holds no keys of near duplicates; append with --near-duplicates keep, "
-                "or prepare everything again with --overwrite"
+                f"{output} holds no signatures of near duplicates; append with --near-duplicates "
+                "keep, or prepare everything again with --overwrite"
             )
         yield ComparedUnit(
             number=unit.number,
             table=table,
-            bands=output / unit.bands.file if unit.bands else table,
+            signatures=output / unit.bands.file if unit.bands else table,
             documents=pq.ParquetFile(table).metadata.num_rows,
-            is_old=True,
         )

@@ -19,8 +19,10 @@ import xxhash
 
 from data_tools.clean.cleaner import Cleaner
 from data_tools.clean.near import Signer
+from data_tools.prepare.compared import copy_spans
 from data_tools.prepare.formats import (
     DRAFT_TABLE,
+    NEAR_KINDS,
     DraftRecord,
     most_common,
     table_writer,
@@ -85,7 +87,7 @@ def begin_drafts(output: Path) -> DraftTools:
         folder=folder,
         encoder=make_encoder(load_tokenizer(folder.tokenizer)),
         cleaner=Cleaner(config),
-        signer=Signer(config.near_threshold) if config.near_duplicates != "keep" else None,
+        signer=Signer() if config.near_duplicates != "keep" else None,
     )
 
 
@@ -131,28 +133,29 @@ class _DraftWriter:
     def __init__(
         self, tools: DraftTools, create: Callable[[str], IO[bytes]], stack: contextlib.ExitStack
     ) -> None:
-        self.kinds = ["tokens", "documents", "set_aside", *(["bands"] if tools.signer else [])]
+        self.kinds = ["tokens", "documents", "set_aside", *(NEAR_KINDS if tools.signer else ())]
         files = {kind: create(kind) for kind in self.kinds}
         self._tokens = files["tokens"]
         # The stack closes it before its file, also after an error.
         self._table = stack.enter_context(table_writer(files["documents"], DRAFT_TABLE))
         self.set_aside = files["set_aside"]
-        self._bands = files.get("bands")
+        self._near = [files[kind] for kind in NEAR_KINDS if kind in files]
         self._waiting: list[pa.RecordBatch] = []
         self._size = 0
         self.documents = 0
         self.tokens = 0
         self.digest = xxhash.xxh3_128()
 
-    def add(self, ids: np.ndarray, table: pa.RecordBatch, bands: np.ndarray | None) -> None:
+    def add(self, ids: np.ndarray, table: pa.RecordBatch, near: tuple[np.ndarray, ...]) -> None:
+        """Append documents: ids, table, and what is compared of near duplicates, by kind."""
         self._tokens.write(ids.data)
         self.digest.update(ids.data)
         self._waiting.append(table)
         self._size += table.num_rows + len(ids) // _TOKENS_LIKE_A_DOCUMENT
         if self._size >= _GROUP:
             self.finish()
-        if self._bands is not None and bands is not None:
-            self._bands.write(np.ascontiguousarray(bands).data)
+        for file, values in zip(self._near, near, strict=True):
+            file.write(values.data)
         self.documents += table.num_rows
         self.tokens += len(ids)
 
@@ -201,8 +204,10 @@ def _take(
         if rule:
             counts.add(FILTERED + rule, int(hit.sum()), int(block.sizes[hit].sum()))
     kept = ~blank & (rules == 0)
-    bands = tools.signer(block, kept)[kept] if tools.signer else None
     begins, ends = block.begins[kept], block.ends[kept]
+    near = (
+        (tools.signer(block, kept), *_copy_texts(block.data, begins, ends)) if tools.signer else ()
+    )
     closing = tools.plan.tokenizer.eos_id if config.packing == "full" else None
     ids, lengths = tools.encoder.encode(block.data, begins, ends, closing_id=closing)
     hashes = document_hashes(block.data, begins, ends)
@@ -216,7 +221,17 @@ def _take(
         held_out(hashes, config.validation_fraction),
     ]
     table = pa.record_batch([arrow_column(column) for column in columns], schema=DRAFT_TABLE)
-    writer.add(ids, table, bands)
+    writer.add(ids, table, near)
+
+
+def _copy_texts(
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return documents without anything between them, uint8, and the size of each, int64."""
+    sizes = ends - begins
+    texts = np.empty(int(sizes.sum()), np.uint8)
+    copy_spans(data, begins, ends, texts)
+    return texts, sizes
 
 
 def _list_set_aside(

@@ -37,6 +37,11 @@ DRAFT_TABLE = pa.schema(
 DOCUMENTS_TABLE = pa.schema([field for field in DRAFT_TABLE if field.name != "bytes"])
 """One line for each document that was kept; these tables stay next to the shards."""
 
+NEAR_KINDS = ("signatures", "texts", "text_sizes")
+"""Kinds of the files of a draft by which near duplicates are found and compared: signatures,
+(documents, PERMUTATIONS) uint8; the texts after cleaning, one after the other; and the bytes of
+each, (documents,) int64."""
+
 STAYS, IS_EXACT, IS_NEAR = 0, 1, 2
 """Decisions about a document, one byte each: keep it, or drop it as a copy of another one."""
 

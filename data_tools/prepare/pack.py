@@ -87,7 +87,7 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
     entry = UnitEntry(
         number=number,
         documents=describe_file(path),
-        bands=_keep_bands(folder, number, decisions),
+        bands=_keep_signatures(folder, number, decisions),
     )
     record: UnitRecord = {
         "plan": plan.identity,
@@ -97,7 +97,7 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
     }
     write_unit(folder, number, record)
     for path in folder.drafts.glob(f"{number:05d}.*"):
-        if path.suffix in (".tokens", ".documents", ".bands"):
+        if path.suffix not in (".json", ".set_aside"):
             path.unlink()
     advance(plan.unit(number).bytes)
 
@@ -185,17 +185,17 @@ def _account(
             sources[owner][what] += total
 
 
-def _keep_bands(folder: PartialFolder, unit: int, decisions: np.ndarray) -> FileEntry | None:
-    """Keep the near-duplicate keys of the documents that stay, for later appends."""
-    path = folder.draft(unit, "bands")
+def _keep_signatures(folder: PartialFolder, unit: int, decisions: np.ndarray) -> FileEntry | None:
+    """Keep the signatures of the documents that stay, for later appends."""
+    path = folder.draft(unit, "signatures")
     if not path.exists():
         return None
-    target = folder.path / f"near-{unit:05d}.u64"
+    target = folder.path / f"near-{unit:05d}.u8"
     with whole_file(target, is_durable=True) as file:
         if len(decisions):
-            keys = np.memmap(path, np.uint64, "r").reshape(len(decisions), -1)
+            signed = np.memmap(path, np.uint8, "r").reshape(len(decisions), -1)
             for begin in range(0, len(decisions), _BATCH):
-                some = keys[begin : begin + _BATCH][decisions[begin : begin + _BATCH] == STAYS]
+                some = signed[begin : begin + _BATCH][decisions[begin : begin + _BATCH] == STAYS]
                 file.write(np.ascontiguousarray(some).data)
     return describe_file(target)
 

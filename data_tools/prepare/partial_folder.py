@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_tools.shards.near_table import near_tables
 from data_tools.shards.output import lock, may_write
 from gpt2zh.data.manifest import MANIFEST, TOKENIZER_DIR
 
@@ -72,8 +73,8 @@ class PartialFolder:
         for folder in (self.drafts, self.units):
             for path in folder.iterdir():
                 path.unlink()
-        for marker in (self.appending, self.replacing):
-            marker.unlink(missing_ok=True)
+        for path in (self.appending, self.replacing, *near_tables(self.path)):
+            path.unlink(missing_ok=True)
         shutil.rmtree(self.tokenizer, ignore_errors=True)
 
     def remove_packed(self) -> None:

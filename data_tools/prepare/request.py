@@ -161,14 +161,28 @@ def check_same_options(base: Manifest, config: PrepareConfig, tokenizer: TextTok
         )
 
 
-def check_space(output: Path, sources: Sequence[SourceFile], tokenizer: TextTokenizer) -> None:
+def check_space(
+    output: Path,
+    sources: Sequence[SourceFile],
+    tokenizer: TextTokenizer,
+    *,
+    keeps_texts: bool = False,
+) -> None:
     """Compare the free space with an estimate of the output: one token per 3 bytes of text.
+
+    Args:
+        output: The folder.
+        sources: The input.
+        tokenizer: Decides the bytes of a token.
+        keeps_texts: Near duplicates are compared, for which the texts are kept until the end.
 
     Raises:
         UserError: The output will not fit.
     """
     size = sum(source.bytes * (3 if source.compression else 1) for source in sources)
     needed = size * token_dtype(tokenizer.vocab_size).itemsize // 3
+    if keeps_texts:
+        needed += size
     parent = next(folder for folder in output.absolute().parents if folder.exists())
     free = shutil.disk_usage(parent).free
     if free < needed:

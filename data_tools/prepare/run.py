@@ -38,7 +38,8 @@ from data_tools.shards.output import check_output, disk_needed, holds_shards
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import Manifest, read_manifest
-from gpt2zh.pages.console import Progress
+from gpt2zh.pages.console import Progress, command
+from gpt2zh.pages.numbers import plural
 from gpt2zh.text.tokenizer import load_tokenizer
 
 _DRAFTING = Phase("preparing", begin_drafts, make_draft)
@@ -76,7 +77,7 @@ def finish(config: FinishConfig) -> None:
                 return
             raise UserError(
                 f"{folder.path} holds no preparation to finish; make its parts with `python -m "
-                f"data_tools prepare --part I --parts N --output {config.shards} ...`"
+                f"data_tools prepare --part I --parts N {command('--output', config.shards)} ...`"
             )
         with folder.hold(is_shared=False):
             plan = read_plan(folder.plan)
@@ -118,7 +119,8 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
     else:
         check_output(config.output, overwrite=config.overwrite)
     if not folder.plan.exists():
-        check_space(config.output, sources, tokenizer)
+        keeps_texts = config.near_duplicates != "keep"
+        check_space(config.output, sources, tokenizer, keeps_texts=keeps_texts)
     folder.create()
     with folder.only_one(f"part-{config.part}-of-{config.parts}"):
         plan = choose_plan(config, folder, tokenizer, sources, base)
@@ -128,9 +130,9 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
         _make_drafts(plan, folder, units, workers)
         if config.part:
             print(
-                f"part {config.part} of {config.parts} is done, {len(units)} of {len(plan.units)} "
-                "units\nnext        when all parts are done: "
-                f"python -m data_tools finish {config.output}"
+                f"part {config.part} of {config.parts} is done, {len(units)} of "
+                f"{plural(len(plan.units), 'unit')}\nnext        when all parts are done: "
+                f"{command('python', '-m', 'data_tools', 'finish', config.output)}"
             )
             return None
         return _complete(plan, folder, base, workers)
@@ -238,6 +240,7 @@ def _check_drafts(plan: PreparePlan, folder: PartialFolder) -> None:
     if missing:
         some = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
-            f"{len(missing)} of {len(plan.units)} units are not prepared yet ({some}); run the "
+            f"{len(missing)} of {plural(len(plan.units), 'unit')} are not prepared yet "
+            f"({some}); run the "
             "missing parts (unit U belongs to --part (U mod N) + 1 of --parts N), then finish again"
         )

@@ -18,6 +18,10 @@ from gpt2zh.data.manifest import (
     Split,
 )
 from gpt2zh.data.shard import TRAIN, VALIDATION
+from gpt2zh.pages.console import command
+from gpt2zh.pages.numbers import plural
+from gpt2zh.plan.advise import advise
+from gpt2zh.plan.machine import Machine, find_machine
 
 
 def check_not_empty(manifest: Manifest) -> None:
@@ -48,10 +52,20 @@ def check_not_empty(manifest: Manifest) -> None:
     )
 
 
-def show(manifest: Manifest, output: Path, *, seconds: float) -> None:
-    """Print the summary of a preparation, and warnings if there are any."""
+def show(
+    manifest: Manifest, output: Path, *, seconds: float, machine: Machine | None = None
+) -> None:
+    """Print the summary of a preparation, and warnings if there are any.
+
+    Args:
+        manifest: Of the shards.
+        output: Their folder.
+        seconds: What the preparation took.
+        machine: Where the next command runs; by default this machine.
+    """
     _warn(manifest)
-    print(_summary(manifest, output, seconds=seconds))
+    lines = _summary(manifest, output, seconds=seconds)
+    print("\n".join((*lines, *_next(manifest, output, machine or find_machine()))))
 
 
 def _warn(manifest: Manifest) -> None:
@@ -68,15 +82,15 @@ def _warn(manifest: Manifest) -> None:
         )
 
 
-def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
-    """Return the summary of a preparation, and the next command."""
+def _summary(manifest: Manifest, output: Path, *, seconds: float) -> list[str]:
+    """Return the lines of the summary of a preparation."""
     splits = manifest.splits.values()
     tokens = sum(split.tokens for split in splits)
     characters = sum(split.characters for split in splits)
     read = sum(source.bytes for source in manifest.sources)
     written = sum(shard.bytes for split in splits for shard in split.shards)
     is_set_aside = by_kind(total(manifest.sources))[ASIDE].documents > 0
-    lines = [
+    return [
         f"files       {len(manifest.sources)}, {read / 1e6:.1f} MB",
         f"documents   {sum(split.documents for split in splits)} ({_left_out(manifest)})",
         f"characters  {characters}",
@@ -86,25 +100,35 @@ def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
         *([f"set aside   see {output / SET_ASIDE}"] if is_set_aside else []),
         f"time        {seconds:.1f} s, {read / 1e6 / max(seconds, 1e-9):.1f} MB/s",
         f"output      {output}, {written / 1e6:.1f} MB",
-        f"ledger      python -m data_tools report {output}",
-        "next        deepspeed launcher/pretrain.py --config configs/gpt2-small.yaml "
-        f"--data {output} --output runs/small --deepspeed_config ds_configs/zero1.json"
-        + (f" --model.context {manifest.row_length}" if manifest.row_length != 512 else ""),
+        f"ledger      {command('python', '-m', 'data_tools', 'report', output)}",
     ]
-    return "\n".join(lines)
+
+
+def _next(manifest: Manifest, output: Path, machine: Machine) -> list[str]:
+    """Return the command that trains on the shards here, and how long it takes."""
+    rows, row_length = manifest.splits[TRAIN].rows, manifest.row_length
+    advice = advise(rows, machine, row_length=row_length, tokens=manifest.tokenizer.vocab_size)
+    name = advice.config.name
+    line = command(
+        *("deepspeed", "launcher/pretrain.py", "--config", advice.config.file),
+        *("--data", output, "--output", f"runs/{name.removeprefix('gpt2-')}"),
+        *("--deepspeed_config", "ds_configs/zero1.json", *advice.options),
+    )
+    return [f"next        {line}", f"            {advice.text}"]
 
 
 def _split_line(name: str, split: Split, manifest: Manifest) -> str:
     """Return the line about the rows of a split."""
     text = (
-        f"{name:<12}{split.rows} rows of {manifest.row_length} from {split.documents} documents, "
-        f"{split.padding} tokens of padding"
+        f"{name:<12}{plural(split.rows, 'row', show=str)} of {manifest.row_length} from "
+        f"{plural(split.documents, 'document', show=str)}, "
+        f"{plural(split.padding, 'token', show=str)} of padding"
     )
     if split.dropped_tokens:
         share = 100 * split.dropped_tokens / split.tokens
         text += (
-            f"; dropped {split.dropped_tokens} tokens ({share:.1f} %), "
-            f"{split.dropped_documents} documents whole"
+            f"; dropped {plural(split.dropped_tokens, 'token', show=str)} ({share:.1f} %), "
+            f"{plural(split.dropped_documents, 'document', show=str)} whole"
         )
     return text
 

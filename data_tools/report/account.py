@@ -11,6 +11,7 @@ from typing import Any
 from data_tools.config import PrepareConfig
 from data_tools.report.groups import Group, each, grouped, root_of, together
 from data_tools.report.lengths import Lengths, joined, read_lengths
+from data_tools.report.near import NearSummary, read_near
 from data_tools.shards.inventory import list_files
 from data_tools.shards.ledger import ledger_faults
 from gpt2zh.config.errors import attempt, raise_all
@@ -31,6 +32,8 @@ class Account:
     """Of the training documents, by group."""
     validation: tuple[Lengths, ...]
     """Of the documents held out, by group."""
+    near: NearSummary | None = None
+    """The near duplicates; None if they were not searched."""
 
     @cached_property
     def all(self) -> Group:
@@ -104,6 +107,7 @@ def gather(folder: Path) -> Account:
         groups=tuple(groups),
         train=tuple(train),
         validation=tuple(validation),
+        near=read_near(folder, manifest, root_of(manifest.sources)),
     )
 
 

@@ -22,6 +22,7 @@ def page(account: Account) -> str:
         account=account,
         tiles=_tiles(account),
         ledger=page_ledger.ledger(account),
+        near=page_ledger.near(account),
         lengths=page_tokens.lengths(account),
         density=page_tokens.density(account),
         unknown=page_tokens.unknown(account),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from data_tools.report.account import Account, kind_of
 from data_tools.report.groups import Group
+from data_tools.report.near import HEAD
 from data_tools.report.terminal import fate_rows
 from data_tools.shards.ledger import by_kind
 from gpt2zh.data.manifest import (
@@ -21,7 +22,7 @@ from gpt2zh.data.manifest import (
     Count,
 )
 from gpt2zh.pages.html import Table
-from gpt2zh.pages.numbers import count, ratio, share, size
+from gpt2zh.pages.numbers import count, plural, ratio, share, size
 from gpt2zh.pages.plots import Caption, Colour, Figure, Part, Stack, stacks
 
 _MOST_FILES = 5000
@@ -92,6 +93,13 @@ def ledger(account: Account) -> LedgerSection:
     )
 
 
+def near(account: Account) -> Table | None:
+    """Return the least similar near duplicates; None where there are none."""
+    if account.near is None or not account.near.examples:
+        return None
+    return Table(HEAD, account.near.examples, left=3)
+
+
 def files(account: Account) -> FilesSection:
     """Return what is known about every file, up to a number that a browser can show."""
     shown = sorted(account.files, key=lambda group: -group.read.bytes)[:_MOST_FILES]
@@ -147,7 +155,7 @@ def _stack(group: Group, kinds: Sequence[str], *, whole: float) -> Stack:
         amount = amounts[kind]
         text = (
             f"{kind.removesuffix(': ')}: {share(amount.bytes, read)} %, "
-            f"{count(amount.bytes)} bytes, {count(amount.documents)} documents"
+            f"{plural(amount.bytes, 'byte')}, {plural(amount.documents, 'document')}"
         )
         parts.append(Part(_COLOURS[kind], amount.bytes, text))
     drawn = sum(part.value for part in parts)

@@ -8,15 +8,17 @@ from collections.abc import Iterable
 from data_tools.report.account import Account, kind_of
 from data_tools.report.groups import Group, name_of
 from data_tools.report.lengths import Lengths, joined
+from data_tools.report.near import HEAD
 from gpt2zh.data.manifest import ASIDE, SET_ASIDE
 from gpt2zh.pages.characters import character_name, visible
 from gpt2zh.pages.console import paragraph, table
-from gpt2zh.pages.numbers import count, ratio, share, size
+from gpt2zh.pages.numbers import count, plural, ratio, share, size
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 _MOST_UNKNOWN = 20
 _MOST_KINDS = 20
+_MOST_NEAR = 10
 
 
 def report(account: Account) -> str:
@@ -24,6 +26,7 @@ def report(account: Account) -> str:
     parts = [
         _head(account),
         _ledger(account),
+        _near(account),
         _tokens(account),
         _rows(account),
         _lengths(account),
@@ -69,17 +72,20 @@ def _head(account: Account) -> list[str]:
     shards = [shard for split in manifest.splits.values() for shard in split.shards]
     on_disk = sum(source.bytes for source in sources)
     lines = [
-        f"shards      {visible(account.name)}: {count(len(shards))} files, "
-        f"{size(sum(shard.bytes for shard in shards))}, from {count(len(manifest.units))} units; "
+        f"shards      {visible(account.name)}: {plural(len(shards), 'file')}, "
+        f"{size(sum(shard.bytes for shard in shards))}, from "
+        f"{plural(len(manifest.units), 'unit')}; "
         "every file is there and has its full size",
         f"fingerprint {manifest.fingerprint}",
         f"tokenizer   {visible(manifest.tokenizer.name)}, "
         f"{count(manifest.tokenizer.vocab_size)} ids",
         f"files       {count(len(sources))} in {visible(account.root.as_posix())}, "
-        f"{count(on_disk)} bytes",
+        f"{plural(on_disk, 'byte')}",
     ]
     if len(account.groups) < len(sources):
-        lines.append(f"            {len(account.groups)} folders here; the page lists the files")
+        lines.append(
+            f"            {plural(len(account.groups), 'folder')} here; the page lists the files"
+        )
     return lines
 
 
@@ -93,11 +99,24 @@ def _ledger(account: Account) -> list[str]:
         rows += [[f"  {visible(row[0])}", *row[1:]] for row in fate_rows(group)]
     lines = table(rows)
     for position, group in reversed(list(zip(marks, groups, strict=True))):
-        files = f" ({len(group.sources)} files)" if len(group.sources) != 1 else ""
+        files = f" ({plural(len(group.sources), 'file')})" if len(group.sources) != 1 else ""
         lines.insert(position, f"{visible(group.name)}{files}")
     return [
         "ledger: what became of everything that was read (bytes are counted after decoding)",
         *lines,
+    ]
+
+
+def _near(account: Account) -> list[str]:
+    """Return the least similar near duplicates; nothing where they were not searched."""
+    near = account.near
+    if near is None:
+        return []
+    shown = [[visible(cell) for cell in row] for row in near.examples[:_MOST_NEAR]]
+    return [
+        f"near copies {near.text}",
+        *(table([HEAD, *shown], left=(0, 1, 2)) if shown else []),
+        *(["(the least similar ones; near_duplicates-*.parquet lists all)"] if shown else []),
     ]
 
 
@@ -138,7 +157,7 @@ def _rows(account: Account) -> list[str]:
     return [
         *table(rows),
         f"(rows of {manifest.row_length} tokens, packing {manifest.packing}"
-        + (f"; no token of {count(dropped)} documents is in a row)" if dropped else ")"),
+        + (f"; no token of {plural(dropped, 'document')} is in a row)" if dropped else ")"),
     ]
 
 

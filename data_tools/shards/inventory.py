@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_tools.shards.near_table import is_near_table
 from gpt2zh.data.manifest import MANIFEST, FileEntry, Manifest, ShardEntry
 
 
@@ -23,8 +24,15 @@ def list_files(manifest: Manifest) -> list[Item]:
     return [
         *(Item("shard", shard) for split in manifest.splits.values() for shard in split.shards),
         *(Item("table of documents", unit.documents) for unit in manifest.units),
-        *(Item("list of near-duplicate keys", unit.bands) for unit in manifest.units if unit.bands),
-        *(Item("file", entry) for entry in manifest.extras),
+        *(
+            Item("list of near-duplicate signatures", unit.bands)
+            for unit in manifest.units
+            if unit.bands
+        ),
+        *(
+            Item("table of near duplicates" if is_near_table(entry.file) else "file", entry)
+            for entry in manifest.extras
+        ),
     ]
 
 

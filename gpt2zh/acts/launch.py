@@ -17,7 +17,8 @@ from gpt2zh.config.cli import parse
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
-from gpt2zh.plan.describe import announce
+from gpt2zh.plan.describe import announce, warn_of_slow_cpu
+from gpt2zh.plan.machine import find_machine
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.device import Device
 from gpt2zh.ranks.logs import quiet_libraries
@@ -48,6 +49,7 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         config, options = parse(config_class, LaunchOptions, prog=prog)
         plan = make_plan(config, options, world, lambda: find_device(world))
         announce(plan)
+        warn_of_slow_cpu(plan, find_machine())
         from gpt2zh.run.training import run_training
         from gpt2zh.train.deepspeed_library import check_precision, check_zero_options
 

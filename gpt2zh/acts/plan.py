@@ -6,8 +6,6 @@ shows what else would fit and how fast it would be.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gpt2zh.acts.launch import find_device
 from gpt2zh.acts.options import NO_OUTPUT, PlannedRun, PlanOptions
 from gpt2zh.config.errors import UserError, raise_all
@@ -15,6 +13,7 @@ from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.cost.cards import KNOWN, Card, card_named
 from gpt2zh.plan.corpora import open_shards
 from gpt2zh.plan.describe import announce, describe_setup
+from gpt2zh.plan.machine import find_card
 from gpt2zh.plan.make import FindDevice, check_run, check_setup, continue_run
 from gpt2zh.plan.predict import Cluster, describe_choices
 from gpt2zh.plan.setup import Setup
@@ -116,17 +115,3 @@ def _common_card() -> Card:
     card = card_named(COMMON)
     assert card is not None
     return card
-
-
-def find_card(root: Path = Path("/")) -> Card | None:
-    """Return the card of this machine if it is known, without torch and without taking memory.
-
-    Args:
-        root: Where `proc` lies.
-    """
-    for path in sorted((root / "proc" / "driver" / "nvidia" / "gpus").glob("*/information")):
-        for line in path.read_text("utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name == "Model" and (card := card_named(value.strip())) is not None:
-                return card
-    return None

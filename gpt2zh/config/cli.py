@@ -30,6 +30,7 @@ from jsonargparse.typing import register_type
 
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.foreign import translate
 from gpt2zh.config.paths import expand_home, expand_homes
 from gpt2zh.config.retired import MOVED, RENAMED, RETIRED, check_retired, drop_retired
 from gpt2zh.config.stages import Stages
@@ -261,7 +262,8 @@ def flatten(table: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]
 def suggest(name: str, known: Iterable[str], mark: str = "") -> str:
     """Return `; did you mean ...?` with the nearest known name, or `; known: ...` with all.
 
-    A name of an earlier version is answered with its new one, or with what became of it.
+    A name of an earlier version is answered with its new one, or with what became of it, and a name
+    of another tool with ours that does the same.
 
     Args:
         name: The unknown name.
@@ -275,6 +277,9 @@ def suggest(name: str, known: Iterable[str], mark: str = "") -> str:
         return "; this version no longer has it, so remove it"
     if name in MOVED:
         return f"; it is an option of `{MOVED[name]}` now"
+    if translated := translate(name, known):
+        option, remark = translated
+        return f"; here it is {mark}{option}" + (f", {remark}" if remark else "")
     same_leaf = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]]
     close = same_leaf or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not close:

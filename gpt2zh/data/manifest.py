@@ -13,6 +13,7 @@ from typing import Any
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files.durable import write_whole
+from gpt2zh.pages.console import command
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 2
@@ -104,7 +105,7 @@ class UnitEntry:
     documents: FileEntry
     """Table of the documents kept, in order: source, line, characters, tokens, hash, split."""
     bands: FileEntry | None = None
-    """Keys by which near duplicates are found; None if they were not searched."""
+    """Signatures of near duplicates; None if they were not searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +161,8 @@ class Manifest:
     sources: tuple[Source, ...]
     units: tuple[UnitEntry, ...] = ()
     extras: tuple[FileEntry, ...] = ()
-    """The other files: the list of records set aside, and the tokenizer."""
+    """The other files: the list of records set aside, the tables of near duplicates, and the
+    tokenizer."""
     options: dict[str, Any] = field(default_factory=dict)
     """Every option and every library version that the rows depend on."""
     unknown: dict[str, int] = field(default_factory=dict)
@@ -196,8 +198,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         what = "has no manifest.json" if folder.is_dir() else "is not a folder"
         raise UserError(
-            f"{folder} {what}, so it holds no shards; make them with "
-            f"`python -m data_tools prepare --input 'corpus/**/*.csv' --output {folder}`"
+            f"{folder} {what}, so it holds no shards; make them with `python -m data_tools prepare "
+            f"--input 'corpus/**/*.csv' {command('--output', folder)}`"
         )
     try:
         table = json.loads(path.read_text("utf-8", "surrogateescape"))

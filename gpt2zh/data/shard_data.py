@@ -16,6 +16,7 @@ from gpt2zh.data.manifest import Manifest, Split
 from gpt2zh.data.mixture import CYCLE, Mixture
 from gpt2zh.data.rows import Rows
 from gpt2zh.data.shard import VALIDATION, ShardSet
+from gpt2zh.pages.numbers import plural
 from gpt2zh.text.tokenizer import TextTokenizer
 
 
@@ -167,7 +168,7 @@ class ShardData:
         total = sum(corpus.weight for corpus in self.corpora)
         return [
             f"{corpus.name}: {corpus.weight / total:.1%} of the tokens, from "
-            f"{corpus.train.rows:,} rows"
+            f"{plural(corpus.train.rows, 'row')}"
             for corpus in self.corpora
         ]
 

@@ -25,6 +25,7 @@ from gpt2zh.generation.stepping import (
     make_criteria,
     positions_in_context,
 )
+from gpt2zh.pages.numbers import plural
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def _limits(model: PreTrainedModel, prompts: Sequence[Sequence[int]], most: int)
     """Return how many tokens each prompt may get: `most`, or what its context has left."""
     context = model.config.max_position_embeddings
     faults = [
-        f"{'the prompt' if len(prompts) == 1 else f'prompt {number}'} has {len(prompt)} tokens, "
+        f"{'the prompt' if len(prompts) == 1 else f'prompt {number}'} has "
+        f"{plural(len(prompt), 'token')}, "
         f"but the model's context of {context} must hold the continuation too; shorten the prompt"
         for number, prompt in enumerate(prompts, start=1)
         if len(prompt) >= context

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from gpt2zh.pages.characters import columns
@@ -15,6 +17,7 @@ LABEL = 12
 """Columns of the label at the left of a line."""
 
 _WIDTH = 100  # columns of running text
+_NOT_KNOWN = "time left not known yet"
 
 
 def table(rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
@@ -48,6 +51,11 @@ def paragraph(label: str, words: Sequence[str]) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def command(*words: str | Path) -> str:
+    """Return a command as one line that a shell takes as it is, whatever the words hold."""
+    return shlex.join(map(str, words))
 
 
 class Progress:
@@ -93,11 +101,12 @@ class Progress:
         if now - self._last < self._period:
             return
         self._last = now
+        done = min(done, self._total)  # amounts may be estimates
         speed = (done - self._before) / (now - self._start)
-        left = (self._total - done) / speed if speed > 0 else None
+        left = f"{duration((self._total - done) / speed)} left" if speed > 0 else _NOT_KNOWN
         self._write(
             f"{self._label} {int(100 * done / self._total):3d} % of {self._amount(self._total)}, "
-            f"{self._amount(speed)}/s, {duration(left)} left"
+            f"{self._amount(speed)}/s, {left}"
         )
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ is not known (None, NaN, infinity) is shown as `-`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 
 UNKNOWN = "-"
@@ -20,6 +20,20 @@ _AXIS = ((10**9, "B"), (10**6, "M"))
 def count(number: int | None) -> str:
     """Return a whole number, exact, with a comma after each three digits: `1,234,567`."""
     return UNKNOWN if number is None else f"{number:,}"
+
+
+def plural(
+    number: int, noun: str, many: str | None = None, *, show: Callable[[int], str] | None = None
+) -> str:
+    """Return a whole number with its noun: `1 step`, `1,234 steps`, `2 copies`.
+
+    Args:
+        number: How many.
+        noun: For one.
+        many: For several; by default the noun with an s.
+        show: Makes a text of the number; by default with a comma after each three digits.
+    """
+    return f"{(show or count)(number)} {noun if number == 1 else many or noun + 's'}"
 
 
 def approximate(number: float | None) -> str:

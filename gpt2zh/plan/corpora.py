@@ -14,6 +14,7 @@ from gpt2zh.config.schema import PretrainConfig
 from gpt2zh.data.manifest import TOKENIZER_DIR, Manifest
 from gpt2zh.data.shard import TRAIN, VALIDATION, ShardSet
 from gpt2zh.data.shard_data import Corpus, ShardData
+from gpt2zh.pages.console import command
 from gpt2zh.plan.skipped_rows import read_rows
 from gpt2zh.ranks.logs import say
 from gpt2zh.ranks.world import World
@@ -169,7 +170,7 @@ def _differences(first: Corpus, other: Corpus) -> list[str]:
         found.append(
             f"{folders[0]} was made with the tokenizer {_named(here)} and {folders[1]} with "
             f"{_named(there)}, but a model has only one; prepare one of them again with "
-            f"--tokenizer {folders[0] / TOKENIZER_DIR}"
+            f"{command('--tokenizer', folders[0] / TOKENIZER_DIR)}"
         )
     if here.packing != there.packing:
         found.append(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from gpt2zh.config.stages import Stages
+from gpt2zh.pages.numbers import duration, plural
+from gpt2zh.plan.advise import LONG, TINY
+from gpt2zh.plan.machine import Machine
 from gpt2zh.plan.resume import find_changed_settings
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.plan.setup import Setup
@@ -19,7 +22,7 @@ def announce(plan: RunPlan) -> None:
     if changed := find_changed_settings(plan):
         say(plan.world, f"changed     since {plan.resume_from}: {', '.join(changed)}")
     if plan.data.skipped_rows:
-        say(plan.world, f"skipped     {plan.data.skipped_rows:,} rows are read without loss")
+        say(plan.world, f"skipped     {plural(plan.data.skipped_rows, 'row')} read without loss")
     half = plan.config.train.precision
     if half != "fp32" and plan.zero_stage == 0 and plan.accumulation > 1:
         warn(
@@ -38,7 +41,7 @@ def announce(plan: RunPlan) -> None:
     if warmup and warmup.steps >= plan.steps:
         warn(
             plan.world,
-            f"train.sequence_length_warmup lasts {warmup.steps:,} steps but the run only "
+            f"train.sequence_length_warmup lasts {plural(warmup.steps, 'step')} but the run only "
             f"{plan.steps:,}: it never reaches the full context of {plan.config.model.context}; "
             "use a shorter warm-up",
         )
@@ -53,6 +56,27 @@ def announce(plan: RunPlan) -> None:
             )
 
 
+def warn_of_slow_cpu(plan: RunPlan, machine: Machine) -> None:
+    """Warn of a run that would take very long because this machine has no GPU.
+
+    Args:
+        plan: Of a run on machines like this one.
+        machine: This one.
+    """
+    if machine.gpus:
+        return
+    tokens = max(0, plan.steps - plan.done[0]) * plan.setup.tokens_per_step
+    machines = max(1, plan.world.size // plan.world.local_size)
+    seconds = tokens * plan.flops_per_token / (machine.cpu_flops * machines)
+    if seconds > LONG:
+        warn(
+            plan.world,
+            f"no GPU was found, and {plural(machine.cores, 'CPU core')} would need about "
+            f"{duration(seconds)} for this run, by estimate; to try things out on a CPU use "
+            f"--config {TINY.file} or configs/demo.yaml, and fewer --train.steps",
+        )
+
+
 def describe(plan: RunPlan) -> str:
     """Return the plan of a run as text: folder, model, data, batch, steps and memory."""
     config, setup = plan.config, plan.setup
@@ -63,8 +87,8 @@ def describe(plan: RunPlan) -> str:
         (
             f"run         {config.output}: {start}",
             _describe_model(setup),
-            f"data        {plan.data.rows:,} training rows "
-            f"({plan.data.rows * context:,} tokens), {held_out:,} validation rows",
+            f"data        {plural(plan.data.rows, 'training row')} "
+            f"({plural(plan.data.rows * context, 'token')}), {plural(held_out, 'validation row')}",
             *_describe_corpora(plan),
             _describe_batch(setup),
             f"steps       {plan.steps:,} "
@@ -115,10 +139,12 @@ def _describe_model(setup: Setup) -> str:
 
 
 def _describe_batch(setup: Setup) -> str:
-    ranks = f"{setup.ranks} rank{'s' if setup.ranks > 1 else ''}"
+    ranks = plural(setup.ranks, "rank")
     return (
-        f"batch       {setup.config.train.global_batch} rows = {setup.tokens_per_step:,} tokens "
-        f"per step ({ranks} x {setup.micro_batch} rows x {setup.accumulation} accumulated)"
+        f"batch       {plural(setup.config.train.global_batch, 'row')} = "
+        f"{plural(setup.tokens_per_step, 'token')} "
+        f"per step ({ranks} x {plural(setup.micro_batch, 'row')} x {setup.accumulation} "
+        f"accumulated)"
     )
 
 

@@ -20,6 +20,7 @@ from gpt2zh.cost.memory import checkpoint_bytes
 from gpt2zh.data.training_data import TrainingData
 from gpt2zh.files import run_folder
 from gpt2zh.model import shape
+from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.fit import choose, with_any_micro_batch
 from gpt2zh.plan.resume import check_allowed_changes, find_checkpoint, refuse_other_run
 from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RunPlan
@@ -165,14 +166,16 @@ def _data_faults(config: TrainingConfig, data: TrainingData) -> list[str]:
     if config.validation.sample_tokens:
         context = config.model.context
         found += [
-            f"validation.prompts: '{prompt}' is {length} tokens long, but the model's context is "
+            f"validation.prompts: '{prompt}' is {plural(length, 'token')} long, but the model's "
+            f"context is "
             f"{context} with the token that starts a document; use shorter prompts"
             for prompt in config.validation.prompts
             if (length := len(data.tokenizer.encode(prompt))) > context - 2
         ]
     if data.rows < config.train.global_batch:
         found.append(
-            f"the data has {data.rows} training rows, less than one train.global_batch of "
+            f"the data has {plural(data.rows, 'training row')}, less than one "
+            f"train.global_batch of "
             f"{config.train.global_batch}; use more text or a smaller global batch"
         )
     return found

@@ -18,6 +18,7 @@ from gpt2zh.cost.computing import speed
 from gpt2zh.cost.memory import RESERVE, largest_micro_batch, training_memory
 from gpt2zh.cost.setting import Setting
 from gpt2zh.cost.traffic import count_traffic
+from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.fit import resolve_all
 from gpt2zh.plan.setup import Setup, setting_of
 
@@ -84,7 +85,7 @@ def describe_choices(setup: Setup, cluster: Cluster) -> Iterator[str]:
     joined = f", {cluster.rate / 1e9:.1f} GB/s between ranks" if cluster.ranks > 1 else ""
     yield (
         f"predicted, not measured: {cluster.ranks} x {card.name} of {card.memory / GIB:.0f} GiB in "
-        f"{machines} machine{'s' if machines > 1 else ''}{joined}"
+        f"{plural(machines, 'machine')}{joined}"
     )
     cells = [("ZeRO setting", "recompute", "GiB/rank", "most rows", "s/step", "tokens/s")]
     marks = [" "]
@@ -102,7 +103,8 @@ def describe_choices(setup: Setup, cluster: Cluster) -> Iterator[str]:
         yield f"{mark} {name:<{wide}}" + "".join(f"{number:>11}" for number in numbers)
     yield (
         "* is the plan above; recompute is train.activation_checkpointing; GiB/rank and speed are "
-        f"of {setup.micro_batch} rows\nin a micro-batch; most rows leave {RESERVE:.0%} of the card "
+        f"of {plural(setup.micro_batch, 'row')}\nin a micro-batch; most rows leave "
+        f"{RESERVE:.0%} of the card "
         "free; - does not fit, or is not predicted (optimizer on the host)"
     )
 

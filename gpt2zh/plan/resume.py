@@ -13,6 +13,7 @@ from gpt2zh.config import deepspeed, retired
 from gpt2zh.config.cli import flatten, to_plain
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.files import run_folder
+from gpt2zh.pages.console import command
 from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RAW_DEEPSPEED, RunPlan
 from gpt2zh.ranks.logs import warn
 
@@ -52,7 +53,8 @@ def _refuse_other_vocabulary(chosen: Path, plan: RunPlan) -> None:
     if there != plan.vocabulary:
         raise UserError(
             f"{chosen} has an embedding for {there:,} tokens, the tokenizer of the data needs one "
-            f"for {plan.vocabulary:,}; prepare the data with --tokenizer {chosen}"
+            f"for {plan.vocabulary:,}; prepare the data with "
+            f"{command('--tokenizer', chosen)}"
         )
 
 

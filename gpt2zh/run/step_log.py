@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from gpt2zh.cost.cards import peak_flops
-from gpt2zh.pages.numbers import duration
+from gpt2zh.pages.console import command
+from gpt2zh.pages.numbers import duration, plural
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.run import bad_steps
@@ -109,8 +110,8 @@ class StepLog:
             warn(
                 self._plan.world,
                 f"step {bad.step} has bad numbers ({bad.fault}): {bad.verdict}. Its "
-                f"{len(bad.rows)} rows and their text are in {path}; --skip-rows {path} excludes "
-                "them",
+                f"{plural(len(bad.rows), 'row')} and their text are in {path}; "
+                f"{command('--skip-rows', path)} excludes them",
             )
 
     def validation(self, state: TrainState, found: Validation) -> None:

@@ -22,6 +22,8 @@ from gpt2zh.data.loader import Portions, training_steps
 from gpt2zh.files import run_folder
 from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
+from gpt2zh.pages.console import command
+from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
@@ -197,11 +199,13 @@ def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
     if stopped:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
     else:
-        say(plan.world, f"done: {state.step} steps, {state.tokens:,} tokens")
+        say(plan.world, f"done: {plural(state.step, 'step')}, {plural(state.tokens, 'token')}")
     epochs = plan.data.epochs(state.rows)
     if len(epochs) > 1:
         times = ", ".join(f"{name} {count:.2f} times" for name, count in epochs.items())
         say(plan.world, f"read        {times}")
     say(plan.world, f"checkpoint  {last}")
-    say(plan.world, f"curves      tensorboard --logdir {plan.config.output / TENSORBOARD}")
-    say(plan.world, f"write       gpt2zh generate --model {last} --prompt 从前有座山")
+    curves = command("tensorboard", "--logdir", plan.config.output / TENSORBOARD)
+    say(plan.world, f"curves      {curves}")
+    generate = command("gpt2zh", "generate", "--model", last, "--prompt")
+    say(plan.world, f"write       {generate} 从前有座山")

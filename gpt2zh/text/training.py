@@ -54,6 +54,7 @@ def train_tokenizer(
     vocab_size: int = 32000,
     alphabet: Alphabet = "gb2312",
     name: str = "trained",
+    show_progress: bool = False,
 ) -> TextTokenizer:
     """Train a tokenizer. Equal texts in equal order give an equal tokenizer on any machine.
 
@@ -63,6 +64,7 @@ def train_tokenizer(
             have too few pairs to merge.
         alphabet: Which characters get a token of their own, see `build_alphabet`.
         name: Name of the tokenizer.
+        show_progress: Show bars on the terminal.
 
     Raises:
         UserError: `vocab_size` is too small for the alphabet.
@@ -81,7 +83,7 @@ def train_tokenizer(
         initial_alphabet=characters,
         limit_alphabet=len(characters),
         max_token_length=_LONGEST_TOKEN,
-        show_progress=False,
+        show_progress=show_progress,
     )
     unknown = re.compile(f"[^{re.escape(''.join(characters))}]")
     learner = Tokenizer(models.BPE())

@@ -13,7 +13,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.data import chain
 from gpt2zh.files import run_folder as files
 from gpt2zh.model.build import shapes_in
-from gpt2zh.pages.numbers import memory
+from gpt2zh.pages.numbers import memory, plural
 from gpt2zh.verify.options import VerifyCheckpointConfig
 
 _MOST = 8
@@ -77,7 +77,7 @@ def format_report(folder: Path, faults: list[str]) -> str:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     parts = (
         f"step {progress.get('step', '?')}",
-        f"{ranks} rank{'s' * (ranks != 1)}",
+        f"{plural(ranks, 'rank')}",
         f"ZeRO {state.get('zero_stage', '?')}",
         memory(size),
         f"chain {str(progress.get('chain', '?'))[:12]}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt2zh.checkpoint.tensor_reader import StoredTensor, measure_difference
+from gpt2zh.pages.numbers import plural
 from gpt2zh.run.telemetry import METRICS
 
 
@@ -73,7 +74,7 @@ def compare_rows(
     if saved != last:
         text = f"the chain of {name} is {saved[:12]}, but that of the data is {last[:12]}"
         return Comparison("rows", text, holds=False)
-    text = f"{len(expected)} steps read the rows in the order of the data (chain "
+    text = f"{plural(len(expected), 'step')} read the rows in the order of the data (chain "
     return Comparison("rows", f"{text}{last[:12]})", holds=True)
 
 

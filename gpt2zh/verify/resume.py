@@ -26,7 +26,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.config.exit_codes import Exit, by_signal
 from gpt2zh.config.schema import LaunchOptions, PretrainConfig
 from gpt2zh.files import run_folder as files
-from gpt2zh.pages.numbers import duration
+from gpt2zh.pages.numbers import duration, plural
 from gpt2zh.plan.resume import find_changed_settings
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.local import run_ranks
@@ -171,7 +171,7 @@ def _describe_training(segment: RunSegment, plan: RunPlan, logged: Figures) -> s
         time = f"about {duration(seconds)} at the run's speed, plus the start"
     return (
         f"training    steps {steps[0]} to {steps[-1]} again from {segment.begin.folder} on "
-        f"{size} rank{'s' * (size > 1)} into {plan.config.output}: {time}"
+        f"{plural(size, 'rank')} into {plan.config.output}: {time}"
     )
 
 

@@ -13,7 +13,6 @@ import pytest
 from plans import ROOT, arguments, plan_of, save_checkpoint, snapshot
 from verifying import gpt2zh
 
-from gpt2zh.acts.plan import find_card
 from gpt2zh.config.cli import dump
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.cost.memory import RESERVE, training_memory
@@ -286,18 +285,6 @@ def test_the_command_answers_without_torch(tiny_shards: Path, run: Path, more: l
     assert done.stdout.endswith("HEAVY []\n") and "steps per epoch" in done.stdout
     assert ("tokens/s" in done.stdout) == ("--ranks=2" in more)
     assert not run.parent.exists()
-
-
-def test_the_card_of_a_machine_is_found_without_torch(tmp_path: Path) -> None:
-    assert find_card(tmp_path) is None
-    folder = tmp_path / "proc" / "driver" / "nvidia" / "gpus" / "0000:01:00.0"
-    folder.mkdir(parents=True)
-    file = folder / "information"
-    file.write_text("Model: \t\t NVIDIA GeForce RTX 4090\nIRQ:   \t\t 189\n")
-    found = find_card(tmp_path)
-    assert found is not None and found.name == "RTX 4090"
-    file.write_text("Model: \t\t Unknown\n")
-    assert find_card(tmp_path) is None
 
 
 def test_the_help_explains_the_options_of_the_plan(capsys: pytest.CaptureFixture) -> None:

@@ -150,3 +150,20 @@ def test_control_characters_in_texts_do_no_harm(
     assert command("cat", tmp_path / "out", "--row", 0) == 0
     told = capsys.readouterr().out
     assert "| 红\\u001b[31m字\\u202e反\n| 第二行\n" in told and "\x1b" not in told
+
+
+def test_near_copies_that_were_dropped_for_a_document_are_shown(
+    write_csv, command: Command, tmp_path: Path, capsys
+) -> None:
+    text = "".join(map(chr, np.random.default_rng(0).integers(0x4E00, 0x9FA5, 200)))
+    write_csv("in/a.csv", ["短", text, text[:-1] + "。"])
+    write_csv("in/b.csv", [text + sign for sign in "，！？；：。、…—·（）"])
+    options = ("--near-duplicates", "drop", "--validation-fraction", 0, "--workers", 1)
+    assert (
+        command("prepare", "--input", tmp_path / "in", "--output", tmp_path / "out", *options) == 0
+    )
+    capsys.readouterr()
+    assert command("cat", tmp_path / "out", "--row", 0) == 0
+    shown = capsys.readouterr().out
+    assert f"(near copy dropped: {tmp_path}/in/b.csv line 2, similarity 0.99" in shown
+    assert shown.count("near copy dropped") == 10 and "(3 more near copies dropped)" in shown

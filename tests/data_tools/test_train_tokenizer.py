@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from data_tools.train_tokenizer import take_sample
+from gpt2zh.pages.console import Progress
 from gpt2zh.text.tokenizer import load_tokenizer
 
 from .conftest import TEXTS, Command
@@ -37,3 +40,15 @@ def test_sample_depends_on_the_texts_alone_and_keeps_its_limit() -> None:
     sample = take_sample(documents, 500)
     assert sample == take_sample(reversed(documents), 500)
     assert 480 < sum(map(len, sample)) <= 500
+
+
+def test_reading_shows_its_progress(
+    write_csv, command: Command, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[float] = []
+    monkeypatch.setattr(Progress, "show", lambda self, done: shown.append(done))
+    one, two = write_csv("in/a.csv", TEXTS * 20), write_csv("in/b.csv", TEXTS * 10)
+    options = ("--output", tmp_path / "out", "--vocab-size", 8000)
+    assert command("train-tokenizer", "--input", one, two, *options) == 0
+    assert shown == [one.stat().st_size, one.stat().st_size + two.stat().st_size]
+    assert f"{one}: 100 documents, " in capsys.readouterr().err

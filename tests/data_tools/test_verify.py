@@ -20,7 +20,8 @@ KINDS = {
     "train-00000-000.arrow": "shard",
     "validation-00001-000.arrow": "shard",
     "documents-00001.parquet": "table of documents",
-    "near-00000.u64": "list of near-duplicate keys",
+    "near-00000.u8": "list of near-duplicate signatures",
+    "near_duplicates-00000.parquet": "table of near duplicates",
 }
 
 
@@ -52,7 +53,7 @@ def test_what_was_written_passes(shards: Path, command: Command, capsys) -> None
     told = capsys.readouterr()
     manifest = read_manifest(shards)
     count = sum(len(split.shards) for split in manifest.splits.values())
-    beside = 2 * len(manifest.units) + 3  # what was set aside, and the tokenizer's two files
+    beside = 2 * len(manifest.units) + 4  # set aside, near duplicates, and the tokenizer's two
     assert f"{count} shards and {beside} other files" in told.out
     assert f"fingerprint {manifest.fingerprint}" in told.out and not told.err
 
@@ -116,7 +117,7 @@ def test_all_faults_are_named_at_once_in_the_order_of_the_files(
     flip(shards / "train-00000-000.arrow")
     (shards / "train-00001-000.arrow").unlink()
     flip(shards / "documents-00000.parquet")
-    flip(shards / "near-00001.u64")
+    flip(shards / "near-00001.u8")
     (shards / "tokenizer" / "tokenizer.json").unlink()
     assert command("verify", shards) == 2
     told = capsys.readouterr().err

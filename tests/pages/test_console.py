@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from gpt2zh.pages.console import Progress, paragraph, table
+from gpt2zh.pages.console import Progress, command, paragraph, table
 from gpt2zh.pages.numbers import approximate
 
 
@@ -78,7 +80,7 @@ def test_work_that_was_done_earlier_does_not_count_for_the_speed() -> None:
     progress.show(5000)
     progress.show(6000)
     first, second = stream.getvalue().splitlines()
-    assert first == "preparing  50 % of 10.0 kB, 0 B/s, - left"
+    assert first == "preparing  50 % of 10.0 kB, 0 B/s, time left not known yet"
     assert second == "preparing  60 % of 10.0 kB, 5 B/s, 13 min 20 s left"
 
 
@@ -106,4 +108,16 @@ def test_an_empty_work_is_done_at_once() -> None:
     stream = io.StringIO()
     progress = Progress("reading", 0, stream=stream, clock=clock_of(0, 100))
     progress.show(0)
-    assert stream.getvalue() == "reading   0 % of 1 B, 0 B/s, - left\n"
+    assert stream.getvalue() == "reading   0 % of 1 B, 0 B/s, time left not known yet\n"
+
+
+def test_more_than_was_expected_is_the_end_and_no_time_is_negative() -> None:
+    stream = io.StringIO()
+    progress = Progress("reading", 1000, stream=stream, clock=clock_of(0, 100))
+    progress.show(1500)
+    assert stream.getvalue() == "reading 100 % of 1.00 kB, 10 B/s, 0 s left\n"
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", "*.csv", "语料", "$HOME", "plain/path.yaml", ""])
+def test_a_shell_takes_each_word_of_a_command_as_it_is(word: str) -> None:
+    assert shlex.split(command("python", "-m", Path(word), word))[3:] == [word]

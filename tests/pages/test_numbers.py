@@ -13,6 +13,7 @@ from gpt2zh.pages.numbers import (
     duration,
     memory,
     percent,
+    plural,
     ratio,
     share,
     size,
@@ -172,3 +173,17 @@ def test_numbers_on_an_axis_are_exact_and_short() -> None:
     numbers = [0, 2048, 999_999, 1_000_000, 2_500_000, 2_500_001, 20_000_000, 10**9]
     texts = ["0", "2,048", "999,999", "1 M", "2.5 M", "2,500,001", "20 M", "1 B"]
     assert list(map(axis_number, numbers)) == texts
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 steps"), (1, "1 step"), (2, "2 steps"), (1234, "1,234 steps")],
+)
+def test_a_noun_agrees_with_its_number(number: int, text: str) -> None:
+    assert plural(number, "step") == text
+
+
+def test_a_noun_may_have_its_own_plural_and_a_number_its_own_form() -> None:
+    assert plural(1, "copy", "copies") == "1 copy" and plural(0, "copy", "copies") == "0 copies"
+    assert plural(12345, "row", show=str) == "12345 rows"
+    assert plural(12_300_000, "row", show=approximate) == "12.3 million rows"

@@ -14,7 +14,14 @@ from data_tools.prepare.run import run as prepare
 from gpt2zh.config.profiles import profile
 from gpt2zh.cost.memory import training_memory
 from gpt2zh.cost.setting import Setting
-from gpt2zh.plan.describe import announce, describe, describe_memory, describe_setup
+from gpt2zh.plan.describe import (
+    announce,
+    describe,
+    describe_memory,
+    describe_setup,
+    warn_of_slow_cpu,
+)
+from gpt2zh.plan.machine import CPU_FLOPS, Machine
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.world import World
 
@@ -96,7 +103,7 @@ def test_rows_that_are_skipped_are_counted_aloud(
     plan = plan_of(tiny_shards, run, skip_rows=f"4-6,{file}")
     assert plan.data.skipped.tolist() == [4, 5, 6, 9]
     announce(plan)
-    assert "skipped     4 rows are read without loss" in capsys.readouterr().out
+    assert "skipped     4 rows read without loss" in capsys.readouterr().out
     announce(plan_of(tiny_shards, run))
     assert "without loss" not in capsys.readouterr().out
 
@@ -149,3 +156,23 @@ def test_the_engine_is_named_with_what_it_recomputes() -> None:
     plain, again = (setup_of(1, profile(3), activation_checkpointing=on) for on in (False, True))
     assert "engine      ZeRO 3, bf16, adamw\n" in describe_setup(plain)
     assert "engine      ZeRO 3, bf16, adamw, activation checkpointing\n" in describe_setup(again)
+
+
+def test_a_run_that_would_take_a_cpu_days_is_warned_of(
+    tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    plan = plan_of(tiny_shards, run)
+    per_step = plan.flops_per_token * plan.setup.tokens_per_step / CPU_FLOPS
+    long = plan_of(tiny_shards, run, train__steps=round(2 * 3 * 24 * 3600 / per_step))
+    warn_of_slow_cpu(long, Machine(0, None, 2))
+    shown = capsys.readouterr().err
+    assert "no GPU was found, and 2 CPU cores would need about 3 d 0 h" in shown
+    assert "configs/gpt2-tiny.yaml or configs/demo.yaml, and fewer --train.steps" in shown
+    for quiet, machine in (
+        (plan, Machine(0, None, 2)),
+        (long, Machine(1, None, 2)),
+        (long, Machine(0, None, 16)),
+        (dataclasses.replace(long, done=(long.steps - 5, 0)), Machine(0, None, 2)),
+    ):
+        warn_of_slow_cpu(quiet, machine)
+        assert not capsys.readouterr().err

@@ -83,7 +83,8 @@ def test_the_versions_behind_the_outcome_are_described() -> None:
         "py3langid": version("py3langid"),
     }
     assert describe(CleanConfig(near_duplicates="validation")) == {
-        "datasketch": version("datasketch")
+        "datasketch": version("datasketch"),
+        "near duplicates": "2, candidates are compared",
     }
     for options in ({"normalise": "nfkc"}, {"min_han": 0.5}):
         assert describe(CleanConfig(**options)) == {"unicode": unicodedata.unidata_version}

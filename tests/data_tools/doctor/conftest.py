@@ -20,8 +20,10 @@ from data_tools.doctor.run import run
 from data_tools.doctor.sample import FileSample
 from data_tools.sources.block import Block, SetAside, join_spans
 from data_tools.sources.source import Encoding, SourceFile
+from gpt2zh.plan.machine import Machine
 from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
+LAPTOP = Machine(0, None, 1)
 Doctor = Callable[..., dict[str, Any]]
 
 
@@ -71,7 +73,7 @@ def gather_facts(samples: Sequence[FileSample], tokenizer: TextTokenizer) -> Fac
     """Return all facts about samples, with rows of 8 tokens."""
     found = examine(samples, tokenizer)
     forecast = make_forecast(
-        found, row_length=8, vocab_size=tokenizer.vocab_size, seconds=1.0, cores=1
+        found, row_length=8, vocab_size=tokenizer.vocab_size, seconds=1.0, machine=LAPTOP
     )
     return Facts(
         samples=samples,
@@ -115,7 +117,7 @@ def quiet_facts(
     )  # fmt: skip
     forecast = Forecast(
         documents=100, characters=5000, tokens=5100, rows=640, disk_bytes=10_000, seconds=1.0,
-        cores=1, global_batch=32, steps=steps,
+        cores=1, config="gpt2-tiny", global_batch=32, steps=steps,
     )  # fmt: skip
     return Facts(
         samples=[],

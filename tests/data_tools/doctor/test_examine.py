@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from data_tools.doctor.examine import examine, find_shared_folder, name_groups
+from data_tools.doctor.examine import examine
 from data_tools.sources.block import SetAside
 from gpt2zh.text.tokenizer import TextTokenizer
 
 from .conftest import make_sample
-
-
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["a/1.csv", "a/2.csv", "b/3.csv"], ["a/", "a/", "b/"]),
-        (["a/1.csv", "a/2.csv"], ["1.csv", "2.csv"]),
-        (["a/1.csv", "2.csv"], ["a/", "./"]),
-        ([f"a/{number}.csv" for number in range(13)], ["a/"] * 13),
-    ],
-)
-def test_files_are_grouped_by_folder_or_by_themselves(paths: list[str], names: list[str]) -> None:
-    assert name_groups([Path("/in", path) for path in paths]) == names
-
-
-def test_the_shared_folder_is_the_nearest() -> None:
-    assert find_shared_folder([Path("/in/a/b/1.csv"), Path("/in/ab/2.csv")]) == Path("/in")
 
 
 def test_lost_characters_are_counted_by_what_becomes_of_them(tokenizer: TextTokenizer) -> None:
@@ -76,3 +57,10 @@ def test_a_group_is_scaled_by_the_part_of_it_that_was_read(tokenizer: TextTokeni
     samples = [make_sample("1.csv", ["短"] * 5, share=0.25), make_sample("2.csv", ["短"] * 5)]
     one, two = examine(samples, tokenizer).groups
     assert (one.scale, two.scale) == (4, 1) and one.bytes == 60
+
+
+def test_progress_rises_to_the_end(tokenizer: TextTokenizer) -> None:
+    shares: list[float] = []
+    samples = [make_sample(f"{name}.csv", ["从前有座山"] * 9) for name in "abc"]
+    examine(samples, tokenizer, advance=shares.append)
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1])

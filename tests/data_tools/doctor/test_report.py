@@ -49,7 +49,17 @@ def test_a_group_without_documents_has_a_line_too() -> None:
     found = make_examination(make_group("a/", 0), make_group("b/"))
     lines = report(quiet_facts(found), [], seconds=1.0).splitlines()
     (line,) = (line for line in lines if line.startswith("a/"))
-    assert line.split()[1:] == ["1.00", "kB", "0", "0", "-", "0", "%", "0", "%", "0", "%"]
+    assert line.split()[1:] == ["1.00", "kB", "0", "0", "-", "-", "-", "-"]
+
+
+def test_groups_that_were_not_read_are_one_line_that_says_so() -> None:
+    unread = [make_group(f"{number}/", 0, files=3, read=0) for number in range(5)]
+    found = make_examination(make_group("a/", files=2), *unread)
+    lines = report(quiet_facts(found), [], seconds=1.0).splitlines()
+    assert sum(line.startswith("a/ (2 files)") for line in lines) == 1
+    (line,) = (line for line in lines if "not sampled" in line)
+    assert line.split()[:6] == ["15", "other", "files", "5.00", "kB", "not"]
+    assert len(before_and_after(found, found)) == 2
 
 
 def test_the_table_holds_all_that_the_report_shows(tokenizer: TextTokenizer) -> None:

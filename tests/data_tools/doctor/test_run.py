@@ -64,7 +64,7 @@ def test_forecast_scales_the_sample_to_the_corpus(doctor: Doctor, write_csv) -> 
 
 
 def test_a_corpus_without_text_is_refused(write_csv) -> None:
-    with pytest.raises(UserError, match=r"no document in the sample of 1 files.*--content-column"):
+    with pytest.raises(UserError, match=r"no document in the sample of 1 file;.*--content-column"):
         run(DoctorConfig(input=(str(write_csv("in/a.csv", ["", " "])),)))
 
 

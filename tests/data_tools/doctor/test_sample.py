@@ -78,3 +78,13 @@ def test_of_very_many_files_some_are_read_from_all_over(write_csv) -> None:
     samples = sample_of(folder, 65_536 * 5)
     read = [number for number, sample in enumerate(samples) if sample.read]
     assert len(samples) == 40 and len(read) == 5 and (read[0], read[-1]) == (0, 39)
+
+
+def test_progress_rises_to_the_end(write_csv) -> None:
+    write_csv("in/a.csv", numbered("大", 800))
+    folder = write_csv("in/b.csv", numbered("小", 200)).parent
+    config = DoctorConfig(input=(str(folder),))
+    shares: list[float] = []
+    sources = inspect_all(find_files(config.input), config)
+    take_sample(sources, config, 1_000_000, advance=shares.append)
+    assert len(shares) == 2 and shares == sorted(shares) and shares[-1] == 1

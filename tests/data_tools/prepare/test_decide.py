@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from data_tools.prepare.formats import IS_EXACT, IS_NEAR, STAYS, write_decisions
+from data_tools.shards.near_table import NEAR_TABLE, is_near_table
 from gpt2zh.config.errors import UserError
+from gpt2zh.data.manifest import read_manifest
 
 from ..conftest import is_validation
-from .conftest import Begin, long_text
+from .conftest import Begin, Work, long_text
 
 TEXTS = ["从前有座山", "短", "从前有座山", "山里有座庙"]
 
@@ -44,10 +49,10 @@ def test_old_documents_stay_and_their_copies_go(begin: Begin) -> None:
     assert work.decisions() == [[IS_EXACT, STAYS, IS_EXACT]]
 
 
-def test_old_shards_without_keys_cannot_take_near_duplicates(begin: Begin) -> None:
+def test_old_shards_without_signatures_cannot_take_near_duplicates(begin: Begin) -> None:
     base = begin(TEXTS).finish()
     work = begin(TEXTS, base=base, near_duplicates="drop").draft()
-    with pytest.raises(UserError, match=r"out holds no keys.*--near-duplicates keep"):
+    with pytest.raises(UserError, match=r"out holds no signatures.*--near-duplicates keep"):
         work.decide()
 
 
@@ -59,3 +64,64 @@ def test_new_documents_near_old_ones_of_the_other_split_go(begin: Begin) -> None
     held = [(is_validation(text, 0.5), is_validation(text + "。", 0.5)) for text in texts]
     assert work.decisions() == [[IS_NEAR if old != new else STAYS for old, new in held]]
     assert len(set(held)) == 4  # every way across and along
+
+
+def listed(work: Work) -> list[tuple[int, int, float, bool]]:
+    """Return line, line of the one that stays, similarity and whether it is estimated."""
+    (path,) = sorted(work.folder.path.glob("near_duplicates-*.parquet"))
+    table = pq.read_table(path)
+    assert table.schema.equals(NEAR_TABLE)
+    columns = ("line", "like_line", "similarity", "is_estimate")
+    return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+
+
+def test_what_was_dropped_is_listed_with_the_document_that_stays(begin: Begin) -> None:
+    text = long_text(0)
+    work = begin([text, text + "。", long_text(1)], [text + "！"], near_duplicates="drop")
+    work.draft().decide()
+    shown = listed(work)
+    assert [row[:2] for row in shown] == [(3, 2), (2, 2)]
+    assert all(row[2] == pytest.approx(296 / 297) and not row[3] for row in shown)
+
+
+def test_nothing_is_listed_where_nothing_was_searched(begin: Begin) -> None:
+    folder = begin(TEXTS).draft().decide().folder
+    assert not list(folder.path.glob("near_duplicates-*"))
+
+
+def test_a_candidate_below_the_threshold_stays(begin: Begin) -> None:
+    """With a share of 0.7 of their runs of characters in common, most texts share a key."""
+    texts = []
+    for seed in range(20):
+        text = long_text(seed)
+        texts += [text, long_text(100 + seed)[:53] + text[53:]]
+    work = begin(texts, near_duplicates="drop").draft().decide()
+    assert work.decisions() == [[STAYS] * 40] and not listed(work)
+
+
+def test_an_appended_document_is_compared_with_the_signature_of_an_old_one(
+    begin: Begin, tmp_path: Path
+) -> None:
+    text = long_text(0)
+    begin([text, long_text(1)], near_duplicates="drop").finish()
+    base = read_manifest(tmp_path / "out")
+    work = begin([text + "。", long_text(2)], base=base, near_duplicates="drop").draft().decide()
+    assert work.decisions() == [[IS_NEAR, STAYS]]
+    ((line, like, similarity, is_estimate),) = listed(work)
+    assert (line, like, is_estimate) == (2, 2, True) and similarity > 0.9
+    work.pack().seal()
+    extras = read_manifest(work.config.output).extras
+    tables = [entry.file for entry in extras if is_near_table(entry.file)]
+    assert tables == ["near_duplicates-00000.parquet", "near_duplicates-00001.parquet"]
+
+
+def test_a_training_document_that_goes_takes_no_held_out_one_with_it(begin: Begin) -> None:
+    """The new training document is near an old held-out one, so the new held-out one may stay."""
+    fraction = 0.5
+    options = {"near_duplicates": "validation", "validation_fraction": fraction}
+    variants = [long_text(0) + sign * count for sign in "。，！？" for count in range(1, 9)]
+    held = [text for text in variants if is_validation(text, fraction)]
+    training = [text for text in variants if not is_validation(text, fraction)]
+    base = begin([held[0]], **options).finish()
+    work = begin([held[1], training[0]], base=base, **options).draft().decide()
+    assert work.decisions() == [[STAYS, IS_NEAR]]

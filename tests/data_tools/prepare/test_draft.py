@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_tools.clean.near import Signer
+from data_tools.clean.near import PERMUTATIONS
 from data_tools.prepare.draft import begin_drafts, make_draft
-from data_tools.prepare.formats import DRAFT_TABLE, has_draft, read_draft
+from data_tools.prepare.formats import DRAFT_TABLE, NEAR_KINDS, has_draft, read_draft
 from data_tools.shards.split import document_hash
 from data_tools.sources import source
 from gpt2zh.config.errors import UserError
@@ -62,12 +62,19 @@ def test_broken_records_are_listed_and_unknown_texts_counted(begin: Begin) -> No
     assert fates["set aside: bad UTF-8"] == {"documents": 1, "bytes": entry["size"]}
 
 
-@pytest.mark.parametrize(("near", "size"), [("keep", None), ("drop", 4 * 8)])
-def test_keys_of_near_duplicates_are_written_only_where_they_are_needed(
-    begin: Begin, near: str, size: int | None
+@pytest.mark.parametrize("near", ["keep", "drop", "validation"])
+def test_what_is_compared_of_near_duplicates_is_written_only_where_it_is_needed(
+    begin: Begin, near: str
 ) -> None:
-    sizes = read_draft(begin(TEXTS, near_duplicates=near).draft().folder, 0)["sizes"]
-    assert sizes.get("bands") == (size and size * Signer(0.8).bands)
+    folder = begin(TEXTS, near_duplicates=near).draft().folder
+    sizes = read_draft(folder, 0)["sizes"]
+    if near == "keep":
+        assert not sizes.keys() & set(NEAR_KINDS)
+        return
+    texts = [text.encode() for text in TEXTS if text.strip()]
+    assert folder.draft(0, "texts").read_bytes() == b"".join(texts)
+    assert np.fromfile(folder.draft(0, "text_sizes"), np.int64).tolist() == [*map(len, texts)]
+    assert sizes["signatures"] == PERMUTATIONS * len(texts)
 
 
 def test_unknown_texts_are_counted_by_unit(begin: Begin) -> None:

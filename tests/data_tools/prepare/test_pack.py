@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_tools.clean.near import Signer
+from data_tools.clean.near import PERMUTATIONS
 from data_tools.prepare.formats import DOCUMENTS_TABLE, is_finished, read_unit
 from data_tools.prepare.pack import begin_packing, pack_unit, take_documents
 from gpt2zh.config.errors import UserError
@@ -54,12 +54,12 @@ def test_a_packed_unit_holds_what_stays_and_its_draft_is_gone(begin: Begin) -> N
     }
 
 
-def test_keys_of_the_documents_that_stay_are_kept(begin: Begin) -> None:
+def test_signatures_of_the_documents_that_stay_are_kept(begin: Begin) -> None:
     work = begin(TEXTS, near_duplicates="drop").draft().decide()
-    drafted = np.fromfile(work.folder.draft(0, "bands"), np.uint64).reshape(4, -1)
+    drafted = np.fromfile(work.folder.draft(0, "signatures"), np.uint8).reshape(4, -1)
     work.pack()
-    kept = np.fromfile(work.folder.path / "near-00000.u64", np.uint64)
-    assert kept.reshape(-1, Signer(0.8).bands).tolist() == drafted[[0, 1, 3]].tolist()
+    kept = np.fromfile(work.folder.path / "near-00000.u8", np.uint8)
+    assert kept.reshape(-1, PERMUTATIONS).tolist() == drafted[[0, 1, 3]].tolist()
 
 
 def test_a_damaged_draft_is_removed_so_that_it_is_made_again(begin: Begin) -> None:

@@ -55,11 +55,11 @@ def test_clearing_removes_drafts_records_marks_and_tokenizer(folder: PartialFold
 
 
 def test_a_sweep_removes_half_written_files_alone(folder: PartialFolder) -> None:
-    (folder.path / "near-00000.u64.7.tmp").touch()
+    (folder.path / "near-00000.u8.7.tmp").touch()
     (folder.path / "tokenizer.7.tmp").mkdir()
-    (folder.path / "near-00000.u64").touch()
+    (folder.path / "near-00000.u8").touch()
     folder.sweep()
-    assert sorted(os.listdir(folder.path)) == ["near-00000.u64", "work"]
+    assert sorted(os.listdir(folder.path)) == ["near-00000.u8", "work"]
 
 
 def test_a_folder_held_by_one_is_refused_to_others(folder: PartialFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,14 @@ from ledgers import make_ledger, make_source, make_split
 
 from data_tools.prepare.summary import check_not_empty, show
 from gpt2zh.config.errors import UserError
+from gpt2zh.cost.cards import card_named
 from gpt2zh.data.manifest import EMPTY, EXACT, KEPT, Manifest
+from gpt2zh.plan.machine import Machine
 
 FATES = {KEPT: (4, 400), EXACT: (2, 50), EMPTY: (1, 10)}
 OUT = Path("out")
+LAPTOP = Machine(0, None, 2)
+GPU = Machine(1, card_named("RTX 3090"), 8)
 
 
 def made(fates: Mapping[str, tuple[int, int]] = FATES, **values: int) -> Manifest:
@@ -28,16 +33,38 @@ def made(fates: Mapping[str, tuple[int, int]] = FATES, **values: int) -> Manifes
 def test_the_summary_says_what_was_made_and_what_comes_next(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    show(made(), OUT, seconds=2.0)
+    show(made(), OUT, seconds=2.0, machine=LAPTOP)
     shown = capsys.readouterr()
     assert shown.err == ""
     assert "documents   5 (2 exact duplicate, 1 empty, 0 set aside)" in shown.out
     assert "tokens      25, 0.714 per character (t, 9 ids)" in shown.out
     assert "train       3 rows of 8 from 4 documents, 4 tokens of padding\n" in shown.out
-    assert "validation  1 rows of 8 from 1 documents, 3 tokens of padding\n" in shown.out
+    assert "validation  1 row of 8 from 1 document, 3 tokens of padding\n" in shown.out
     assert "ledger      python -m data_tools report out\n" in shown.out
-    assert shown.out.rstrip().endswith("--deepspeed_config ds_configs/zero1.json --model.context 8")
-    assert "--config configs/gpt2-small.yaml --data out --output runs/small" in shown.out
+    assert (
+        "next        deepspeed launcher/pretrain.py --config configs/gpt2-tiny.yaml " in shown.out
+    )
+    assert "--data out --output runs/tiny --deepspeed_config ds_configs/zero1.json" in shown.out
+    assert " --model.context 8 --train.global_batch 3 " in shown.out  # there are only three rows
+    assert shown.out.endswith("1 step in less than a minute on 2 CPU cores, by estimate\n")
+
+
+def test_a_path_with_a_space_is_quoted_in_every_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(made(), Path("my corpus/a'b"), seconds=2.0, machine=LAPTOP)
+    lines = capsys.readouterr().out.splitlines()
+    (ledger,) = (line for line in lines if line.startswith("ledger"))
+    (following,) = (line for line in lines if line.startswith("next"))
+    assert shlex.split(ledger)[-1] == "my corpus/a'b"
+    assert "my corpus/a'b" in shlex.split(following)
+
+
+def test_with_a_gpu_and_many_rows_gpt2_small_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+    show(replace(made(rows=960_000), row_length=512), OUT, seconds=2.0, machine=GPU)
+    shown = capsys.readouterr().out
+    assert "--config configs/gpt2-small.yaml --data out --output runs/small" in shown
+    assert "1,000 steps in about" in shown and "on 1 x RTX 3090, by estimate" in shown
 
 
 def test_rows_of_512_need_no_option_for_the_context(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ledgers import make_source
 
-from data_tools.report.groups import MOST, grouped
+from data_tools.report.groups import grouped
+from data_tools.shards.folders import MOST
 from gpt2zh.data.manifest import KEPT
 
 

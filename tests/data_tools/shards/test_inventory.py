@@ -16,13 +16,21 @@ def entry(name: str) -> FileEntry:
 
 
 def manifest() -> Manifest:
-    """Return a manifest of two units, one of them without keys of near duplicates."""
+    """Return a manifest of two units, one of them without signatures of near duplicates."""
     made = make_ledger([make_source(fates={KEPT: (1, 9)}, characters=5, tokens=5)])
     units = (
         UnitEntry(number=0, documents=entry("d0"), bands=entry("n0")),
         UnitEntry(number=1, documents=entry("d1")),
     )
-    return replace(made, units=units, extras=(entry("set_aside"), entry("tokenizer/t.json")))
+    return replace(
+        made,
+        units=units,
+        extras=(
+            entry("set_aside"),
+            entry("near_duplicates-00000.parquet"),
+            entry("tokenizer/t.json"),
+        ),
+    )
 
 
 def test_every_file_of_the_manifest_is_listed_with_its_kind() -> None:
@@ -30,8 +38,9 @@ def test_every_file_of_the_manifest_is_listed_with_its_kind() -> None:
         ("shard", "train-00000-000.arrow"),
         ("table of documents", "d0"),
         ("table of documents", "d1"),
-        ("list of near-duplicate keys", "n0"),
+        ("list of near-duplicate signatures", "n0"),
         ("file", "set_aside"),
+        ("table of near duplicates", "near_duplicates-00000.parquet"),
         ("file", "tokenizer/t.json"),
     ]
 

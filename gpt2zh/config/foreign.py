@@ -1,0 +1,186 @@
+"""Options of other tools, with ours that do the same.
+
+They are not accepted, only explained: the values often differ, and a run must show what it does.
+The names are those of transformers, LLaMA-Factory, Megatron-LM, nanoGPT, nanochat, minimind,
+gpt2-simple and datatrove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+_ACCUMULATED = "which is divided over the ranks and micro-batches"
+_PRECISION = "write bf16 or fp16 as its value"
+_STEPS_OR_TIME = "in steps or in time, such as 500steps or 10min"
+_DTYPES = ("bf16", "fp16", "half", "mixed_precision", "amp")
+
+FOREIGN: dict[str, tuple[tuple[str, ...], str]] = {
+    # training: length and batch
+    "learning_rate": (("optimizer.lr",), ""),
+    "max_lr": (("optimizer.lr",), ""),
+    "per_device_train_batch_size": (("train.micro_batch",), ""),
+    "per_gpu_train_batch_size": (("train.micro_batch",), ""),
+    "device_batch_size": (("train.micro_batch",), ""),
+    "micro_batch_size": (("train.micro_batch",), ""),
+    "train_micro_batch_size_per_gpu": (("train.micro_batch",), ""),
+    "per_device_eval_batch_size": (("train.micro_batch",), "which validation uses, too"),
+    "batch_size": (("train.global_batch",), "in rows, over all ranks"),
+    "total_batch_size": (("train.global_batch",), "in rows, not in tokens"),
+    "global_batch_size": (("train.global_batch",), ""),
+    "train_batch_size": (("train.global_batch",), ""),
+    "gradient_accumulation_steps": (("train.global_batch",), _ACCUMULATED),
+    "accumulation_steps": (("train.global_batch",), _ACCUMULATED),
+    "grad_accum": (("train.global_batch",), _ACCUMULATED),
+    "accumulate_gradients": (("train.global_batch",), _ACCUMULATED),
+    "num_train_epochs": (("train.epochs",), ""),
+    "num_epochs": (("train.epochs",), ""),
+    "max_epochs": (("train.epochs",), ""),
+    "epoch": (("train.epochs",), ""),
+    "max_steps": (("train.steps",), ""),
+    "max_iters": (("train.steps",), ""),
+    "train_iters": (("train.steps",), ""),
+    "num_iterations": (("train.steps",), ""),
+    "num_steps": (("train.steps",), ""),
+    # optimizer
+    "lr_scheduler_type": (("optimizer.schedule",), ""),
+    "lr_decay_style": (("optimizer.schedule",), ""),
+    "optim": (("optimizer.kind",), ""),
+    "optimizer": (("optimizer.kind",), ""),
+    "warmup_iters": (("optimizer.warmup_steps",), ""),
+    "num_warmup_steps": (("optimizer.warmup_steps",), ""),
+    "lr_warmup_iters": (("optimizer.warmup_steps",), ""),
+    "warmup_ratio": (("optimizer.warmup_steps",), "in steps, not as a share"),
+    "min_lr": (("optimizer.final_lr_fraction",), "as a share of the peak"),
+    "warmdown_ratio": (("optimizer.decay_fraction",), ""),
+    "adam_beta1": (("optimizer.beta1",), ""),
+    "adam_beta2": (("optimizer.beta2",), ""),
+    "adam_epsilon": (("optimizer.eps",), ""),
+    "adam_eps": (("optimizer.eps",), ""),
+    "grad_clip": (("optimizer.max_grad_norm",), ""),
+    "clip_grad": (("optimizer.max_grad_norm",), ""),
+    # model
+    "block_size": (("model.context", "row_length"), ""),
+    "max_seq_len": (("model.context", "row_length"), ""),
+    "max_seq_length": (("model.context", "row_length"), ""),
+    "seq_length": (("model.context", "row_length"), ""),
+    "sequence_len": (("model.context", "row_length"), ""),
+    "sequence_length": (("model.context", "row_length"), ""),
+    "cutoff_len": (("model.context", "row_length"), ""),
+    "n_ctx": (("model.context", "row_length"), ""),
+    "n_positions": (("model.context", "row_length"), ""),
+    "max_position_embeddings": (("model.context", "row_length"), ""),
+    "max_length": (("max_new_tokens", "model.context", "row_length"), ""),
+    "n_layer": (("model.layers",), ""),
+    "num_layers": (("model.layers",), ""),
+    "num_hidden_layers": (("model.layers",), ""),
+    "depth": (("model.layers",), ""),
+    "n_head": (("model.heads",), ""),
+    "num_heads": (("model.heads",), ""),
+    "num_attention_heads": (("model.heads",), ""),
+    "n_embd": (("model.width",), ""),
+    "d_model": (("model.width",), ""),
+    "hidden_size": (("model.width",), ""),
+    "attention_dropout": (("model.dropout",), ""),
+    "hidden_dropout": (("model.dropout",), ""),
+    "gradient_checkpointing": (("train.activation_checkpointing",), ""),
+    "recompute_activations": (("train.activation_checkpointing",), ""),
+    "torch_compile": (("train.compile",), ""),
+    "use_compile": (("train.compile",), ""),
+    **dict.fromkeys(_DTYPES, (("train.precision", "dtype"), _PRECISION)),
+    "dtype": (("train.precision",), ""),
+    "torch_dtype": (("dtype", "train.precision"), ""),
+    # run
+    "output_dir": (("output", "scratch"), ""),
+    "out_dir": (("output",), ""),
+    "save_dir": (("output",), ""),
+    "output_folder": (("output",), ""),
+    "output_path": (("output",), ""),
+    "out": (("output",), ""),
+    "run_name": (("output",), "whose last part is the name"),
+    "overwrite_output_dir": (("overwrite", "output"), ""),
+    "overwrite_cache": (("overwrite",), ""),
+    "resume_from_checkpoint": (("resume",), ""),
+    "from_resume": (("resume",), ""),
+    "load": (("resume",), ""),
+    "init_from": (("resume",), ""),
+    "restore_from": (("resume",), ""),
+    "save_steps": (("checkpoint.every",), _STEPS_OR_TIME),
+    "save_interval": (("checkpoint.every",), _STEPS_OR_TIME),
+    "save_every": (("checkpoint.every",), _STEPS_OR_TIME),
+    "save_total_limit": (("checkpoint.keep_last",), ""),
+    "load_best_model_at_end": (("checkpoint.keep_best",), ""),
+    "logging_steps": (("log.every",), ""),
+    "log_interval": (("log.every",), ""),
+    "print_every": (("log.every",), ""),
+    "eval_steps": (("validation.every",), _STEPS_OR_TIME),
+    "eval_interval": (("validation.every",), _STEPS_OR_TIME),
+    "eval_every": (("validation.every",), _STEPS_OR_TIME),
+    "sample_every": (("validation.every",), "with validation.sample_tokens"),
+    "eval_iters": (("validation.rows",), "in rows"),
+    "early_stopping_patience": (("validation.patience",), ""),
+    "deepspeed": (("deepspeed_config",), ""),
+    "model_name_or_path": (("model", "resume"), ""),
+    "model_path": (("model", "resume"), ""),
+    "load_from": (("model", "resume"), ""),
+    # data
+    "dataset": (("data", "input"), ""),
+    "dataset_dir": (("data", "input"), ""),
+    "dataset_name": (("data", "input"), ""),
+    "data_path": (("data", "input"), ""),
+    "data_dir": (("data", "input"), ""),
+    "train_file": (("data", "input"), ""),
+    "train_data_path": (("data", "input"), ""),
+    "input_file": (("input", "prompt_file", "data"), ""),
+    "input_files": (("input", "data"), ""),
+    "input_dir": (("input", "data"), ""),
+    "input_folder": (("input", "data"), ""),
+    "files": (("input", "data"), ""),
+    "output_file": (("output",), "a folder"),
+    "output_prefix": (("output",), "a folder"),
+    "text_column": (("content_column",), ""),
+    "text_column_name": (("content_column",), ""),
+    "text_key": (("content_column",), ""),
+    "text_field": (("content_column",), ""),
+    "json_keys": (("content_column",), ""),
+    "tokenizer_name": (("tokenizer",), ""),
+    "tokenizer_path": (("tokenizer",), ""),
+    "tokenizer_model": (("tokenizer",), ""),
+    "tokenizer_name_or_path": (("tokenizer",), ""),
+    "vocab_file": (("tokenizer",), ""),
+    "num_workers": (("workers",), ""),
+    "num_proc": (("workers",), ""),
+    "num_processes": (("workers",), ""),
+    "preprocessing_num_workers": (("workers",), ""),
+    "validation_split_percentage": (("validation_fraction",), "a share, such as 0.05 for 5 %"),
+    "val_size": (("validation_fraction",), ""),
+    "val_ratio": (("validation_fraction",), ""),
+    "val_fraction": (("validation_fraction",), ""),
+    "test_size": (("validation_fraction",), ""),
+    "dedup": (("exact_duplicates", "near_duplicates"), ""),
+    "min_length": (("min_characters",), "in characters"),
+    "num_merges": (("vocab_size",), "which counts single characters, too"),
+    # generation
+    "num_samples": (("samples",), ""),
+    "nsamples": (("samples",), ""),
+    "num_return_sequences": (("samples",), ""),
+    "max_tokens": (("max_new_tokens",), ""),
+    "length": (("max_new_tokens",), ""),
+    "prefix": (("prompt",), ""),
+    "start": (("prompt",), ""),
+    "topk": (("top_k",), ""),
+    "topp": (("top_p",), ""),
+    "beam_size": (("num_beams",), ""),
+}
+"""Name in another tool: ours, of which a command has at least one, and a remark."""
+
+
+def translate(name: str, known: Collection[str]) -> tuple[str, str] | None:
+    """Return our option for that of another tool, and a remark; None if a command has none.
+
+    Args:
+        name: The unknown name; its sections do not matter.
+        known: All options of the command.
+    """
+    targets, remark = FOREIGN.get(name.replace("-", "_").rpartition(".")[2].lower(), ((), ""))
+    found = next((target for target in targets if target in known), None)
+    return (found, remark) if found else None
