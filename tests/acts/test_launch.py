@@ -176,6 +176,12 @@ def test_a_checkpoint_is_a_hugging_face_folder(finished: Path, tiny_shards: Path
         manifest["eos_id"],
         manifest["pad_id"],
     )
+    assert tokenizer.bos_token_id == settings.bos_token_id == manifest["eos_id"]
+    assert (tokenizer.padding_side, tokenizer.model_max_length) == ("left", 32)
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["n_ctx"] == saved["n_positions"] == 32
+    assert saved["torch_dtype"] == saved["dtype"] == "float32"
+    assert saved["bos_token_id"] == saved["document_start_token_id"] == manifest["eos_id"]
     ids = tokenizer("春风", return_tensors="pt").input_ids
     assert tokenizer.decode(ids[0]) == "春风"
     written = model.generate(ids, max_new_tokens=20, do_sample=True)
