@@ -16,6 +16,9 @@ class UserError(ValueError):
     The command line prints it without a traceback and exits with code 2.
     """
 
+    faults: tuple[str, ...] = ()
+    """The single faults, where `raise_all` found them."""
+
 
 def attempt(act: Callable[[], Result], faults: list[str]) -> Result | None:
     """Return what `act` returns; on a user's mistake add its message to `faults` and return None.
@@ -39,10 +42,12 @@ def raise_all(faults: Sequence[str], title: str) -> None:
     Raises:
         UserError: There is at least one fault.
     """
-    if len(faults) == 1:
-        raise UserError(faults[0])
-    if faults:
-        raise UserError(f"{title}: {len(faults)} faults\n" + "\n".join(f"  - {f}" for f in faults))
+    if not faults:
+        return
+    text = f"{title}: {len(faults)} faults\n" + "\n".join(f"  - {f}" for f in faults)
+    error = UserError(faults[0] if len(faults) == 1 else text)
+    error.faults = tuple(faults)
+    raise error
 
 
 class RunError(Exception):

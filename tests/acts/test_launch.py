@@ -266,6 +266,11 @@ def test_deepspeed_itself_checks_the_json(tiny_shards: Path, tmp_path: Path) -> 
     argv = options(tiny_shards, tmp_path / "run", *more)
     code, printed = run_forks(tmp_path / "log.txt", *argv, ranks=1)
     assert code == REFUSED and printed.count("zero_optimization.reduce_bucketsize") == 1
+    json_file.write_text('{"train_batch_size": 3, "compile": {"backend": "x"}, "elasticity": {}}')
+    code, printed = run_forks(tmp_path / "more.txt", *argv, "--train.epochs=0", ranks=1)
+    ours = ("train.epochs is 0", "set --train.global_batch 3", "elasticity was removed")
+    theirs = ("compile.backend: Extra inputs", "elasticity: Elastic training has been removed")
+    assert code == REFUSED and not [part for part in (*ours, *theirs) if part not in printed]
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tiny_shards: Path, tmp_path: Path) -> None:
