@@ -149,3 +149,16 @@ def test_the_engine_is_named_with_what_it_recomputes() -> None:
     plain, again = (setup_of(1, profile(3), activation_checkpointing=on) for on in (False, True))
     assert "engine      ZeRO 3, bf16, adamw\n" in describe_setup(plain)
     assert "engine      ZeRO 3, bf16, adamw, activation checkpointing\n" in describe_setup(again)
+
+
+def test_keys_of_a_json_without_effect_are_named(tiny_shards: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text('{"zero_optimization": {"stage": 1}, "wandb": {"enabled": true}}')
+    (line,) = [
+        line
+        for line in describe(
+            plan_of(tiny_shards, tmp_path / "run", deepspeed_config=path)
+        ).splitlines()
+        if line.startswith("not used    ")
+    ]
+    assert "wandb (RUN/tensorboard and RUN/metrics.jsonl are always written)" in line
