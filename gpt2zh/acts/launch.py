@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from gpt2zh.config import deepspeed, profiles
 from gpt2zh.config.cli import parse
-from gpt2zh.config.errors import RunError, UserError
+from gpt2zh.config.errors import RunError, UserError, raise_all
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.plan.describe import announce, warn_of_slow_cpu
+from gpt2zh.plan.fit import with_any_micro_batch
 from gpt2zh.plan.machine import find_machine
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.device import Device
@@ -27,6 +29,8 @@ from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
 Config = TypeVar("Config", bound=TrainingConfig)
+REFUSED = "this run cannot start"
+"""Title of all that is wrong with a start."""
 MakePlan = Callable[[Config, LaunchOptions, World, Callable[[], Device] | None], RunPlan]
 """Checks a config and returns its plan; raises a UserError with everything that is wrong."""
 
@@ -47,13 +51,17 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     try:
         prog = f"deepspeed launcher/{config_class.act}.py"
         config, options = parse(config_class, LaunchOptions, prog=prog)
-        plan = make_plan(config, options, world, lambda: find_device(world))
+        try:
+            plan = make_plan(config, options, world, lambda: find_device(world))
+        except UserError as error:
+            raise_all([*(error.faults or [str(error)]), *_ask_deepspeed(config, world)], REFUSED)
+            raise
         announce(plan)
         warn_of_slow_cpu(plan, find_machine())
         from gpt2zh.run.training import run_training
-        from gpt2zh.train.deepspeed_library import check_precision, check_zero_options
+        from gpt2zh.train.deepspeed_library import check_options, check_precision
 
-        check_zero_options(plan.resolved)
+        check_options(plan.resolved)
         check_precision(config.train.precision)
         if options.dry_run:
             return Exit.DONE
@@ -69,6 +77,27 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         if world.is_main:
             print(f"error: {error}", file=sys.stderr, flush=True)
         return error.code
+
+
+def _ask_deepspeed(config: TrainingConfig, world: World) -> list[str]:
+    """Return what DeepSpeed rejects in the user's JSON, for a start that is refused anyway.
+
+    It takes seconds to import, so it is not asked about the JSONs of this project.
+    """
+    path = config.deepspeed_config
+    if path is None or not world.is_main:
+        return []
+    try:
+        raw = deepspeed.read(path)
+    except UserError:  # reported already
+        return []
+    if raw in profiles.candidates(2):
+        return []
+    from gpt2zh.train.deepspeed_library import find_faults
+
+    train = with_any_micro_batch(config.train)
+    filled, _ = deepspeed.draft(raw, train, config.optimizer, world.size)
+    return find_faults(filled)
 
 
 def find_device(world: World) -> Device:

@@ -58,4 +58,5 @@ class PlanOptions:
     network: float = 100.0
     """Speed of the network between machines in Gbit/s: all network cards of a machine together."""
     vocabulary: int | None = None
-    """Number of tokens for a plan without data; null takes that of the builtin tokenizer."""
+    """Number of tokens for a plan without data; null takes that of the run in output, from its
+    newest checkpoint, or that of the builtin tokenizer if there is none."""

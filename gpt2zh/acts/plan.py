@@ -6,12 +6,15 @@ shows what else would fit and how fast it would be.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gpt2zh.acts.launch import find_device
 from gpt2zh.acts.options import NO_OUTPUT, PlannedRun, PlanOptions
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.cost.cards import KNOWN, Card, card_named
-from gpt2zh.plan.corpora import open_shards
+from gpt2zh.files import run_folder
+from gpt2zh.plan.corpora import open_shards, read_folder
 from gpt2zh.plan.describe import announce, describe_setup
 from gpt2zh.plan.machine import find_card
 from gpt2zh.plan.make import FindDevice, check_run, check_setup, continue_run
@@ -20,7 +23,7 @@ from gpt2zh.plan.setup import Setup
 from gpt2zh.ranks.device import Device
 from gpt2zh.ranks.logs import say
 from gpt2zh.ranks.world import World
-from gpt2zh.text.tokenizer import load_tokenizer
+from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 COMMON = "RTX 3090"
 """The card of a plan where no known one is named or found."""
@@ -44,11 +47,15 @@ def run(config: PlannedRun, launch: LaunchOptions, options: PlanOptions) -> None
     if named is None:
         say(world, f"card        {card.name}, assumed: there is no known GPU here; see --gpu")
     device = Device(card.name, card.memory, is_gpu=True)
-    if config.data:
+    saved = _saved_tokenizer(config)
+    if config.data and (saved is None or _has_data(config)):
         elsewhere = options.ranks is not None
         setup = _plan_run(config, launch, world, lambda: device, is_elsewhere=elsewhere)
     else:
-        tokens = options.vocabulary or load_tokenizer("builtin").vocab_size
+        tokens = options.vocabulary or (saved or load_tokenizer("builtin")).vocab_size
+        if saved is not None and options.vocabulary is None:
+            lacks = f"; {' '.join(config.data)} is not here" if config.data else ""
+            say(world, f"vocabulary  that of the run, from {saved.name}{lacks}")
         setup = check_setup(config, tokens, world, lambda: device)
         say(world, describe_setup(setup))
     cluster = Cluster(card, world.size, options.ranks_per_machine, options.network)
@@ -75,6 +82,17 @@ def _option_faults(config: PlannedRun, launch: LaunchOptions, options: PlanOptio
             "--vocabulary is only for a plan without --data, whose tokenizer has one; leave one out"
         )
     return found
+
+
+def _has_data(config: PlannedRun) -> bool:
+    """Return whether a folder of shards is here: a plan may be made where none is."""
+    return any(Path(text).exists() or read_folder(text).path.exists() for text in config.data)
+
+
+def _saved_tokenizer(config: PlannedRun) -> TextTokenizer | None:
+    """Return the tokenizer in the newest checkpoint of the run; None if there is none."""
+    checkpoints = run_folder.list_checkpoints(config.output)
+    return load_tokenizer(checkpoints[-1][1]) if checkpoints else None
 
 
 def _plan_world(options: PlanOptions) -> World:

@@ -87,10 +87,18 @@ def _write_model_folder(folder: Path, facts: RunFacts) -> None:
     config.architectures = [type(facts.model).__name__]
     config.dtype = torch.float32
     config.save_pretrained(folder)
+    _add_old_names(folder / "config.json")
     facts.model.generation_config.save_pretrained(folder)
-    facts.tokenizer.save(folder)
+    facts.tokenizer.save(folder, context=config.n_positions, document_start=config.bos_token_id)
     for name, text in facts.texts.items():
         (folder / name).write_text(text, "utf-8")
+
+
+def _add_old_names(file: Path) -> None:
+    """Add the name of the dtype that transformers 4 and tools built on it read."""
+    table = json.loads(file.read_text("utf-8"))
+    table["torch_dtype"] = table["dtype"]
+    file.write_text(json.dumps(table, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def load_weights(model: torch.nn.Module, folder: Path) -> None:

@@ -7,19 +7,14 @@ are absent, "auto" or equal. The JSON owns ZeRO, offload, buckets and communicat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from gpt2zh.config.batch import count_accumulation_steps
-from gpt2zh.config.deepspeed_checks import (
-    AUTO,
-    TYPES,
-    find_faults,
-    find_wrong_sections,
-    is_offloaded,
-)
+from gpt2zh.config.deepspeed_checks import TYPES, find_faults, find_wrong_sections, is_offloaded
 from gpt2zh.config.deepspeed_checks import Offload as Offload
+from gpt2zh.config.deepspeed_names import AUTO, leave_out, translate
+from gpt2zh.config.deepspeed_owned import fill_in, list_owned
 from gpt2zh.config.errors import UserError, attempt, raise_all
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 from gpt2zh.config.tables import load_json
@@ -60,37 +55,37 @@ def resolve(
     Raises:
         UserError: Every fault and every contradiction between the two, in one message.
     """
-    raw = _without(raw, None)  # JSON's null is "not given"
-    raise_all(list(find_wrong_sections(raw)), "the DeepSpeed JSON")
-    faults = list(find_faults(raw, train, optimizer))
-    filled = deepcopy(raw)
+    filled, faults = draft(raw, train, optimizer, ranks)
+    raise_all(faults, "the DeepSpeed JSON and the config do not fit together")
+    return filled
+
+
+def draft(
+    raw: dict[str, Any], train: TrainConfig, optimizer: OptimizerConfig, ranks: int
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what `resolve` returns, faults or not, and all faults."""
+    faults: list[str] = []
+    raw = translate(_without(raw, None), faults)  # JSON's null is "not given"
+    faults += find_wrong_sections(raw)
+    faults += find_faults(raw, train, optimizer)
+    filled = leave_out(raw)
     filled.pop("scheduler", None)
     filled.pop("optimizer", None)
-    if "bfloat16" in filled:  # DeepSpeed's older name of it
-        filled["bf16"] = filled.pop("bfloat16") | filled.get("bf16", {})
-    owned = attempt(lambda: _owned(train, optimizer, ranks), faults) or {}
-    for name, value in owned.items():
-        *path, key = name.split(".")
-        node = filled
-        for part in path:
-            node = node.setdefault(part, {})
-        if node.get(key, AUTO) not in (AUTO, value):
-            faults.append(
-                f"{name} is {node[key]!r} in the JSON but {value!r} in the config; "
-                "remove it from the JSON or write auto"
-            )
-        node[key] = value
-    raise_all(faults, "the DeepSpeed JSON and the config do not fit together")
+    accumulation = attempt(lambda: count_accumulation_steps(train, ranks), faults)
+    faults += fill_in(filled, list_owned(train, optimizer, accumulation=accumulation))
+    if train.precision != "fp16":
+        filled["fp16"] = {"enabled": False}  # its other numbers would have no effect
     filled = _without(filled, AUTO)  # an "auto" that is left means DeepSpeed's own default
-    if train.precision != "fp32" and zero_stage(filled) > 0:
+    if train.precision != "fp32" and zero_stage(filled) in (1, 2, 3):
         # Half-precision sums of many micro-batches lose small gradients (DeepSpeed issue 1800).
         filled.setdefault("data_types", {}).setdefault("grad_accum_dtype", "fp32")
-    return filled
+    return filled, faults
 
 
 def zero_stage(resolved: Mapping[str, Any]) -> int:
     """Return the ZeRO stage of a DeepSpeed dict; 0 if it has none."""
-    return int(resolved.get("zero_optimization", {}).get("stage", 0))
+    stage = resolved.get("zero_optimization", {}).get("stage", 0)
+    return int(stage) if isinstance(stage, (int, float)) else 0  # else a check reports it
 
 
 def precision(resolved: Mapping[str, Any]) -> str:
@@ -111,29 +106,6 @@ def has_bf16_optimizer(resolved: Mapping[str, Any]) -> bool:
         and (precision(resolved), sum_type(resolved)) == ("bf16", "fp32")
         and not is_offloaded(resolved, "optimizer")
     )
-
-
-def _owned(train: TrainConfig, optimizer: OptimizerConfig, ranks: int) -> dict[str, Any]:
-    return {
-        "gradient_accumulation_steps": count_accumulation_steps(train, ranks),
-        "train_batch_size": train.global_batch,
-        "train_micro_batch_size_per_gpu": train.rows_at_once,
-        "gradient_clipping": optimizer.max_grad_norm,
-        "bf16.enabled": train.precision == "bf16",
-        "fp16.enabled": train.precision == "fp16",
-        # The engine gets torch's fused AdamW, which needs no compiler on any device. DeepSpeed
-        # would build its own CPU Adam for it, and calls every other optimizer untested.
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": None,
-        # It is on by default, and waits for the GPU twice in every micro-batch (utils/timer.py,
-        # ThroughputTimer).
-        "timers.throughput.enabled": False,
-        # DeepSpeed must not count micro-batches by itself: it takes the remainder over all steps,
-        # so a step with fewer of them would end in the middle of the next one. train/engine.py
-        # says after each micro-batch whether the weights are updated.
-        "managed_gradient_accumulation": True,
-    }
 
 
 def _without(table: dict[str, Any], unwanted: Any) -> dict[str, Any]:

@@ -10,51 +10,54 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from gpt2zh.config.deepspeed_names import AUTO, HARMLESS, INTEGERS, UNUSED
+from gpt2zh.config.deepspeed_owned import find_optimizer_faults, find_scheduler_faults
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
 
-AUTO = "auto"
-"""Value of the JSON for: our config's, or DeepSpeed's default."""
 Offload = Literal["optimizer", "param"]
 
-# The keys that DeepSpeed reads at the top level. It ignores a misspelt one without a word.
+# The keys that are read here. DeepSpeed ignores a misspelt one without a word.
 _NAMES = (
-    "activation_checkpointing aio amp bf16 bfloat16 comms_logger communication_data_type "
-    "compression_training csv_monitor data_types dataloader_drop_last dump_state flops_profiler "
-    "fp16 gradient_accumulation_steps gradient_clipping gradient_predivide_factor memory_breakdown "
-    "optimizer prescale_gradients scheduler sparse_gradients steps_per_print tensorboard timers "
-    "torch_autocast train_batch_size train_micro_batch_size_per_gpu wall_clock_breakdown "
-    "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization"
+    "amp bf16 comms_logger communication_data_type compile compression_training data_types "
+    "flops_profiler fp16 gradient_accumulation_steps gradient_clipping gradient_predivide_factor "
+    "managed_gradient_accumulation optimizer prescale_gradients scheduler sparse_gradients timers "
+    "torch_autocast train_batch_size train_micro_batch_size_per_gpu zero_optimization"
 )
-_TOP_LEVEL = frozenset(_NAMES.split())
+_TOP_LEVEL = frozenset({*_NAMES.split(), *HARMLESS, *UNUSED})
 # With these, our checkpoints and losses would not be exact.
 _REFUSED = {
     "amp": "use train.precision",
     "torch_autocast": "use train.precision",
     "compression_training": "it changes the model",
+    "expert_parallel": "GPT-2 has no experts",
+    "gradient_allreduce_op": "it changes the sum of the gradients",
     "gradient_predivide_factor": "it changes the sum of the gradients",
     "prescale_gradients": "it changes the sum of the gradients",
+    "sequence_parallel_size": "each rank has whole rows",
     "sparse_gradients": "the tied embedding has dense gradients",
-    "tensorboard": "RUN/tensorboard is always written",
+    "tensor_parallel": "each rank has the whole model",
+}
+# Values with which a key of _REFUSED changes nothing.
+_WITHOUT_EFFECT = {
+    "gradient_allreduce_op": "mean",
+    "gradient_predivide_factor": 1.0,
+    "sequence_parallel_size": 1,
+}
+# DeepSpeed ends with an error where it finds one of these, whatever is in it.
+_REMOVED = {
+    "curriculum_learning": "use train.sequence_length_warmup",
+    "eigenvalue": "it was for quantization",
+    "elasticity": "a run here continues on any number of ranks",
+    "graph_harvesting": "use train.compile",
+    "progressive_layer_drop": "every step trains all layers",
+    "sparse_attention": "attention here is dense",
 }
 # The sections that are read here.
 _TABLES = (
-    *("zero_optimization", "bf16", "bfloat16", "fp16", "data_types", "timers"),
+    *("zero_optimization", "bf16", "bfloat16", "fp16", "data_types", "timers", "compile"),
     *("zero_optimization.offload_optimizer", "zero_optimization.offload_param"),
     *("timers.throughput", "optimizer", "optimizer.params", "scheduler", "scheduler.params"),
 )
-# The numbers of zero_optimization; all are integers (zero/config.py).
-_INTEGERS = (
-    *("reduce_bucket_size", "allgather_bucket_size", "sub_group_size", "zero_hpz_partition_size"),
-    *("stage3_prefetch_bucket_size", "stage3_module_granularity_threshold"),
-    *("stage3_param_persistence_threshold", "stage3_model_persistence_threshold"),
-    *("stage3_max_live_parameters", "stage3_max_reuse_distance"),
-)
-# Other names that DeepSpeed accepts there; ours are read under one name only.
-_OTHER_NAMES = {
-    "cpu_offload": "offload_optimizer",
-    "cpu_offload_param": "offload_param",
-    **{key.removeprefix("stage3_"): key for key in _INTEGERS if key.startswith("stage3_")},
-}
 TYPES = {
     **dict.fromkeys(("fp32", "float32", "float", "torch.float32"), "fp32"),
     **dict.fromkeys(("fp16", "float16", "half", "torch.float16"), "fp16"),
@@ -70,7 +73,10 @@ def is_offloaded(table: Mapping[str, Any], name: Offload) -> bool:
 
 
 def find_wrong_sections(raw: dict[str, Any]) -> Iterable[str]:
-    """Yield a fault for each section that is not a JSON object; the other checks need objects."""
+    """Remove each section that is not a JSON object from a JSON, and yield a fault for it.
+
+    The other checks need objects.
+    """
     for path in _TABLES:
         *outer, name = path.split(".")
         table: Any = raw
@@ -80,6 +86,7 @@ def find_wrong_sections(raw: dict[str, Any]) -> Iterable[str]:
         if value is not None and not isinstance(value, dict):
             example = '{"enabled": true}' if "f16" in name or "float" in name else "{...}"
             yield f'{path} is {value!r} in the JSON; it must be an object: "{name}": {example}'
+            del table[name]
 
 
 def find_faults(
@@ -102,10 +109,8 @@ def find_faults(
             "graph, since weights are gathered inside it; use train.compile auto or a lower stage"
         )
     yield from _muon_faults(raw, optimizer)
-    yield from _optimizer_faults(raw.get("optimizer", {}), optimizer)
-    scheduler = raw.get("scheduler")
-    if scheduler and any(value != AUTO for value in scheduler.get("params", {"": ""}).values()):
-        yield "the JSON has a scheduler; remove it: optimizer.schedule owns the schedule"
+    yield from find_optimizer_faults(raw.get("optimizer", {}), optimizer)
+    yield from find_scheduler_faults(raw.get("scheduler", {}), train, optimizer)
 
 
 def _misspelt(raw: dict[str, Any]) -> Iterable[str]:
@@ -119,8 +124,15 @@ def _refused(raw: dict[str, Any]) -> Iterable[str]:
     for key, why in _REFUSED.items():
         value = raw.get(key)
         enabled = value.get("enabled", False) if isinstance(value, dict) else value
-        if enabled and enabled != AUTO and (key, enabled) != ("gradient_predivide_factor", 1.0):
+        if isinstance(value, dict) and key.endswith("_parallel"):
+            enabled = value.get("autotp_size", value.get("enabled", True))
+        if enabled and enabled not in (AUTO, _WITHOUT_EFFECT.get(key, AUTO)):
             yield f"{key} is not supported: {why}; remove it from the JSON"
+    for key, why in _REMOVED.items():
+        if key in raw:
+            yield f"{key} was removed from DeepSpeed: {why}; remove it from the JSON"
+    if raw.get("compile", {}).get("deepcompile", AUTO) not in (AUTO, False):
+        yield "compile.deepcompile is not supported: use train.compile; remove it from the JSON"
 
 
 def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
@@ -129,12 +141,6 @@ def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
     if stage not in (0, 1, 2, 3) or isinstance(stage, bool):
         yield f"zero_optimization.stage is {stage!r}; it must be 0, 1, 2 or 3"
         return
-    if zero.get("round_robin_gradients", AUTO) not in (AUTO, False):
-        # It also reorders the list from which the parameters of a checkpoint get their names.
-        yield (
-            "zero_optimization.round_robin_gradients is not supported: it reorders the parameters, "
-            "and checkpoints would hold them under wrong names; remove it"
-        )
     least: dict[Offload, int] = {"optimizer": 1, "param": 3}
     for name in least:
         if not is_offloaded(raw, name):
@@ -145,14 +151,12 @@ def _zero_faults(raw: dict[str, Any]) -> Iterable[str]:
         if device != "cpu":
             yield f"{where}.device is {device!r}; it must be cpu or none"
     for key, value in zero.items():
-        if key in _OTHER_NAMES:
-            yield f"zero_optimization.{key}: write zero_optimization.{_OTHER_NAMES[key]} instead"
-        elif isinstance(value, str) and value != AUTO:
+        if isinstance(value, str) and value != AUTO:
             yield (
                 f"zero_optimization.{key} is the text {value!r}; it must be a number, true or "
                 "false; remove the quotes"
             )
-        elif key in _INTEGERS and value != AUTO and not _is_count(value):
+        elif key in INTEGERS and value != AUTO and not _is_count(value):
             yield f"zero_optimization.{key} is {value!r}; it must be an integer, 0 or more"
 
 
@@ -197,25 +201,3 @@ def _muon_faults(raw: dict[str, Any], optimizer: OptimizerConfig) -> Iterable[st
             "optimizer.kind muon multiplies matrices, which is too slow on a CPU; remove "
             "zero_optimization.offload_optimizer or use optimizer.kind adamw"
         )
-
-
-def _optimizer_faults(section: dict[str, Any], optimizer: OptimizerConfig) -> Iterable[str]:
-    known = {"adamw": ("adam", "adamw"), "muon": ("muon",)}[optimizer.kind]
-    if str(section.get("type", known[0])).lower() not in known:
-        name = {"adamw": "AdamW", "muon": "Muon"}[optimizer.kind]
-        yield (
-            f"optimizer.type is {section['type']!r} in the JSON; the optimizer is {name} "
-            "(optimizer.kind); remove the section"
-        )
-    ours = {
-        "lr": optimizer.lr,
-        "betas": [optimizer.beta1, optimizer.beta2],
-        "eps": optimizer.eps,
-        "weight_decay": optimizer.weight_decay,
-    }
-    for name, value in section.get("params", {}).items():
-        if value != AUTO and name in ours and value != ours[name]:
-            yield (
-                f"optimizer.params.{name} is {value!r} in the JSON but {ours[name]!r} in the "
-                "config; remove the section: optimizer.* of the config owns it"
-            )

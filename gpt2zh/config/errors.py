@@ -18,6 +18,9 @@ class UserError(ValueError):
     that could disturb a terminal, whatever a file or its name contains.
     """
 
+    faults: tuple[str, ...] = ()
+    """The single faults, where `raise_all` found them."""
+
     def __str__(self) -> str:
         """Return the message with control and invisible characters escaped."""
         return printable(super().__str__())
@@ -66,10 +69,12 @@ def raise_all(faults: Sequence[str], title: str) -> None:
     Raises:
         UserError: There is at least one fault.
     """
-    if len(faults) == 1:
-        raise UserError(faults[0])
-    if faults:
-        raise UserError(f"{title}: {len(faults)} faults\n" + "\n".join(f"  - {f}" for f in faults))
+    if not faults:
+        return
+    text = f"{title}: {len(faults)} faults\n" + "\n".join(f"  - {f}" for f in faults)
+    error = UserError(faults[0] if len(faults) == 1 else text)
+    error.faults = tuple(faults)
+    raise error
 
 
 class RunError(Exception):

@@ -92,7 +92,18 @@ class TextGenerator:
         """Return the ids of a text as the beginning of a document; never empty."""
         start = getattr(self.model.config, "document_start_token_id", None)
         ids = ([] if start is None else [start]) + self.tokenizer.encode_batch([prompt])[0]
-        return ids or [self.tokenizer.bos_id]
+        return ids or [self._first_id()]
+
+    def _first_id(self) -> int:
+        """Return what an empty text begins with: the model's bos, as in transformers.
+
+        The tokenizer's own bos may be a token that the model never saw: it is a new one where bos
+        and eos of the folder are one token, as in GPT-2. Models with another vocabulary often keep
+        GPT-2's 50256 in their config, so the id must be one of the tokenizer.
+        """
+        bos = self.model.config.bos_token_id
+        is_known = isinstance(bos, int) and bos < self.tokenizer.vocab_size
+        return bos if is_known else self.tokenizer.bos_id
 
     def decode(self, prompt: Sequence[int], continuation: Continuation) -> str:
         """Return the text that a continuation adds to its prompt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpt2zh.config.deepspeed_names import find_unused
 from gpt2zh.config.stages import Stages
 from gpt2zh.pages.numbers import duration, plural
 from gpt2zh.plan.advise import LONG, TINY
@@ -95,6 +96,7 @@ def describe(plan: RunPlan) -> str:
             f"({plan.data.rows / config.train.global_batch:,.1f} steps per epoch)",
             *_describe_lengths(config.train.sequence_length_warmup, context),
             _describe_engine(setup),
+            *_describe_unused(setup),
             f"memory      {describe_memory(setup)}",
         )
     )
@@ -107,6 +109,7 @@ def describe_setup(setup: Setup) -> str:
             _describe_model(setup),
             _describe_batch(setup),
             _describe_engine(setup),
+            *_describe_unused(setup),
             f"memory      {describe_memory(setup)}",
         )
     )
@@ -154,6 +157,12 @@ def _describe_engine(setup: Setup) -> str:
         f"engine      ZeRO {setup.zero_stage}, {config.train.precision}, {config.optimizer.kind}"
         + (", activation checkpointing" if config.train.activation_checkpointing else "")
     )
+
+
+def _describe_unused(setup: Setup) -> list[str]:
+    """Return the keys of the JSON that have no effect, in one line; none if all have."""
+    unused = ", ".join(find_unused(setup.raw))
+    return [f"not used    of the DeepSpeed JSON: {unused}"] if unused else []
 
 
 def _describe_corpora(plan: RunPlan) -> list[str]:

@@ -116,14 +116,14 @@ def agree_on_plan(plan: RunPlan, control: ControlGroup) -> RunPlan:
 
 def _build(plan: RunPlan) -> tuple[Any, TrainState]:
     config, resume_from = plan.config, plan.resume_from
-    model = new_model(config.model, plan.data.tokenizer, seed=config.seed)
-    model.config.document_start_token_id = plan.data.document_start_id
+    start_id = plan.data.document_start_id
+    model = new_model(config.model, plan.data.tokenizer, seed=config.seed, document_start=start_id)
     if resume_from is not None:
         checkpoint.load_weights(model, resume_from)
     if config.train.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = build_optimizer(model, config.optimizer)
-    apart = plan.data.document_start_id if config.train.document_mask else None
+    apart = start_id if config.train.document_mask else None
     engine = build_engine(SummedLoss(model, document_start=apart), optimizer, plan.resolved)
     master_weights.materialize_moments(engine)
     if resume_from is None:

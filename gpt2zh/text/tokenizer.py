@@ -3,7 +3,8 @@
 A `TextTokenizer` wraps one Hugging Face `tokenizers.Tokenizer` and adds two promises: `bos`,
 `eos` and `pad` are three distinct ids, and no text can forge them, because a literal `<eos>` or
 `[SEP]` in a document is encoded like any other text. The files that `save` writes load in
-transformers' AutoTokenizer with the same ids and the same decoded text.
+transformers' AutoTokenizer with the same ids and the same decoded text, except that there a text
+can name a special token (see `tokenizer_config`).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from gpt2zh.config.errors import UserError
-from gpt2zh.config.tables import load_json
 from gpt2zh.text import wordpiece
+from gpt2zh.text.tokenizer_config import read_config, write_config
 
 BUILTIN = "builtin"
 HUB_NAMES = {
@@ -32,7 +33,6 @@ HUB_NAMES = {
 }
 
 _BUILTIN_DIR = Path(__file__).parent / "builtin"
-_CONFIG = "tokenizer_config.json"
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a byte token, as the vocabulary writes it
 _PIECE = 100_000  # characters after which a very long text is cut
 _LONG_TEXT = 4 * _PIECE  # longer texts are cut
@@ -121,19 +121,21 @@ class TextTokenizer:
             count -= 1
         return count
 
-    def save(self, folder: Path) -> None:
-        """Write the files that `load_tokenizer` and transformers' AutoTokenizer load."""
+    def save(
+        self, folder: Path, *, context: int | None = None, document_start: int | None = None
+    ) -> None:
+        """Write the files that `load_tokenizer` and transformers' AutoTokenizer load.
+
+        Args:
+            folder: Made if it is missing.
+            context: Maximum sequence length in tokens of the model that the tokenizer belongs to.
+            document_start: Id before every document of the model's rows; other tools get it as bos.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            # With these two settings AutoTokenizer agrees with this class on every text.
-            "split_special_tokens": True,
-            "clean_up_tokenization_spaces": False,
-            **{role: token for role, token in asdict(self.control).items() if token},
-        }
         (folder / "tokenizer.json").write_text(self._backend.to_str(), "utf-8")
-        text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
-        (folder / _CONFIG).write_text(text, "utf-8")
+        start = None if document_start is None else self._backend.id_to_token(document_start)
+        roles = {role: token for role, token in asdict(self.control).items() if token}
+        write_config(folder, roles, context=context, document_start=start)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -209,7 +211,7 @@ def load_tokenizer(name_or_path: str | Path) -> TextTokenizer:
 
 
 def _from_folder(folder: Path, name: str) -> TextTokenizer:
-    config = _read_config(folder)
+    config = read_config(folder)
     if (folder / "tokenizer.json").is_file():
         try:
             backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -237,17 +239,6 @@ def _from_hub(name: str) -> Tokenizer:
             "its vocab.txt to this machine and give the path of the file, or use the builtin "
             "tokenizer, which needs no download"
         ) from error
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    """Return the settings of special_tokens_map.json, overridden by tokenizer_config.json."""
-    merged: dict[str, Any] = {}
-    for file in ("special_tokens_map.json", _CONFIG):
-        if not (folder / file).is_file():
-            continue
-        table = load_json(folder / file, str(folder / file))
-        merged |= {key: value for key, value in table.items() if value is not None}
-    return merged
 
 
 def _with_control(backend: Tokenizer, config: dict[str, Any], name: str) -> TextTokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -47,22 +48,46 @@ def check_precision(precision: str) -> None:
         raise UserError("train.precision is bf16, but this device has no bf16; use fp16 or fp32")
 
 
-def check_zero_options(resolved: dict[str, Any]) -> None:
-    """Let DeepSpeed check `zero_optimization`, whatever the device.
+def check_options(resolved: dict[str, Any]) -> None:
+    """Let DeepSpeed's own config classes check a resolved dict, whatever the device.
 
     Raises:
         UserError: With everything that DeepSpeed rejects.
     """
+    raise_all(find_faults(resolved), "the DeepSpeed JSON")
+
+
+def find_faults(resolved: dict[str, Any]) -> list[str]:
+    """Return what DeepSpeed's own config classes reject, in their words, whatever the device.
+
+    DeepSpeed itself stops at the first fault. So each key is tried alone, next to a batch that is
+    right; only if no key is wrong by itself, they are tried together.
+    """
     choose_accelerator()
-    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+    import_deepspeed()
+    batch = {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1}
+    others = {k: v for k, v in resolved.items() if k not in {*batch, "train_batch_size"}}
+    found = [fault for k, v in others.items() for fault in _ask(batch | {k: v}, where=k)]
+    return found or _ask(batch | others, where=None)
+
+
+def _ask(table: dict[str, Any], *, where: str | None) -> list[str]:
+    """Return what DeepSpeed rejects in a dict; `where` is its only key besides the batch."""
+    from deepspeed.runtime.config import DeepSpeedConfig, DeepSpeedConfigError
     from pydantic import ValidationError
 
+    prefix = [] if where is None else [where]
     try:
-        DeepSpeedZeroConfig(**resolved.get("zero_optimization", {}))
+        DeepSpeedConfig(copy.deepcopy(table))
     except ValidationError as error:
-        faults = [
-            f"zero_optimization.{'.'.join(map(str, fault['loc']))}: {fault['msg']} "
-            f"(given: {fault['input']!r})"
+        return [
+            f"{'.'.join(map(str, [*prefix, *fault['loc']]))}: {fault['msg']} "
+            f"(given: {fault['input']!r}), says DeepSpeed; correct it or remove it from the JSON"
             for fault in error.errors()
         ]
-        raise_all(faults, "the DeepSpeed JSON")
+    # It checks with asserts, and with whatever a wrong type makes its code raise.
+    except (DeepSpeedConfigError, ValueError, AssertionError, TypeError, AttributeError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        subject = "".join(f"{name}: " for name in prefix)
+        return [f"{subject}{text}, says DeepSpeed; correct it or remove it from the JSON"]
+    return []

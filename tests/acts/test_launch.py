@@ -176,6 +176,12 @@ def test_a_checkpoint_is_a_hugging_face_folder(finished: Path, tiny_shards: Path
         manifest["eos_id"],
         manifest["pad_id"],
     )
+    assert tokenizer.bos_token_id == settings.bos_token_id == manifest["eos_id"]
+    assert (tokenizer.padding_side, tokenizer.model_max_length) == ("left", 32)
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["n_ctx"] == saved["n_positions"] == 32
+    assert saved["torch_dtype"] == saved["dtype"] == "float32"
+    assert saved["bos_token_id"] == saved["document_start_token_id"] == manifest["eos_id"]
     ids = tokenizer("春风", return_tensors="pt").input_ids
     assert tokenizer.decode(ids[0]) == "春风"
     written = model.generate(ids, max_new_tokens=20, do_sample=True)
@@ -260,6 +266,11 @@ def test_deepspeed_itself_checks_the_json(tiny_shards: Path, tmp_path: Path) -> 
     argv = options(tiny_shards, tmp_path / "run", *more)
     code, printed = run_forks(tmp_path / "log.txt", *argv, ranks=1)
     assert code == REFUSED and printed.count("zero_optimization.reduce_bucketsize") == 1
+    json_file.write_text('{"train_batch_size": 3, "compile": {"backend": "x"}, "elasticity": {}}')
+    code, printed = run_forks(tmp_path / "more.txt", *argv, "--train.epochs=0", ranks=1)
+    ours = ("train.epochs is 0", "set --train.global_batch 3", "elasticity was removed")
+    theirs = ("compile.backend: Extra inputs", "elasticity: Elastic training has been removed")
+    assert code == REFUSED and not [part for part in (*ours, *theirs) if part not in printed]
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tiny_shards: Path, tmp_path: Path) -> None:

@@ -70,6 +70,28 @@ def test_the_plan_of_a_run_is_printed_and_nothing_is_written(
     assert not run.parent.exists() and snapshot(tiny_shards) == before
 
 
+@pytest.mark.parametrize("data", ["gone", "none"])
+def test_a_run_is_reckoned_with_its_own_vocabulary_where_its_shards_are_not(
+    tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture, tmp_path: Path, data: str
+) -> None:
+    plan = plan_of(tiny_shards, run)
+    save_checkpoint(plan, 2)
+    plan.data.tokenizer.save(run / "checkpoint-2")
+    gone = (f"--data={tmp_path / 'gone'}",) if data == "gone" else ()
+    text = printed(capsys, f"--output={run}", "--gpu=A100", *gone)
+    assert f"vocabulary  that of the run, from {run}/checkpoint-2" in text
+    assert ("is not here" in text) is (data == "gone")
+    assert f"({plan.data.tokenizer.vocab_size:,} used)" in text
+    assert "(50 used)" in printed(capsys, f"--output={run}", "--gpu=A100", "--vocabulary=50")
+
+
+def test_shards_that_are_not_there_are_refused_without_a_checkpoint(
+    run: Path, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    message = refusal(capsys, f"--data={tmp_path / 'gone'}", f"--output={run}", "--gpu=A100")
+    assert "gone is not a folder" in message
+
+
 def test_a_run_that_is_continued(
     tiny_shards: Path, run: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -13,11 +13,13 @@ import torch
 from deepspeed.runtime import engine
 from deepspeed.runtime.config import DeepSpeedConfig
 from deepspeed_json import refused, resolve
+from known_json import REFUSED, TAKEN
 
 from gpt2zh.config import deepspeed, deepspeed_checks
 from gpt2zh.config.batch import count_accumulation_steps
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.schema import OptimizerConfig, TrainConfig
+from gpt2zh.train.deepspeed_library import find_faults as find_deepspeed_faults
 
 ROOT = Path(__file__).parents[2]
 OPTIMIZER = OptimizerConfig()
@@ -42,6 +44,23 @@ def test_every_shipped_json_fits_every_precision_and_world(
     half = precision != "fp32" and stage > 0
     assert found.get("data_types", {}).get("grad_accum_dtype") == ("fp32" if half else None)
     assert "optimizer" not in found and "scheduler" not in found
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_jsons_of_other_projects_are_taken_as_they_are(name: str) -> None:
+    raw = TAKEN[name]
+    half = raw.get("bf16", {}).get("enabled") is True
+    resolved = resolve(raw, 2, precision="bf16" if half else "fp32")
+    assert find_deepspeed_faults(resolved) == []
+    assert resolved["steps_per_print"] is None and "round_robin_gradients" not in str(resolved)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_jsons_of_other_projects_are_refused_with_all_that_is_wrong(name: str) -> None:
+    raw, told = REFUSED[name]
+    filled, faults = deepspeed.draft(raw, TrainConfig(), OPTIMIZER, 2)
+    message = "\n".join([*faults, *find_deepspeed_faults(filled)])
+    assert not [part for part in told if part not in message], message
 
 
 def test_a_resolved_dict_resolves_to_itself() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gpt2zh.config import profiles
 from gpt2zh.plan.fit import name_file
-from gpt2zh.train.deepspeed_library import check_zero_options
+from gpt2zh.train.deepspeed_library import check_options
 
 ROOT = Path(__file__).parents[2]
 PROFILES = pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_the_profiles_are_the_files_of_ds_configs(stage: int, offload: bool) -> 
 
 @PROFILES
 def test_deepspeed_takes_every_profile(stage: int, offload: bool) -> None:
-    check_zero_options(profiles.profile(stage, offload=offload))
+    check_options(profiles.profile(stage, offload=offload))
 
 
 def test_weights_are_offloaded_at_stage_3_only() -> None:

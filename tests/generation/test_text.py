@@ -162,6 +162,16 @@ def test_an_empty_prompt_begins_a_document(generator: TextGenerator) -> None:
     assert len(generator.write("", GREEDY)) > 0
 
 
+@pytest.mark.parametrize(("bos", "own"), [(7, False), (50256, True), (None, True)])
+def test_without_a_prompt_a_foreign_model_begins_with_its_bos(
+    generator: TextGenerator, monkeypatch: pytest.MonkeyPatch, bos: int | None, own: bool
+) -> None:
+    """GPT-2's bos is its eos, so the tokenizer's is a new one, which the model never saw."""
+    monkeypatch.setattr(generator.model.config, "document_start_token_id", None)
+    monkeypatch.setattr(generator.model.config, "bos_token_id", bos)
+    assert generator.encode_prompt("") == [generator.tokenizer.bos_id if own else bos]
+
+
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 2}, {"temperature": 0}], ids=str)
 def test_writing_leaves_the_random_numbers_of_the_caller_untouched(
     generator: TextGenerator, settings: dict

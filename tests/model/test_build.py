@@ -39,7 +39,7 @@ def test_the_shape_is_the_config(tokenizer: TextTokenizer) -> None:
     assert (config.n_layer, config.n_head, config.n_embd, config.n_positions) == (1, 2, 16, 32)
     assert config.vocab_size == padded_vocabulary(tokenizer.vocab_size) > tokenizer.vocab_size
     assert (config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) == (0.1, 0.1, 0.1)
-    assert (config.bos_token_id, config.eos_token_id) == (tokenizer.bos_id, tokenizer.eos_id)
+    assert config.n_ctx == 32  # for converters
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert model.lm_head.weight is model.transformer.wte.weight
 
@@ -56,11 +56,23 @@ def test_the_activations_are_the_same_function(tokenizer: TextTokenizer) -> None
 def test_generation_knows_where_to_stop_and_what_is_no_text(tokenizer: TextTokenizer) -> None:
     config = new_model(TINY, tokenizer, seed=1).generation_config
     assert config.eos_token_id == tokenizer.eos_id
-    assert config.bos_token_id == tokenizer.bos_id
     assert config.pad_token_id == tokenizer.pad_id
     padding = range(tokenizer.vocab_size, padded_vocabulary(tokenizer.vocab_size))
     assert len(padding) > 0
     assert set(config.suppress_tokens) == {tokenizer.pad_id, tokenizer.bos_id, *padding}
+
+
+@pytest.mark.parametrize("role", ["eos_id", "cls_id"])
+def test_a_text_begins_with_what_begins_a_document_in_the_rows(
+    tokenizer: TextTokenizer, role: str
+) -> None:
+    """Other tools begin with bos; the tokenizer's own bos is in no row."""
+    start = getattr(tokenizer, role)
+    given = None if role == "eos_id" else start  # eos is the default
+    model = new_model(TINY, tokenizer, seed=1, document_start=given)
+    assert model.config.bos_token_id == model.generation_config.bos_token_id == start
+    assert model.config.document_start_token_id == start != tokenizer.bos_id
+    assert model.config.eos_token_id == tokenizer.eos_id
 
 
 @pytest.mark.parametrize("kind", ["padding", "pad", "bos"])

@@ -176,3 +176,16 @@ def test_a_run_that_would_take_a_cpu_days_is_warned_of(
     ):
         warn_of_slow_cpu(quiet, machine)
         assert not capsys.readouterr().err
+
+
+def test_keys_of_a_json_without_effect_are_named(tiny_shards: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text('{"zero_optimization": {"stage": 1}, "wandb": {"enabled": true}}')
+    (line,) = [
+        line
+        for line in describe(
+            plan_of(tiny_shards, tmp_path / "run", deepspeed_config=path)
+        ).splitlines()
+        if line.startswith("not used    ")
+    ]
+    assert "wandb (RUN/tensorboard and RUN/metrics.jsonl are always written)" in line

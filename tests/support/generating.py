@@ -25,9 +25,8 @@ def save_model(folder: Path, tokenizer: TextTokenizer) -> Path:
     with torch.no_grad():
         for weights in (model.transformer.wte, model.transformer.wpe):
             weights.weight *= 20
-    model.config.document_start_token_id = tokenizer.eos_id
     model.save_pretrained(folder)
-    tokenizer.save(folder)
+    tokenizer.save(folder, context=CONTEXT, document_start=tokenizer.eos_id)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -136,9 +137,12 @@ def check_auto_tokenizer(
         tokenizer.pad_id,
     )
     assert len(auto) == tokenizer.vocab_size
+    special = auto.all_special_tokens + list(auto.get_added_vocab())
     for text in [MODERN, *HARD, *random_texts(200)]:
         ids = tokenizer.encode(text)
-        assert auto(text)["input_ids"] == ids
+        assert auto(text, split_special_tokens=True)["input_ids"] == ids
+        if not any(token in text for token in special):
+            assert auto(text)["input_ids"] == ids
         assert auto.decode([*ids, auto.eos_token_id], skip_special_tokens=True) == tokenizer.decode(
             [*ids, tokenizer.eos_id]
         )
@@ -148,6 +152,41 @@ def test_saved_tokenizer_loads_as_the_same(builtin: TextTokenizer, tmp_path: Pat
     builtin.save(tmp_path)
     again = load_tokenizer(tmp_path)
     assert again.hash == builtin.hash and again.control == builtin.control
+
+
+@pytest.mark.parametrize("bos", ["<bos>", "<s>"])
+def test_a_checkpoint_says_to_transformers_how_it_is_used(
+    builtin: TextTokenizer, tmp_path: Path, bos: str
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    backend = Tokenizer.from_str(builtin._backend.to_str().replace('"<bos>"', f'"{bos}"'))
+    control = dataclasses.replace(builtin.control, bos_token=bos)
+    tokenizer = TextTokenizer(backend, control, name="t")
+    tokenizer.save(tmp_path, context=128, document_start=tokenizer.eos_id)
+    auto = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert auto.bos_token_id == auto.eos_token_id == tokenizer.eos_id
+    assert (auto.padding_side, auto.model_max_length) == ("left", 128)
+    assert auto.model_input_names == ["input_ids", "attention_mask"]
+    assert auto("<eos>春风<eos>")["input_ids"] == [2, *tokenizer.encode("春风"), 2]
+    again = load_tokenizer(tmp_path)  # here nothing has changed
+    assert again.control == control and again.hash == tokenizer.hash
+    assert tokenizer.eos_id not in again.encode("<eos>春风<eos>")
+
+
+@pytest.mark.parametrize("token", LITERALS)
+def test_chat_templates_name_special_tokens_and_texts_here_never_do(
+    tiny_vocab: Path, tmp_path: Path, token: str
+) -> None:
+    """A template is rendered to a text, which transformers encodes as a whole."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = load_tokenizer(tiny_vocab)
+    tokenizer.save(tmp_path / "out", context=8, document_start=tokenizer.eos_id)
+    auto = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    auto.chat_template = "{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
+    ids = auto.apply_chat_template([{"role": "user", "content": "你好"}], return_dict=False)
+    assert ids == [*tokenizer.encode("你好"), tokenizer.eos_id]
+    control = {tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id, 0, 2, 3, 4}
+    assert not control & set(load_tokenizer(tmp_path / "out").encode(f"你{token}好"))
 
 
 def byte_level(folder: Path, config: dict[str, object]) -> Path:

@@ -10,8 +10,8 @@ import torch
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.train.deepspeed_library import (
+    check_options,
     check_precision,
-    check_zero_options,
     choose_accelerator,
     import_deepspeed,
 )
@@ -30,12 +30,34 @@ from gpt2zh.train.deepspeed_library import (
 )
 def test_all_that_deepspeed_rejects_is_named_with_its_value(zero: dict, told: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        check_zero_options({"zero_optimization": zero})
+        check_options({"zero_optimization": zero})
     assert not [part for part in told if part not in str(caught.value)], caught.value
 
 
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"progressive_layer_drop": {"enabled": True}}, ["progressive_layer_drop: Progressive"]),
+        ({"elasticity": {"enabled": True}}, ["elasticity: Elastic training has been removed"]),
+        ({"curriculum_learning": {}}, ["curriculum_learning: Legacy"]),
+        ({"compile": {"backend": "inductor"}}, ["compile.backend: Extra inputs"]),
+        ({"checkpoint": {"tag_validation": "maybe"}}, ["checkpoint: ", "MAYBE"]),
+        (
+            {"elasticity": {}, "compile": {"a": 1, "b": 2}, "zero_optimization": {"stag": 1}},
+            ["4 faults", "elasticity", "compile.a", "compile.b", "zero_optimization.stag"],
+        ),
+        ({"fp16": {"enabled": True}, "bf16": {"enabled": True}}, ["simultaneously enabled"]),
+    ],
+)
+def test_all_config_classes_of_deepspeed_are_asked(table: dict, told: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        check_options(table)
+    assert not [part for part in told if part not in str(caught.value)], caught.value
+    assert "says DeepSpeed" in str(caught.value)
+
+
 def test_a_json_without_zero_is_accepted() -> None:
-    check_zero_options({})
+    check_options({})
 
 
 @pytest.mark.parametrize(("precision", "other"), [("fp16", "bf16"), ("bf16", "fp16")])

@@ -1,0 +1,1 @@
+"""Checkpoints in plain transformers, old and new, and in lm-eval, compared with this project."""
