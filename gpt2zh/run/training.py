@@ -37,33 +37,39 @@ from gpt2zh.train.loop import Task, fit
 from gpt2zh.train.state import TrainState
 
 
-def run_training(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
+def run_training(
+    plan: RunPlan, stop: StopRequest, watch: Watch, lock: RunLock | None = None
+) -> Exit:
     """Start the process group, train as planned, and leave the group; all ranks call it.
 
     Args:
         plan: What to do, checked.
         stop: Its signal handlers are installed already.
         watch: Gets a mark at each phase; started and stopped here.
+        lock: That of the run folder, on rank 0; the caller releases it. None takes it here.
 
     Returns:
         DONE or STOPPED.
 
     Raises:
-        UserError: Another run writes to the folder, or the ranks disagree on what to do.
-        RunError: Too many steps had bad numbers, or the last state could not be saved.
+        UserError: Another run writes to the folder, the ranks cannot meet, or they disagree.
+        RunError: Too many steps had bad numbers, the last state could not be saved, or the run
+            folder now belongs to another run.
     """
     with report_failures(watch, plan), contextlib.ExitStack() as held:
-        if plan.world.is_main:
-            held.callback(RunLock(plan.config.output).release)
+        if plan.world.is_main and lock is None:
+            lock = RunLock(plan.config.output)
+            held.callback(lock.release)
         train_config = plan.config.train
         device = start_processes(
             plan.world,
             tf32=train_config.precision != "fp32",
             deterministic=train_config.deterministic,
+            run=plan.common_key,
         )
         watch.start(open_store())
         try:
-            stopped = train(plan, stop, device, watch)
+            stopped = train(plan, stop, device, watch, lock)
         except RunError:  # on all ranks
             watch.stop()
             close()
@@ -73,20 +79,25 @@ def run_training(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
     return Exit.STOPPED if stopped else Exit.DONE
 
 
-def train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
+def train(
+    plan: RunPlan,
+    stop: StopRequest,
+    device: torch.device,
+    watch: Watch,
+    lock: RunLock | None = None,
+) -> bool:
     """Train as planned in the existing process group.
 
     Returns:
         Whether the run was stopped before the last step.
     """
     with _quick_collections():
-        return _train(plan, stop, device, watch)
+        control = ControlGroup()
+        return _train(plan, device, Peers(plan.world, control, stop, watch, lock))
 
 
-def _train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
-    config, world = plan.config, plan.world
-    control = ControlGroup()
-    peers = Peers(world, control, stop, watch)
+def _train(plan: RunPlan, device: torch.device, peers: Peers) -> bool:
+    config, world, control, watch = plan.config, plan.world, peers.control, peers.watch
     _compare_ranks(plan, control)
     resume_from, done = control.broadcast((plan.resume_from, plan.done))
     plan = dataclasses.replace(plan, resume_from=resume_from, done=done)
