@@ -38,6 +38,7 @@ VERBS = (
         run="gpt2zh.verify.resume:verify_resume",
         summary="train from one checkpoint of a run to the next again, and compare every bit",
         positional="run",
+        goes_on=True,
     ),
 )
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from gpt2zh.config.cli import parse
+from gpt2zh.config.console import drop_lost_output, prepare_output
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
@@ -46,8 +47,10 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     stop = StopRequest()
     stop.install()
     quiet_libraries()
+    drop_lost_output()
     world = World()
     try:
+        prepare_output()
         world = World.detect()
         prog = f"deepspeed launcher/{config_class.act}.py"
         config, options = parse(config_class, LaunchOptions, prog=prog)
