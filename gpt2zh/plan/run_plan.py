@@ -160,9 +160,9 @@ class RunPlan:
         reproduces the run after the user has changed the original.
         """
         raw = self.config.output / RAW_DEEPSPEED
-        return {
+        return {  # in this order: a folder with a config but no identity is not ours
+            IDENTITY: json.dumps(self.identity, indent=2) + "\n",
             CONFIG: dump(dataclasses.replace(self.config, deepspeed_config=raw)),
             RAW_DEEPSPEED: json.dumps(self.raw, indent=2) + "\n",
             DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n",
-            IDENTITY: json.dumps(self.identity, indent=2) + "\n",
         }

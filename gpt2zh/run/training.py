@@ -22,6 +22,7 @@ from gpt2zh.data.loader import Portions, training_steps
 from gpt2zh.files import run_folder
 from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
+from gpt2zh.files.owners import explain_unwritable
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
@@ -183,17 +184,25 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
     """Write what reproduces the run, and move checkpoints after its new start aside."""
     run = plan.config.output
     run.mkdir(parents=True, exist_ok=True)
-    for name, text in plan.texts().items():
-        write_whole(run / name, text)
+    for name, text in (plan.texts() | {ENVIRONMENT: _environment(plan)}).items():
+        try:
+            write_whole(run / name, text)
+        except OSError as error:  # every checkpoint holds them, too
+            fault = explain_unwritable(error, run / name)
+            warn(plan.world, f"{name} cannot be written: {fault}. Training continues without it")
+    run_folder.sweep(run)
+    for moved in run_folder.set_aside_newer(run, state.step):
+        warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
+
+
+def _environment(plan: RunPlan) -> str:
+    """Return versions and machine as JSON: on other ones the last bits may differ."""
     names = ("torch", "deepspeed", "transformers", "tokenizers", "numpy", "pyarrow")
     environment = {"gpt2zh": __version__, "python": platform.python_version()}
     environment |= {name: version(name) for name in names}
     environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
     environment |= {"device": _device_name(), "threads": str(torch.get_num_threads())}
-    write_whole(run / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
-    run_folder.sweep(run)
-    for moved in run_folder.set_aside_newer(run, state.step):
-        warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
+    return json.dumps(environment, indent=1) + "\n"
 
 
 def _device_name() -> str:
