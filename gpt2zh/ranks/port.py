@@ -22,7 +22,8 @@ def check_meeting_place(world: World, env: Mapping[str, str] = os.environ) -> No
     Raises:
         UserError: The ranks could not meet; with everything that is wrong.
     """
-    raise_all([*_launcher_faults(world, env), *_place_faults(world, env)], "the ranks cannot meet")
+    faults = _launcher_faults(world, env) or _place_faults(world, env)
+    raise_all(faults, "the ranks cannot meet")
 
 
 def is_served_by_launcher(env: Mapping[str, str] = os.environ) -> bool:
