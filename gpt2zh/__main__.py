@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gpt2zh.acts.options import GenerateConfig, PlannedRun, PlanOptions
+from gpt2zh.acts.options import GenerateConfig, PlannedRun, PlanOptions, StopConfig
 from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.config.verbs import Verb, run_verbs
 from gpt2zh.generation.sampling import SamplingConfig
@@ -24,6 +24,13 @@ VERBS = (
         run="gpt2zh.acts.generate:run",
         summary="continue prompts with a trained model",
         positional="model",
+    ),
+    Verb(
+        name="stop",
+        config=StopConfig,
+        run="gpt2zh.acts.stop:run",
+        summary="ask the run in a folder to save and end, also on another machine",
+        positional="run",
     ),
     Verb(
         name="verify checkpoint",

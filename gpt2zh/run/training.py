@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import json
+import os
 import platform
 from collections.abc import Generator, Iterator
 from importlib.metadata import version
@@ -59,7 +60,7 @@ def run_training(
     """
     with report_failures(watch, plan), contextlib.ExitStack() as held:
         if plan.world.is_main and lock is None:
-            lock = RunLock(plan.config.output)
+            lock = RunLock(plan.config.output, asked=lambda: stop.request("gpt2zh stop"))
             held.callback(lock.release)
         train_config = plan.config.train
         device = start_processes(
@@ -216,6 +217,12 @@ def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
     last = run_folder.checkpoint_path(plan.config.output, state.step)
     if stopped:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
+        if "CROSS_RANK" in os.environ:  # its launcher cannot be told that this is no error
+            say(
+                plan.world,
+                f"exit code   {Exit.STOPPED:d}: deepspeed prints it as [ERROR] below, after Ctrl-C "
+                "with a traceback of its own; the run is saved",
+            )
     else:
         say(plan.world, f"done: {state.step} steps, {state.tokens:,} tokens")
     epochs = plan.data.epochs(state.rows)
