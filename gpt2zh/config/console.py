@@ -16,6 +16,9 @@ from typing import Any
 
 from gpt2zh.config.errors import UserError
 
+_REPLACED: list[io.TextIOWrapper] = []
+"""Earlier streams, which may close their descriptor when nobody holds them: ours would then write
+into whatever is opened next."""
 _UTF8_LOCALES = ("C.UTF-8", "C.utf8", "en_US.UTF-8", "en_US.utf8", "zh_CN.UTF-8", "zh_CN.utf8")
 
 
@@ -51,6 +54,7 @@ def drop_lost_output() -> None:
             line_buffering=True,
         )
         setattr(sys, name, new)
+        _REPLACED.append(stream)
 
 
 class _Dropping(io.FileIO):

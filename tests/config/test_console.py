@@ -159,6 +159,18 @@ def test_lines_come_out_whole_and_in_order() -> None:
     assert (done.stdout, done.stderr) == ("before\nafter\n", "error\n")
 
 
+@pytest.mark.slow
+def test_a_stream_that_closes_its_descriptor_is_kept() -> None:
+    code = (
+        "import gc, os, sys\nfrom gpt2zh.config.console import drop_lost_output\n"
+        "sys.__stdout__ = sys.__stderr__ = None\n"
+        "sys.stdout, sys.stderr = os.fdopen(1, 'w'), os.fdopen(2, 'w')\n"
+        "drop_lost_output()\ngc.collect()\nprint('shown')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "shown\n"
+
+
 def test_output_that_a_test_or_a_notebook_captures_stays_captured(
     capsys: pytest.CaptureFixture,
 ) -> None:
