@@ -21,6 +21,7 @@ VERBS = (
         config=PrepareConfig,
         run="data_tools.prepare.run:run",
         summary="convert text files to packed shards of token ids",
+        goes_on=True,
     ),
     Verb(
         name="finish",
@@ -28,6 +29,7 @@ VERBS = (
         run="data_tools.prepare.run:finish",
         summary="join the parts that `prepare --part I --parts N` made",
         positional="shards",
+        goes_on=True,
     ),
     Verb(
         name="doctor",
@@ -54,6 +56,7 @@ VERBS = (
         config=TrainTokenizerConfig,
         run="data_tools.train_tokenizer:run",
         summary="train a lossless tokenizer on your own files",
+        goes_on=True,
     ),
     Verb(
         name="verify",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gpt2zh.acts.options import GenerateConfig, PlannedRun, PlanOptions
+from gpt2zh.acts.options import GenerateConfig, PlannedRun, PlanOptions, StopConfig
 from gpt2zh.config.schema import LaunchOptions
 from gpt2zh.config.verbs import Verb, run_verbs
 from gpt2zh.generation.sampling import SamplingConfig
@@ -26,6 +26,13 @@ VERBS = (
         positional="model",
     ),
     Verb(
+        name="stop",
+        config=StopConfig,
+        run="gpt2zh.acts.stop:run",
+        summary="ask the run in a folder to save and end, also on another machine",
+        positional="run",
+    ),
+    Verb(
         name="verify checkpoint",
         config=VerifyCheckpointConfig,
         run="gpt2zh.verify.checkpoint:verify_checkpoints",
@@ -38,6 +45,7 @@ VERBS = (
         run="gpt2zh.verify.resume:verify_resume",
         summary="train from one checkpoint of a run to the next again, and compare every bit",
         positional="run",
+        goes_on=True,
     ),
 )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.processes import ArmError, Figures
+from gpt2zh.config.console import prepare_output
 from gpt2zh.config.errors import UserError
 from gpt2zh.ranks.logs import quiet_libraries
 
@@ -34,6 +35,7 @@ class Benchmark:
 
     def main(self) -> int:
         """Do what the command line says; return the exit code."""
+        prepare_output()
         parser = argparse.ArgumentParser(
             description=self.doc, formatter_class=argparse.RawDescriptionHelpFormatter
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gpt2zh.config.console import prepare_output
 from gpt2zh.config.errors import UserError
 from gpt2zh.pages.console import Progress
 
@@ -130,6 +131,7 @@ class Workers:
 def _begin_process(counter: Any) -> None:
     global _counter
     _counter = counter
+    prepare_output()
     # Ctrl-C reaches every process. Only the main one has something to say about it, and what a
     # worker leaves half written is as harmless as after kill -9.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -34,6 +34,14 @@ class GenerateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StopConfig:
+    """Ask a run to save a checkpoint and end."""
+
+    run: Path
+    """Folder of the run, on any machine that sees it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun(PretrainConfig):
     """The config of a run, of which data and output may be missing."""
 

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from gpt2zh.checkpoint import checkpoint, master_weights, snapshot
+from gpt2zh.config.errors import RunError
+from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import CheckpointConfig
 from gpt2zh.files import run_folder
+from gpt2zh.files.lock import LostFolderError
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.peers import Peers
 from gpt2zh.train.state import TrainState
@@ -64,6 +67,7 @@ class Saver:
         self._config = config
         self._run = run
         self._facts = facts
+        self._peers = peers
         self._world = peers.world
         self._control = peers.control
         self._watch = peers.watch
@@ -220,14 +224,22 @@ class Saver:
         self._retry_in = min(2 * self._retry_in, max(self._config.every.seconds, 60.0))
 
     def _on_main_rank(self, act: Callable[[], Any]) -> str | None:
-        """Let rank 0 act, and return on every rank the error, if there was one."""
-        error = None
+        """Let rank 0 act in the run folder; return on every rank the error, if there was one.
+
+        Raises:
+            RunError: On every rank; the run folder now belongs to another run.
+        """
+        error, is_lost = None, False
         if self._world.is_main:
             try:
+                self._peers.check_folder()
                 act()
             except OSError as caught:
-                error = str(caught)
-        return self._control.broadcast(error)
+                error, is_lost = str(caught), isinstance(caught, LostFolderError)
+        error, is_lost = self._control.broadcast((error, is_lost))
+        if is_lost:
+            raise RunError(Exit.NOT_SAVED, f"the last steps are not saved: {error}")
+        return error
 
     def _prune(self) -> None:
         """Delete old checkpoints in the thread; a failure does not stop the training."""

@@ -36,6 +36,8 @@ from gpt2zh.config.retired import MOVED, RENAMED, RETIRED, check_retired, drop_r
 from gpt2zh.config.stages import Stages
 from gpt2zh.config.tables import load_yaml
 
+_EMPTY = "is empty, as from a shell variable that is not set; give a path, or . for this folder"
+
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 register_type(Duration, serializer=str, deserializer=Duration.parse)
 register_type(Stages, serializer=str, deserializer=Stages.parse)
@@ -165,6 +167,8 @@ def _normalize(argv: list[str], kinds: dict[str, Any]) -> list[str]:
             values.append(pending.pop(0))
             if typing.get_origin(kinds.get(name)) is not tuple:
                 break
+        if values == [""] and _is_path(kinds.get(name)):
+            faults.append(f"--{name} {_EMPTY}")
         if name == "local_rank":  # the deepspeed launcher adds it; World reads the environment
             continue
         if typing.get_origin(kinds.get(name)) is tuple:
@@ -176,6 +180,11 @@ def _normalize(argv: list[str], kinds: dict[str, Any]) -> list[str]:
     raise_all(faults, "the command line")
     plain.sort(key=lambda flag: not flag.startswith("--config="))  # later ones win
     return plain + [f"--{name}={json.dumps(v, ensure_ascii=False)}" for name, v in lists.items()]
+
+
+def _is_path(kind: Any) -> bool:
+    """Return whether an option takes a path; an empty one would mean the current folder."""
+    return kind is Path or Path in typing.get_args(kind)
 
 
 def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> list[str]:
@@ -210,6 +219,8 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> list[str]:
                     faults.append(f"{path}: {fault}")
             elif key not in kinds:
                 faults.append(f"{path}: unknown key '{key}'{suggest(key, kinds)}")
+            elif value == "" and _is_path(kinds[key]):
+                faults.append(f"{path}: {key} {_EMPTY}")
             elif typing.get_origin(kinds[key]) is tuple and isinstance(value, str):
                 faults.append(f"{path}: {key} is a list; write {key}: [{value}]")
         kept = drop_retired(table)

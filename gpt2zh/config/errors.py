@@ -80,7 +80,14 @@ def raise_all(faults: Sequence[str], title: str) -> None:
 class RunError(Exception):
     """The run ended early for a known reason that is not a bug."""
 
-    def __init__(self, code: Exit, message: str) -> None:
-        """Take the exit code and the message for the user."""
+    def __init__(self, code: Exit, message: str, *, is_everywhere: bool = True) -> None:
+        """Take what ended the run.
+
+        Args:
+            code: Exit code.
+            message: For the user.
+            is_everywhere: Whether all ranks have this error, so that rank 0 alone prints it.
+        """
         super().__init__(message)
         self.code = code
+        self.is_everywhere = is_everywhere

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt2zh.config.cli import parse, suggest
+from gpt2zh.config.console import drop_lost_output, prepare_output
 from gpt2zh.config.errors import UserError
 
 
@@ -29,12 +30,19 @@ class Verb:
     """One line for the list of verbs."""
     positional: str | None = None
     """Name of the field that a leading bare argument fills."""
+    goes_on: bool = False
+    """Whether it goes on when what it prints is lost: its work lies in files."""
 
 
 def run_verbs(
     *, prog: str, description: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None
 ) -> int:
     """Run the verb that `argv` names and return the exit code: 0 done, 1 failed, 2 bad input."""
+    try:
+        prepare_output()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     given = list(sys.argv[1:] if argv is None else argv)
     firsts = {verb.name.split()[0] for verb in verbs if " " in verb.name}
     wants_help = [word for word in given[:2] if word not in firsts][:1] in (["-h"], ["--help"])
@@ -47,6 +55,8 @@ def run_verbs(
             rest = [f"--{verb.positional}", *rest]
         schemas = verb.config if isinstance(verb.config, tuple) else (verb.config,)
         configs = parse(*schemas, argv=rest, prog=f"{prog} {verb.name}")
+        if verb.goes_on:
+            drop_lost_output()
         module, function = verb.run.split(":")
         code = getattr(importlib.import_module(module), function)(*configs) or 0
         sys.stdout.flush()

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from gpt2zh.config.errors import UserError
 from gpt2zh.model.shape import IGNORED
 
 Array = TypeVar("Array")
@@ -29,6 +30,25 @@ class Batch(Generic[Array]):
     """Tokens of text: all except padding."""
     numbers: np.ndarray
     """Row numbers in the training data, int64; fewer than B if rows are cut into shorter ones."""
+
+
+def check_ids(rows: np.ndarray, vocabulary: int, what: str) -> None:
+    """Check that a model has an embedding for every id; a GPU would only fail later, for all ranks.
+
+    Args:
+        rows: Token ids of any integer type, (B, T).
+        vocabulary: Tokens of the tokenizer.
+        what: The rows, for the message.
+
+    Raises:
+        UserError: An id is not below `vocabulary`.
+    """
+    if rows.size and (largest := int(rows.max())) >= vocabulary:
+        raise UserError(
+            f"{what} hold the id {largest}, but the tokenizer has only {vocabulary} tokens (ids 0 "
+            f"to {vocabulary - 1}): the shards are damaged or of another tokenizer; run `python -m "
+            "data_tools verify` on them, then copy or prepare them again"
+        )
 
 
 def batch_of(

@@ -5,21 +5,33 @@ Shapes: `T` tokens of a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from gpt2zh.data.mapped_file import MappedFile
 
 
 class Rows:
     """The rows of several blocks, numbered from 0 across all blocks."""
 
-    def __init__(self, blocks: Sequence[np.ndarray], *, row_length: int) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[np.ndarray],
+        *,
+        row_length: int,
+        files: Sequence[MappedFile | None] = (),
+    ) -> None:
         """Join blocks without a copy.
 
         Args:
             blocks: Token ids, (rows, row_length) each, all of one type.
             row_length: Tokens of a row; needed where there are no blocks.
+            files: The file of each block, which is checked before its rows are read; None for a
+                block in memory. Without any nothing is checked.
         """
+        self.files = tuple(files) or (None,) * len(blocks)
+        assert len(self.files) == len(blocks), (len(self.files), len(blocks))
         assert all(block.shape[1] == row_length for block in blocks), row_length
         self.blocks = tuple(blocks)
         self.row_length = row_length
@@ -38,6 +50,7 @@ class Rows:
 
         Raises:
             IndexError: A number is out of range.
+            UserError: A file was changed since it was mapped.
         """
         indices = np.asarray(indices, dtype=np.int64)
         if len(indices) and not 0 <= indices.min() <= indices.max() < self.rows:
@@ -45,16 +58,23 @@ class Rows:
                 f"row {indices.min()} or {indices.max()} is outside 0..{self.rows - 1}"
             )
         if len(self.blocks) == 1:
+            self._check_files([0])
             return self.blocks[0][indices]
         dtype = self.blocks[0].dtype if self.blocks else np.uint16
         out = np.empty((len(indices), self.row_length), dtype)
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         places = indices - self._starts[owners]
+        self._check_files(set(owners.tolist()))
         # Copy row by row: a step takes few rows from each of many blocks, and indexing a block by
         # an array costs more than that.
         for i, (owner, place) in enumerate(zip(owners.tolist(), places.tolist(), strict=True)):
             out[i] = self.blocks[owner][place]
         return out
+
+    def _check_files(self, blocks: Iterable[int]) -> None:
+        for block in blocks:
+            if (file := self.files[block]) is not None:
+                file.check()
 
 
 def cut(tokens: np.ndarray, row_length: int, *, used: int, pad_id: int) -> list[np.ndarray]:

@@ -22,7 +22,9 @@ import pyarrow as pa
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.arrow import arrow_column
+from gpt2zh.data.batch import check_ids
 from gpt2zh.data.manifest import FORMAT_VERSION, Manifest, ShardEntry, read_manifest
+from gpt2zh.data.mapped_file import MappedFile
 from gpt2zh.data.rows import Rows, cut
 from gpt2zh.files.checksum import check_content, check_size, file_sha256
 
@@ -124,16 +126,23 @@ class ShardSet:
     """All rows of one split, numbered from 0 across its shards."""
 
     def __init__(
-        self, folder: Path, split: str, shards: list[Shard], manifest: Manifest, row_length: int
+        self,
+        folder: Path,
+        split: str,
+        shards: list[tuple[MappedFile, Shard]],
+        manifest: Manifest,
+        row_length: int,
     ) -> None:
         """Join shards; use `open`, which compares them with the manifest."""
         self.folder = folder
         self.split = split
-        self.shards = shards
+        self.shards = [shard for _, shard in shards]
         self.manifest = manifest
         self.row_length = row_length
-        blocks = self._cut([shard.tokens for shard in shards], pad=manifest.tokenizer.pad_id)
-        self._rows = Rows(blocks, row_length=row_length)
+        pad = manifest.tokenizer.pad_id
+        parts = self._cut([shard.tokens for shard in self.shards], pad=pad)
+        files = [file for (file, _), part in zip(shards, parts, strict=True) for _ in part]
+        self._rows = Rows(_joined(parts), row_length=row_length, files=files)
 
     @classmethod
     def open(cls, folder: Path, split: str = TRAIN, *, row_length: int | None = None) -> ShardSet:
@@ -165,6 +174,7 @@ class ShardSet:
             )
         shards = []
         for entry in manifest.splits[split].shards:
+            file = MappedFile(folder, entry)
             check_size(folder, entry, kind="shard")
             shard = Shard(folder / entry.file)
             found = (shard.rows, shard.row_length, shard.tokenizer_hash)
@@ -174,7 +184,7 @@ class ShardSet:
                     f"shard {shard.path} holds {_format_content(*found)}, but the manifest says "
                     f"{_format_content(*said)}; it belongs to another folder: copy the right one"
                 )
-            shards.append(shard)
+            shards.append((file, shard))
         return cls(folder, split, shards, manifest, row_length)
 
     @property
@@ -188,18 +198,21 @@ class ShardSet:
         return self._rows.blocks
 
     @property
+    def files(self) -> tuple[MappedFile | None, ...]:
+        """The file of each of `blocks`."""
+        return self._rows.files
+
+    @property
     def masks(self) -> list[np.ndarray] | None:
         """The loss masks of `blocks`, (rows, T) uint8 each; None if all tokens count."""
         if all(shard.mask is None for shard in self.shards):
             return None
         ones = np.ones(1, np.uint8)
-        return self._cut(
-            [
-                np.broadcast_to(ones, shard.tokens.shape) if shard.mask is None else shard.mask
-                for shard in self.shards
-            ],
-            pad=0,
-        )
+        columns = [
+            np.broadcast_to(ones, shard.tokens.shape) if shard.mask is None else shard.mask
+            for shard in self.shards
+        ]
+        return _joined(self._cut(columns, pad=0))
 
     @property
     def tokens(self) -> int:
@@ -230,25 +243,28 @@ class ShardSet:
         """Read every file of the split and compare its sha256 with the manifest's.
 
         Raises:
-            UserError: A file differs from what was written.
+            UserError: A file differs from what was written, or holds ids that no token has.
         """
         entries = self.manifest.splits[self.split].shards
         with ThreadPoolExecutor(_READERS) as pool:  # hashing lets other threads run
             check = partial(check_content, self.folder, kind="shard")
             list(pool.map(check, entries))
+        for shard in self.shards:
+            check_ids(shard.tokens, self.manifest.tokenizer.vocab_size, f"the rows of {shard.path}")
 
-    def _cut(self, columns: Sequence[np.ndarray], *, pad: int) -> list[np.ndarray]:
-        """Return a column of each shard, cut to `row_length`; `pad` fills the last row."""
+    def _cut(self, columns: Sequence[np.ndarray], *, pad: int) -> list[list[np.ndarray]]:
+        """Return the blocks of each shard: a column, cut to `row_length`; `pad` fills the rest."""
         if self.row_length == self.manifest.row_length:
-            return list(columns)
+            return [[column] for column in columns]
         entries = self.manifest.splits[self.split].shards
         return [
-            block
+            cut(column.reshape(-1), self.row_length, used=column.size - entry.padding, pad_id=pad)
             for column, entry in zip(columns, entries, strict=True)
-            for block in cut(
-                column.reshape(-1), self.row_length, used=column.size - entry.padding, pad_id=pad
-            )
         ]
+
+
+def _joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    return [block for part in parts for block in part]
 
 
 def _format_content(rows: int, row_length: int, tokenizer_hash: str) -> str:

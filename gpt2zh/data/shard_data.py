@@ -11,7 +11,7 @@ import numpy as np
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.stages import Stages
-from gpt2zh.data.batch import Batch, batch_of
+from gpt2zh.data.batch import Batch, batch_of, check_ids
 from gpt2zh.data.manifest import Manifest, Split
 from gpt2zh.data.mixture import CYCLE, Mixture
 from gpt2zh.data.rows import Rows
@@ -48,21 +48,29 @@ class Corpus:
 class HeldOutShards:
     """The validation split of a corpus."""
 
-    def __init__(self, name: str, shards: ShardSet, split: Split, *, pad_id: int) -> None:
-        """Take the rows, and the manifest's entry of their text."""
+    def __init__(
+        self, name: str, shards: ShardSet, split: Split, *, tokenizer: TextTokenizer
+    ) -> None:
+        """Take the rows, the manifest's entry of their text, and the tokenizer of the run."""
         self.name = name
         self.rows = shards.rows
         self.tokens = split.tokens
         self.characters = split.characters
         self._shards = shards
         self._masks = _join_masks([shards], shards.row_length)
-        self._pad_id = pad_id
+        self._tokenizer = tokenizer
 
     def make_batch(self, numbers: np.ndarray) -> Batch[np.ndarray]:
-        """Return the rows with these numbers, (n,), as a batch."""
-        counted = None if self._masks is None else self._masks.gather(numbers).astype(bool)
+        """Return the rows with these numbers, (n,), as a batch.
+
+        Raises:
+            UserError: As in `ShardData.make_batch`.
+        """
         rows = self._shards.gather(numbers)
-        return batch_of(rows, pad_id=self._pad_id, numbers=numbers, counted=counted)
+        check_ids(rows, self._tokenizer.vocab_size, f"the validation rows of {self.name}")
+        counted = None if self._masks is None else self._masks.gather(numbers).astype(bool)
+        pad = self._tokenizer.pad_id
+        return batch_of(rows, pad_id=pad, numbers=numbers, counted=counted)
 
 
 class ShardData:
@@ -93,7 +101,8 @@ class ShardData:
         self.skipped = skipped
         self._lengths = lengths
         blocks = [block for corpus in corpora for block in corpus.train.blocks]
-        self._rows = Rows(blocks, row_length=row_length)
+        files = [file for corpus in corpora for file in corpus.train.files]
+        self._rows = Rows(blocks, row_length=row_length, files=files)
         self._masks = _join_masks([corpus.train for corpus in corpora], row_length)
         self._walk = Mixture(
             [corpus.train.rows for corpus in corpora],
@@ -101,7 +110,7 @@ class ShardData:
             seed=seed,
         )
         self.held_out = tuple(
-            HeldOutShards(corpus.name, shards, corpus.validation, pad_id=tokenizer.pad_id)
+            HeldOutShards(corpus.name, shards, corpus.validation, tokenizer=tokenizer)
             for corpus in corpora
             if (shards := corpus.held_out) is not None
         )
@@ -145,8 +154,13 @@ class ShardData:
         """Return rows as a batch; early steps may cut each row into several shorter sequences.
 
         Skipped rows become padding, which has no loss.
+
+        Raises:
+            UserError: A shard was changed since it was opened, or holds ids that the tokenizer has
+                not.
         """
         rows = self._rows.gather(numbers)
+        check_ids(rows, self.tokenizer.vocab_size, "the training rows")
         if len(self.skipped):
             rows[np.isin(numbers, self.skipped)] = self.tokenizer.pad_id
         length = self._lengths.at(step, then=self._rows.row_length)

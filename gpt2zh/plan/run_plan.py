@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from gpt2zh.config import deepspeed
 from gpt2zh.config.batch import list_micro_batches
-from gpt2zh.config.cli import dump
+from gpt2zh.config.cli import dump, to_plain
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.data.training_data import TrainingData
 from gpt2zh.model import shape
@@ -127,6 +128,13 @@ class RunPlan:
         }
 
     @property
+    def common_key(self) -> str:
+        """A hash of what all ranks of a start are given; what each may choose is left out."""
+        table = to_plain(self.config)
+        del table["train"]["micro_batch"], table["deepspeed_config"]
+        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
     def epochs_at_end(self) -> Mapping[str, float]:
         """How often the whole run reads each corpus, by name."""
         step, rows = self.done
@@ -152,9 +160,9 @@ class RunPlan:
         reproduces the run after the user has changed the original.
         """
         raw = self.config.output / RAW_DEEPSPEED
-        return {
+        return {  # in this order: a folder with a config but no identity is not ours
+            IDENTITY: json.dumps(self.identity, indent=2) + "\n",
             CONFIG: dump(dataclasses.replace(self.config, deepspeed_config=raw)),
             RAW_DEEPSPEED: json.dumps(self.raw, indent=2) + "\n",
             DEEPSPEED: json.dumps(self.resolved, indent=2) + "\n",
-            IDENTITY: json.dumps(self.identity, indent=2) + "\n",
         }

@@ -1,19 +1,29 @@
-"""Notice that this process must stop: by a signal, or because its launcher has gone.
+"""Notice that this process must stop: by a signal, by `gpt2zh stop`, or without its launcher.
 
 Only a flag is set here. The loop lets all ranks agree on it (`ranks.control.ControlGroup`), saves
 and ends. A second Ctrl-C exits at once, and so does the first signal while there is nothing to
 save. `install` runs before the heavy imports.
+
+The main thread may wait in C++ for a rank that never comes, where Python runs no signal handlers.
+Therefore a thread listens, too: Python's handler in C writes each signal to a pipe at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
-import sys
+import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 from gpt2zh.config.exit_codes import by_signal
+
+_LOOK = 0.5  # seconds between two looks at the launcher
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_INIT = ("systemd", "init", "launchd")  # who adopts a process whose parent has ended
 
 
 class StopRequest:
@@ -30,29 +40,69 @@ class StopRequest:
         self._launcher = _parents() if "CROSS_RANK" in os.environ else None
 
     def install(self) -> None:
-        """Handle SIGINT, SIGTERM and SIGUSR1."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._handle)
+        """Handle SIGINT, SIGTERM, SIGUSR1, and SIGHUP unless it is ignored, as under nohup."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in _STOPPING:
+            signal.signal(number, self._note)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._note)
+        os.register_at_fork(after_in_child=_forget)
+        threading.Thread(target=self._listen, args=(reader,), name="stop", daemon=True).start()
 
     def asked(self) -> bool:
-        """Return whether to stop: a signal came, or the launcher died and nothing else ends us."""
-        if self.reason is None and self._launcher and _parents() != self._launcher:
+        """Return whether to stop: someone asked, or the launcher died and nothing else ends us."""
+        if self.reason is None and self._launcher_has_gone():
             self.reason = "the launcher has gone"
         return self.reason is not None
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def request(self, reason: str) -> None:
+        """Ask this process to stop; it exits at once if there is nothing to save."""
         if not self.has_work:
-            # The main thread may wait without end for a rank that never comes.
+            os._exit(by_signal(signal.SIGTERM))
+        self.reason = self.reason or reason
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Set the flag, in the main thread; `_react` does the rest."""
+        del frame
+        self.reason = self.reason or signal.Signals(number).name
+
+    def _listen(self, reader: int) -> None:
+        """React to signals while the main thread may be deaf; never returns."""
+        while True:
+            ready, _, _ = select.select([reader], [], [], _LOOK)
+            for number in os.read(reader, 64) if ready else b"":
+                if number in (*_STOPPING, signal.SIGHUP):
+                    self._react(number)
+            if not self.has_work and self._launcher_has_gone():
+                os.write(2, b"error: the launcher of this rank has gone before the first step\n")
+                os._exit(by_signal(signal.SIGTERM))
+
+    def _react(self, number: int) -> None:
+        if not self.has_work:
             os._exit(by_signal(number))
         now = time.monotonic()
         if number == signal.SIGINT:
             if self._first_interrupt and now - self._first_interrupt > 0.5:
-                sys.stderr.write("second Ctrl-C: leaving without saving\n")
-                sys.stderr.flush()
+                with contextlib.suppress(OSError):
+                    os.write(2, b"second Ctrl-C: leaving without saving\n")
                 os._exit(by_signal(number))
-            self._first_interrupt = now
+            self._first_interrupt = self._first_interrupt or now
         self.reason = self.reason or signal.Signals(number).name
+
+    def _launcher_has_gone(self) -> bool:
+        if self._launcher is None:
+            return False
+        return _parents() != self._launcher or _is_adopted(self._launcher)
+
+
+def _forget() -> None:
+    """Let a fork of this process die of signals, and not report them to us."""
+    with contextlib.suppress(ValueError):
+        signal.set_wakeup_fd(-1)
+        for number in _STOPPING:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parents() -> tuple[int, int]:
@@ -64,3 +114,12 @@ def _parents() -> tuple[int, int]:
         return parent, int(line.split()[1])
     except (OSError, StopIteration):
         return parent, 0
+
+
+def _is_adopted(launcher: tuple[int, int]) -> bool:
+    """Return whether `deepspeed` ended before this rank began, so that init has its launch.py."""
+    try:
+        name = Path(f"/proc/{launcher[1]}/comm").read_text("utf-8", errors="replace").strip()
+    except OSError:
+        return False
+    return name in _INIT

@@ -12,6 +12,9 @@ import time
 import numpy as np
 
 from gpt2zh.checkpoint.saver import Saver
+from gpt2zh.config.errors import RunError
+from gpt2zh.config.exit_codes import Exit
+from gpt2zh.files.lock import LostFolderError
 from gpt2zh.plan.run_plan import RunPlan
 from gpt2zh.ranks.logs import say
 from gpt2zh.ranks.peers import Peers
@@ -20,6 +23,7 @@ from gpt2zh.train.state import TrainState
 from gpt2zh.train.step import StepResult
 
 _ASK_EVERY = 1.0  # seconds between two questions within a step whether to leave it
+_CHECK_EVERY = 1.0  # seconds between two looks whether the run folder is still ours
 
 
 class Agreement:
@@ -37,6 +41,7 @@ class Agreement:
         self._plan = plan
         self._state = state
         self._saver = saver
+        self._peers = peers
         self._control = peers.control
         self._stop = peers.stop
         self._watch = peers.watch
@@ -66,8 +71,13 @@ class Agreement:
         return self._control.any(self._stop.asked())[0]
 
     def vote(self, step: int, batches: Batches, result: StepResult) -> Votes:
-        """Exchange everything that all ranks must know after a step."""
+        """Exchange everything that all ranks must know after a step.
+
+        Raises:
+            RunError: The run folder now belongs to another run.
+        """
         self._watch.mark("agreeing on what follows the step")
+        lost = self._find_lost_folder()
         now = time.monotonic()
         micro_seconds = (now - self._step_at) / len(batches)
         self._step_at = now
@@ -79,6 +89,7 @@ class Agreement:
                 self._saver.is_due(step),
                 every.is_due(step=step, seconds=now - self._validated_at),
                 self._saver.busy,
+                lost is not None,
                 round(1e6 * micro_seconds),
                 sum(batch.tokens for batch in batches),
                 *np.concatenate([batch.numbers for batch in batches]),
@@ -91,17 +102,19 @@ class Agreement:
                 f"{np.flatnonzero(applied).tolist()}: the memory of one of the machines is faulty; "
                 "start again from the last checkpoint"
             )
+        if table[:, 5].any():
+            raise RunError(Exit.NOT_SAVED, f"step {step} is not saved: {lost or 'see rank 0'}")
         self._stop.has_work = True
         leave, save, validate, busy = (bool(column.any()) for column in table.T[1:5])
-        self._ask_every = max(1, math.ceil(1e6 * _ASK_EVERY / max(int(table[:, 5].max()), 1)))
+        self._ask_every = max(1, math.ceil(1e6 * _ASK_EVERY / max(int(table[:, 6].max()), 1)))
         if not busy:
             self._saver.complete()
         if leave and step != self._plan.steps:
             self.announce_stop(step)
         return Votes(
             applied=bool(applied[0]),
-            numbers=table[:, 7:].reshape(-1),
-            tokens=int(table[:, 6].sum()),
+            numbers=table[:, 8:].reshape(-1),
+            tokens=int(table[:, 7].sum()),
             leave=leave,
             save=save,
             validate=validate,
@@ -122,6 +135,14 @@ class Agreement:
         self._step_at = time.monotonic()
         if validated:
             self._validated_at = self._step_at
+
+    def _find_lost_folder(self) -> str | None:
+        """Return on rank 0 why the run folder is no longer ours; None if it is."""
+        try:
+            self._peers.check_folder(at_most_every=_CHECK_EVERY)
+        except LostFolderError as error:
+            return str(error)
+        return None
 
     def _is_over_time(self, step: int) -> bool:
         """Return whether --stop-after is reached, by the clock of rank 0.

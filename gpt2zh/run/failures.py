@@ -52,7 +52,9 @@ def report_failures(watch: Watch, plan: RunPlan) -> Iterator[None]:
     follow(plan)
     try:
         yield
-    except (UserError, RunError, SystemExit):
+    except (UserError, RunError, SystemExit) as error:
+        if isinstance(error, UserError):  # perhaps of this rank alone, such as a changed shard
+            watch.report_crash(error)
         watch.stop()
         raise
     except BaseException as error:

@@ -38,10 +38,15 @@ class StepLog:
         self._engine = engine
         self._plan = plan
         run, is_main = plan.config.output, plan.world.is_main
-        self._file = RunLog(run, resumed_at=state.step) if is_main else None
-        self._row_log = RowLog(run, rows=state.rows) if is_main and plan.config.log.rows else None
-        self._peak_flops = _peak_flops(engine.device, plan)
         self._failed: set[str] = set()
+        self._file = RunLog(run, resumed_at=state.step) if is_main else None
+        for fault in self._file.faults if self._file is not None else ():
+            warn(plan.world, f"{fault}. Training continues without this file")
+        self._row_log: RowLog | None = None
+        if is_main and plan.config.log.rows:
+            with self.tolerant("the row numbers"):
+                self._row_log = RowLog(run, rows=state.rows)
+        self._peak_flops = _peak_flops(engine.device, plan)
         self.clock = Clock()
         """Measures the time of the steps between two log lines."""
         self._logged_tokens, self._logged_rows = state.tokens, state.rows

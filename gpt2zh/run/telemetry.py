@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from gpt2zh.files.durable import write_whole
+from gpt2zh.files.owners import explain_unwritable
 
 METRICS = "metrics.jsonl"
 ROWS = "rows.u64"
@@ -32,11 +33,22 @@ class RunLog:
         Figures of steps after `resumed_at` are dropped: a killed run logged but did not save these
         steps, so they will be trained again.
         """
-        path = run / METRICS
-        _keep_until(path, resumed_at)
-        self._metrics = path.open("a", encoding="utf-8", buffering=1)
         self._folder = str(run / TENSORBOARD)
-        self._board: SummaryWriter | None = SummaryWriter(self._folder, purge_step=resumed_at + 1)
+        self._metrics: TextIO | None = None
+        self._board: SummaryWriter | None = None
+        self.faults: list[str] = []
+        """Why a file cannot be written, one sentence each; the other one is written."""
+        path = run / METRICS
+        try:
+            _keep_until(path, resumed_at)
+            self._metrics = path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            self.faults.append(explain_unwritable(error, path))
+        try:
+            self._board = SummaryWriter(self._folder, purge_step=resumed_at + 1)
+        except OSError as error:
+            self.faults.append(explain_unwritable(error, Path(self._folder)))
+        self._has_board = self._board is not None
 
     def scalars(self, step: int, kind: str, values: dict[str, float | None], *, chain: str) -> None:
         """Write the figures of one step, except None values.
@@ -51,43 +63,57 @@ class RunLog:
         # JSON has no infinity, but the gradient norm of a skipped fp16 step is infinite.
         finite = {n: value if math.isfinite(value) else None for n, value in known.items()}
         line = {"step": step, "kind": kind, **finite, "chain": chain}
-        self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
+        self._write(json.dumps(line, allow_nan=False))
         with self._on_board() as board:
-            for name, value in known.items():
-                board.add_scalar(f"{kind}/{name}", value, step)
+            if board is not None:
+                for name, value in known.items():
+                    board.add_scalar(f"{kind}/{name}", value, step)
 
     def event(self, step: int, kind: str, facts: dict[str, Any], *, chain: str) -> None:
         """Write an event of one step with the chain of its rows, and flush it to disk at once."""
         line = {"step": step, "kind": kind, **facts, "chain": chain}
-        self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._write(json.dumps(line, ensure_ascii=False))
         self.flush()
 
     def samples(self, step: int, texts: dict[str, str], *, chain: str) -> None:
         """Write the continuation of each fixed prompt, after the rows of a chain."""
         line = {"step": step, "kind": "samples", "texts": texts, "chain": chain}
-        self._metrics.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._write(json.dumps(line, ensure_ascii=False))
         with self._on_board() as board:
-            for prompt, text in texts.items():
-                board.add_text(f"samples/{prompt}", f"**{prompt}**{text}", step)
+            if board is not None:
+                for prompt, text in texts.items():
+                    board.add_text(f"samples/{prompt}", f"**{prompt}**{text}", step)
 
     def flush(self) -> None:
         """Flush everything to disk, so that a killed run loses no figures."""
-        self._metrics.flush()
-        os.fsync(self._metrics.fileno())
+        if self._metrics is not None:
+            self._metrics.flush()
+            os.fsync(self._metrics.fileno())
         with self._on_board() as board:
-            board.flush()
+            if board is not None:
+                board.flush()
 
     def close(self) -> None:
         """Close the files; figures that a full disk cannot hold are lost."""
-        with contextlib.suppress(OSError):
-            self._metrics.close()
+        if self._metrics is not None:
+            with contextlib.suppress(OSError):
+                self._metrics.close()
         with contextlib.suppress(OSError), self._on_board() as board:
-            board.close()
+            if board is not None:
+                board.close()
+
+    def _write(self, line: str) -> None:
+        """Add a line to metrics.jsonl."""
+        if self._metrics is not None:
+            self._metrics.write(line + "\n")
 
     @contextlib.contextmanager
-    def _on_board(self) -> Iterator[SummaryWriter]:
-        """Yield TensorBoard's writer; a new one after an error, which ends its thread for good."""
-        if self._board is None:
+    def _on_board(self) -> Iterator[SummaryWriter | None]:
+        """Yield TensorBoard's writer; a new one after an error, which ends its thread for good.
+
+        None if it could not be opened at the start.
+        """
+        if self._board is None and self._has_board:
             self._board = SummaryWriter(self._folder)
         try:
             yield self._board

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import json
+import os
 import platform
 from collections.abc import Generator, Iterator
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from gpt2zh.data.loader import Portions, training_steps
 from gpt2zh.files import run_folder
 from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
+from gpt2zh.files.owners import explain_unwritable
 from gpt2zh.pages.console import command
 from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
@@ -39,33 +41,39 @@ from gpt2zh.train.loop import Task, fit
 from gpt2zh.train.state import TrainState
 
 
-def run_training(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
+def run_training(
+    plan: RunPlan, stop: StopRequest, watch: Watch, lock: RunLock | None = None
+) -> Exit:
     """Start the process group, train as planned, and leave the group; all ranks call it.
 
     Args:
         plan: What to do, checked.
         stop: Its signal handlers are installed already.
         watch: Gets a mark at each phase; started and stopped here.
+        lock: That of the run folder, on rank 0; the caller releases it. None takes it here.
 
     Returns:
         DONE or STOPPED.
 
     Raises:
-        UserError: Another run writes to the folder, or the ranks disagree on what to do.
-        RunError: Too many steps had bad numbers, or the last state could not be saved.
+        UserError: Another run writes to the folder, the ranks cannot meet, or they disagree.
+        RunError: Too many steps had bad numbers, the last state could not be saved, or the run
+            folder now belongs to another run.
     """
     with report_failures(watch, plan), contextlib.ExitStack() as held:
-        if plan.world.is_main:
-            held.callback(RunLock(plan.config.output).release)
+        if plan.world.is_main and lock is None:
+            lock = RunLock(plan.config.output, asked=lambda: stop.request("gpt2zh stop"))
+            held.callback(lock.release)
         train_config = plan.config.train
         device = start_processes(
             plan.world,
             tf32=train_config.precision != "fp32",
             deterministic=train_config.deterministic,
+            run=plan.common_key,
         )
         watch.start(open_store())
         try:
-            stopped = train(plan, stop, device, watch)
+            stopped = train(plan, stop, device, watch, lock)
         except RunError:  # on all ranks
             watch.stop()
             close()
@@ -75,20 +83,25 @@ def run_training(plan: RunPlan, stop: StopRequest, watch: Watch) -> Exit:
     return Exit.STOPPED if stopped else Exit.DONE
 
 
-def train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
+def train(
+    plan: RunPlan,
+    stop: StopRequest,
+    device: torch.device,
+    watch: Watch,
+    lock: RunLock | None = None,
+) -> bool:
     """Train as planned in the existing process group.
 
     Returns:
         Whether the run was stopped before the last step.
     """
     with _quick_collections():
-        return _train(plan, stop, device, watch)
+        control = ControlGroup()
+        return _train(plan, device, Peers(plan.world, control, stop, watch, lock))
 
 
-def _train(plan: RunPlan, stop: StopRequest, device: torch.device, watch: Watch) -> bool:
-    config, world = plan.config, plan.world
-    control = ControlGroup()
-    peers = Peers(world, control, stop, watch)
+def _train(plan: RunPlan, device: torch.device, peers: Peers) -> bool:
+    config, world, control, watch = plan.config, plan.world, peers.control, peers.watch
     _compare_ranks(plan, control)
     resume_from, done = control.broadcast((plan.resume_from, plan.done))
     plan = dataclasses.replace(plan, resume_from=resume_from, done=done)
@@ -174,17 +187,25 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
     """Write what reproduces the run, and move checkpoints after its new start aside."""
     run = plan.config.output
     run.mkdir(parents=True, exist_ok=True)
-    for name, text in plan.texts().items():
-        write_whole(run / name, text)
+    for name, text in (plan.texts() | {ENVIRONMENT: _environment(plan)}).items():
+        try:
+            write_whole(run / name, text)
+        except OSError as error:  # every checkpoint holds them, too
+            fault = explain_unwritable(error, run / name)
+            warn(plan.world, f"{name} cannot be written: {fault}. Training continues without it")
+    run_folder.sweep(run)
+    for moved in run_folder.set_aside_newer(run, state.step):
+        warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
+
+
+def _environment(plan: RunPlan) -> str:
+    """Return versions and machine as JSON: on other ones the last bits may differ."""
     names = ("torch", "deepspeed", "transformers", "tokenizers", "numpy", "pyarrow")
     environment = {"gpt2zh": __version__, "python": platform.python_version()}
     environment |= {name: version(name) for name in names}
     environment |= {"ranks": str(plan.world.size), "machine": platform.platform()}
     environment |= {"device": _device_name(), "threads": str(torch.get_num_threads())}
-    write_whole(run / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
-    run_folder.sweep(run)
-    for moved in run_folder.set_aside_newer(run, state.step):
-        warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
+    return json.dumps(environment, indent=1) + "\n"
 
 
 def _device_name() -> str:
@@ -198,6 +219,12 @@ def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
     last = run_folder.checkpoint_path(plan.config.output, state.step)
     if stopped:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
+        if "CROSS_RANK" in os.environ:  # its launcher cannot be told that this is no error
+            say(
+                plan.world,
+                f"exit code   {Exit.STOPPED:d}: deepspeed prints it as [ERROR] below, after Ctrl-C "
+                "with a traceback of its own; the run is saved",
+            )
     else:
         say(plan.world, f"done: {plural(state.step, 'step')}, {plural(state.tokens, 'token')}")
     epochs = plan.data.epochs(state.rows)

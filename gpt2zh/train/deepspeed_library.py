@@ -12,9 +12,28 @@ from gpt2zh.config.errors import UserError, raise_all
 
 
 def choose_accelerator() -> None:
-    """Make DeepSpeed use the CPU where there is no GPU; call it before DeepSpeed is imported."""
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    """Make DeepSpeed use the CPU where there is no GPU; call it before DeepSpeed is imported.
+
+    Raises:
+        UserError: DS_ACCELERATOR names what is not here, or not supported.
+    """
+    has_gpu = torch.cuda.is_available()
+    chosen = os.environ.get("DS_ACCELERATOR")
+    if chosen is None:
+        if not has_gpu:
+            os.environ["DS_ACCELERATOR"] = "cpu"
+    elif chosen not in ("cpu", "cuda"):
+        raise UserError(
+            f"DS_ACCELERATOR is '{chosen}'; runs use cpu or cuda. Run `unset DS_ACCELERATOR` to "
+            "use a GPU if there is one"
+        )
+    elif chosen == "cuda" and not has_gpu:
+        built = torch.version.cuda is not None
+        why = "finds no GPU (see nvidia-smi)" if built else "was installed without CUDA"
+        raise UserError(
+            f"DS_ACCELERATOR is 'cuda', but torch {torch.__version__} {why}; run `unset "
+            "DS_ACCELERATOR` to train on the CPU, or make the GPU visible"
+        )
 
 
 def import_deepspeed() -> Any:

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from gpt2zh.config.errors import UserError
 from gpt2zh.cost.memory import CONTEXT
 from gpt2zh.ranks.device import Device, host_memory
+from gpt2zh.ranks.meeting import meet
 from gpt2zh.ranks.world import World
 from gpt2zh.train.deepspeed_library import choose_accelerator, import_deepspeed
 
@@ -28,7 +29,7 @@ _TIMEOUT = datetime.timedelta(hours=2)
 
 
 def start_processes(
-    world: World, *, tf32: bool = False, deterministic: bool = False
+    world: World, *, tf32: bool = False, deterministic: bool = False, run: str = ""
 ) -> torch.device:
     """Initialise torch.distributed through DeepSpeed and return this rank's device.
 
@@ -38,9 +39,11 @@ def start_processes(
         world: This rank's place.
         tf32: Allow TF32: a GPU rounds the inputs of fp32 matrix products to 10 bits, for speed.
         deterministic: Use deterministic algorithms on a GPU.
+        run: What tells the ranks of this run from those of others; see `ranks.meeting`.
 
     Raises:
-        UserError: More ranks than GPUs on this machine.
+        UserError: More ranks than GPUs on this machine, or the ranks cannot meet.
+        RunError: A rank died or did not come.
     """
     choose_accelerator()
     if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
@@ -52,8 +55,10 @@ def start_processes(
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(_free_port())
     deepspeed = import_deepspeed()
+    store = meet(world, run=run)
     with contextlib.redirect_stdout(io.StringIO()):
         deepspeed.init_distributed(timeout=_TIMEOUT)
+    del store  # from here on the process group serves it
     if torch.cuda.is_available():
         torch.cuda.set_device(gpu)
         torch.set_float32_matmul_precision("high" if tf32 else "highest")

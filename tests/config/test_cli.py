@@ -359,3 +359,11 @@ def test_bad_input_ends_with_code_2_and_no_traceback(command: list[str], told: s
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ") and told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_empty_path_is_refused_and_not_taken_for_the_current_folder(tmp_path: Path) -> None:
+    said = refused("--output=", "--resume", "")
+    assert "--output is empty, as from a shell variable that is not set" in said
+    assert "--resume is empty" in said
+    assert "output is empty" in refused(yaml_file(tmp_path, "output: ''\n"))
+    assert read("--output=.").output == Path()

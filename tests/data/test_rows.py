@@ -46,3 +46,24 @@ def test_a_stream_is_cut_without_losing_a_token(row_length: int, used: int) -> N
     assert len(rows) == -(-used // row_length)
     full = used // row_length
     assert not full or np.shares_memory(blocks[0], stream)  # a mapped file is not read for it
+
+
+class File:
+    """A mapped file that counts how often it was checked."""
+
+    def __init__(self) -> None:
+        self.checks = 0
+
+    def check(self) -> None:
+        self.checks += 1
+
+
+def test_only_the_files_that_are_read_are_checked() -> None:
+    files = [File(), File(), File()]
+    blocks = [np.zeros((2, 4), np.uint16)] * 4
+    rows = Rows(blocks, row_length=4, files=[files[0], files[1], None, files[2]])  # type: ignore[list-item]
+    rows.gather(np.array([0, 1, 0, 4, 7]))
+    assert [file.checks for file in files] == [1, 0, 1]
+    one = File()
+    Rows(blocks[:1], row_length=4, files=[one]).gather(np.array([1]))  # type: ignore[list-item]
+    assert one.checks == 1

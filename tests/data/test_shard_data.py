@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from gpt2zh.config.errors import UserError
 from gpt2zh.config.stages import Stages
 from gpt2zh.data.manifest import TOKENIZER_DIR, read_manifest, write_manifest
+from gpt2zh.data.mapped_file import MappedFile
 from gpt2zh.data.order import rows_at
 from gpt2zh.data.shard import VALIDATION, Shard, ShardSet, write_shard
 from gpt2zh.data.shard_data import Corpus, ShardData
@@ -162,3 +165,47 @@ def test_a_row_is_described_by_its_corpus_its_documents_and_its_text(tiny_shards
     assert (found["number"], found["corpus"], found["row"]) == (2, "tiny", 2)
     assert found["documents"] and {"file", "line"} == set(found["documents"][0])
     assert found["text"].strip()
+
+
+@pytest.fixture
+def copied(tiny_shards: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_shards, tmp_path / "copied"))
+
+
+def batch_from(data: ShardData, split: str) -> object:
+    """All rows of a split, as a batch."""
+    if split == "train":
+        return data.make_batch(np.arange(data.rows), 1)
+    return data.held_out[0].make_batch(np.arange(data.held_out[0].rows))
+
+
+@pytest.mark.parametrize("row_length", [32, 20])
+@pytest.mark.parametrize("split", ["train", VALIDATION])
+def test_a_shard_that_is_truncated_while_it_is_read_is_named(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, split: str, row_length: int
+) -> None:
+    """The kernel would kill the process, without a word (SIGBUS)."""
+    monkeypatch.setattr(MappedFile.check, "__kwdefaults__", {"at_most_every": 0.0})
+    data = data_of(copied, row_length=row_length)
+    for entry in read_manifest(copied).splits[split].shards:
+        os.truncate(copied / entry.file, 100)
+    with pytest.raises(UserError, match=rf"shard .*{split}-.* is truncated.*changed while"):
+        batch_from(data, split)
+
+
+@pytest.mark.parametrize("split", ["train", VALIDATION])
+def test_an_id_that_the_model_has_not_is_refused_on_the_host(copied: Path, split: str) -> None:
+    """On a GPU every rank would die of it, later and without a row number."""
+    manifest = read_manifest(copied)
+    (entry,) = manifest.splits[split].shards
+    rows = Shard(copied / entry.file).tokens.copy()
+    rows[0, 5] = manifest.tokenizer.vocab_size
+    changed = write_shard(copied / entry.file, rows, tokenizer_hash=manifest.tokenizer.hash)
+    shards = replace(manifest.splits[split], shards=[replace(entry, **vars(changed))])
+    write_manifest(copied, replace(manifest, splits=manifest.splits | {split: shards}))
+    data = data_of(copied)
+    told = f"hold the id {manifest.tokenizer.vocab_size}, but the tokenizer has only"
+    with pytest.raises(UserError, match=told):
+        batch_from(data, split)
+    with pytest.raises(UserError, match=told):
+        ShardSet.open(copied, split).verify()

@@ -121,3 +121,13 @@ def test_rows_that_do_not_exist_cannot_be_skipped(tiny_shards: Path, run: Path) 
     rows = ShardSet.open(tiny_shards).rows
     message = refused(tiny_shards, run, skip_rows=f"0-{rows}")
     assert f"names row {rows}, but the last is {rows - 1}" in message
+
+
+def test_ranks_of_one_start_have_a_common_key_and_other_starts_another(
+    tiny_shards: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(tiny_shards, tmp_path / "run")
+    assert plan.with_micro_batch(1).common_key == plan.common_key
+    optimizer = dataclasses.replace(plan.config.optimizer, lr=0.5)
+    other = dataclasses.replace(plan, config=dataclasses.replace(plan.config, optimizer=optimizer))
+    assert other.common_key != plan.common_key

@@ -23,7 +23,7 @@ def host(tmp_path: Path) -> Path:
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, "utf-8")
 
 
 def limit(host: Path, group: str, most: int | str, *, taken: int, files: int = 0) -> None:

@@ -66,7 +66,7 @@ def test_the_last_one_removes_the_folder(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_ends_nothing(mine: StackFile, folder: Path) -> None:
     folder.parent.mkdir()
-    folder.write_text("a file, where the folder must be")
+    folder.write_text("a file, where the folder must be", "utf-8")
     mine.write_after(0.01)
     time.sleep(0.1)
     assert StackFile(folder, rank=0).read_other(1) is None

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from gpt2zh.ranks import stop as stops
+from gpt2zh.ranks.stop import StopRequest
+
 pytestmark = pytest.mark.slow
 
 ASK = """
@@ -61,7 +64,10 @@ def child() -> Iterator[Child]:
     started.process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_only_raises_a_flag(child: Child, number: signal.Signals) -> None:
     child.signal(number)
     assert child.line() == f"asked True {number.name}"
@@ -69,7 +75,7 @@ def test_a_signal_only_raises_a_flag(child: Child, number: signal.Signals) -> No
     assert child.process.poll() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_before_the_first_step_ends_the_process(number: signal.Signals) -> None:
     code = (
         "import time; from gpt2zh.ranks.stop import StopRequest; stop = StopRequest(); "
@@ -179,3 +185,120 @@ def test_the_handlers_are_there_before_torch() -> None:
     code = "import sys, gpt2zh.ranks.stop; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_closed_terminal_is_no_reason_to_stop_under_nohup() -> None:
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-c", ASK, "install"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline().strip() == "asked False None"
+        process.send_signal(signal.SIGHUP)
+        ready, _, _ = select.select([process.stdout], [], [], 0.5)
+        assert not ready, process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline().strip() == "asked True SIGTERM"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+BLOCKED = """
+import ctypes, sys, time
+from gpt2zh.ranks.stop import StopRequest
+stop = StopRequest()
+stop.install()
+stop.has_work = sys.argv[1] == "work"
+class Mutex(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_char * 64)]
+mutex, libc = Mutex(), ctypes.CDLL(None)
+libc.pthread_mutex_lock(ctypes.byref(mutex))
+print("blocked", flush=True)
+libc.pthread_mutex_lock(ctypes.byref(mutex))  # for ever, in C
+"""
+
+
+@contextlib.contextmanager
+def blocked(work: str) -> Iterator[subprocess.Popen]:
+    """A process whose main thread waits in C, where Python runs no signal handler."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKED, work],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline().strip() == "blocked"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_start_that_waits_in_c(number: signal.Signals) -> None:
+    """So do torch's store and NCCL while they wait for a rank that does not come."""
+    with blocked("no work") as process:
+        process.send_signal(number)
+        assert process.wait(10) == 128 + number
+
+
+def test_a_second_interrupt_leaves_although_the_main_thread_waits_in_c() -> None:
+    """The partner was stopped, so that a collective never ends."""
+    with blocked("work") as process:
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert "second Ctrl-C" in process.stderr.read()
+
+
+FORK = """
+import os, signal, sys, time
+from gpt2zh.ranks.stop import StopRequest
+stop = StopRequest()
+stop.install()
+stop.has_work = True
+child = os.fork()
+if not child:
+    time.sleep(60)
+    os._exit(0)
+time.sleep(0.2)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), stop.asked(), flush=True)
+"""
+
+
+def test_a_signal_to_a_fork_ends_the_fork_and_not_the_run() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == f"{-signal.SIGTERM} False", done.stderr
+
+
+def test_a_request_of_another_thread_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(stops.os, "_exit", left.append)
+    stop = StopRequest()
+    stop.has_work = True
+    stop.request("gpt2zh stop")
+    assert stop.asked() and stop.reason == "gpt2zh stop" and left == []
+    lone = StopRequest()
+    lone.request("gpt2zh stop")
+    assert left == [143]
+
+
+def test_a_rank_whose_launcher_ended_before_it_began_is_an_orphan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The `deepspeed` command was ended while its launch.py was importing torch."""
+    monkeypatch.setenv("CROSS_RANK", "0")
+    monkeypatch.setattr(stops, "_parents", lambda: (os.getpid(), 1))
+    init = Path("/proc/1/comm").read_text("utf-8").strip()
+    monkeypatch.setattr(stops, "_INIT", (init,))
+    assert StopRequest().asked()
+    monkeypatch.setattr(stops, "_INIT", ("another",))  # `deepspeed` is the first of a container
+    assert not StopRequest().asked()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gpt2zh.config.errors import UserError
 from gpt2zh.ranks.world import World
 
 
@@ -45,3 +46,28 @@ def test_only_rank_0_speaks() -> None:
 def test_variables_read_back_as_the_same_world() -> None:
     for world in (World(), World(5, 8, 1, 4)):
         assert World.detect(world.variables()) == world
+
+
+@pytest.mark.parametrize("text", ["abc", "", "-1", "1.5", "²"])
+@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "LOCAL_RANK"])
+def test_a_variable_that_is_not_a_number_is_refused_with_its_cure(name: str, text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        World.detect(torchrun(0, 2, 0, 2) | {name: text})
+    said = str(caught.value)
+    assert f"{name} is '{text}'; it must be a whole number" in said and f"unset {name}" in said
+
+
+def test_slurm_variables_that_are_not_numbers_are_refused() -> None:
+    with pytest.raises(UserError, match="SLURM_PROCID is 'x'"):
+        World.detect(srun(0, 4, 0, 4) | {"SLURM_PROCID": "x"})
+
+
+@pytest.mark.parametrize("rank", [2, 5])
+def test_a_rank_beyond_the_size_is_refused(rank: int) -> None:
+    with pytest.raises(UserError, match=f"RANK is {rank} and WORLD_SIZE is 2; .* from 0 to 1"):
+        World.detect(torchrun(rank, 2, 0, 2))
+
+
+def test_all_bad_variables_are_named_at_once() -> None:
+    with pytest.raises(UserError, match=r"2 faults\n.*RANK is 'a'.*\n.*WORLD_SIZE is 'b'"):
+        World.detect({"RANK": "a", "WORLD_SIZE": "b"})

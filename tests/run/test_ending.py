@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_ranks import launch
 from tiny_runs import go
 
+from gpt2zh.acts import pretrain
+from gpt2zh.acts.options import StopConfig
+from gpt2zh.acts.stop import run as stop
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.files import run_folder
+from gpt2zh.run import agreement
 from gpt2zh.run.hooks import RunHooks
+from gpt2zh.run.step_log import StepLog
 from gpt2zh.train.loop import Votes
 from tests.faults.fault import FaultyWatch
 from tests.faults.tiny import arguments
@@ -68,3 +74,58 @@ def test_a_rank_that_crashes_ends_the_others_and_shows_its_traceback(
     assert other and all(f"rank {rank} " in line for line in other)
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").open()]
     assert max(steps) <= 2
+
+
+@pytest.mark.parametrize("when", ["counted", "save"])
+def test_a_run_whose_folder_was_taken_ends_and_writes_nothing_there(
+    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The folder was renamed and started again under the old name, at a step or before a save."""
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    original = getattr(RunHooks, when)
+
+    def taken(self: RunHooks, *arguments: Any) -> None:
+        if self._plan.world.is_main and not moved.exists():
+            run.rename(moved)
+            run.mkdir()
+            (run / ".lock").write_text('{"process": 7, "host": "node9"}', "utf-8")
+        original(self, *arguments)
+
+    monkeypatch.setattr(RunHooks, when, taken)
+    monkeypatch.setattr(agreement, "_CHECK_EVERY", 0.0)
+    monkeypatch.setattr(StepLog, "step", lambda *_: None)
+    ended = go(arguments(tiny_shards, run, {"stage": 1}, steps=4), run)
+    text = run.with_suffix(".log").read_text("utf-8")
+    assert ended.codes == [Exit.NOT_SAVED, Exit.NOT_SAVED], text[-3000:]
+    assert f"{run} is no longer the folder of this run: process 7 on node9" in text
+    assert [path.name for path in run.iterdir()] == [".lock"]
+    assert (run / ".lock").read_text("utf-8") == '{"process": 7, "host": "node9"}'
+    assert (moved / "metrics.jsonl").exists()
+
+
+def test_gpt2zh_stop_saves_and_ends_the_run(
+    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = RunHooks.counted
+    run = tmp_path / "run"
+
+    def asking(self: RunHooks, votes: Votes) -> None:
+        counted(self, votes)
+        if self._plan.world.is_main and self._agreement._state.step == 2:
+            assert stop(StopConfig(run=run)) == 0
+
+    monkeypatch.setattr(RunHooks, "counted", asking)
+    ended = go(arguments(tiny_shards, run, {"stage": 1}, steps=9), run)
+    text = run.with_suffix(".log").read_text("utf-8")
+    assert ended.codes == [Exit.STOPPED, Exit.STOPPED], text[-3000:]
+    assert "(gpt2zh stop)" in text and f"{run} stops: it saves" in text
+    assert run_folder.list_checkpoints(run)
+
+
+def test_output_that_nobody_can_take_costs_no_step(tmp_path: Path, tiny_shards: Path) -> None:
+    """The log lies on a full disk; what is saved and recorded is as ever."""
+    run = tmp_path / "run"
+    argv = arguments(tiny_shards, run, {"stage": 1}, steps=3)
+    assert launch(pretrain.main, argv, ranks=2, log=Path("/dev/full")) == Exit.DONE
+    assert [step for step, _ in run_folder.list_checkpoints(run)][-1] == 3
+    assert (run / "metrics.jsonl").stat().st_size

@@ -204,3 +204,24 @@ def test_peak_memory_is_in_gib() -> None:
     assert 0.05 < before < 64
     torch.ones(2**26)  # 256 MiB
     assert read_peak_memory(torch.device("cpu")) >= before
+
+
+@pytest.mark.parametrize("foreign", [METRICS, TENSORBOARD])
+def test_a_file_that_cannot_be_opened_costs_only_itself(tmp_path: Path, foreign: str) -> None:
+    """Of another user, say; here it has the wrong kind, which root cannot open either."""
+    if foreign == METRICS:
+        (tmp_path / METRICS).mkdir()
+    else:
+        (tmp_path / TENSORBOARD).touch()
+    log = RunLog(tmp_path, resumed_at=0)
+    (fault,) = log.faults
+    assert str(tmp_path / foreign) in fault
+    log.scalars(1, "train", {"loss": 2.0}, chain="c")
+    log.samples(1, {"a": "b"}, chain="c")
+    log.event(1, "bad_step", {"step": 1}, chain="c")
+    log.flush()
+    log.close()
+    if foreign == METRICS:
+        assert [event.step for event in board(tmp_path).Scalars("train/loss")] == [1]
+    else:
+        assert [record["kind"] for record in records(tmp_path)] == ["train", "samples", "bad_step"]

@@ -81,7 +81,9 @@ def make_manifest(
         extents=(Extent(begin=0, end=9, line=1, digest="d"),),
     )
     return Manifest(
-        tokenizer=TokenizerInfo(name="t", hash=HASH, vocab_size=9, bos_id=0, eos_id=1, pad_id=2),
+        tokenizer=TokenizerInfo(
+            name="t", hash=HASH, vocab_size=1 << 16, bos_id=0, eos_id=1, pad_id=2
+        ),
         row_length=row_length,
         packing=packing,
         split_rule=SplitRule(hash="blake2b-64", validation_fraction=0.1),

@@ -96,7 +96,7 @@ def test_bf16_that_an_old_card_only_emulates_is_refused(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("has_gpu", "given", "chosen"),
-    [(False, None, "cpu"), (False, "cuda", "cuda"), (True, None, None)],
+    [(False, None, "cpu"), (False, "cpu", "cpu"), (True, "cuda", "cuda"), (True, None, None)],
 )
 def test_the_cpu_is_chosen_where_there_is_no_gpu_and_nobody_has_chosen(
     has_gpu: bool, given: str | None, chosen: str | None, monkeypatch: pytest.MonkeyPatch
@@ -115,3 +115,21 @@ def test_deepspeed_is_imported_quietly_and_compiles_nothing_at_its_start() -> No
     deepspeed = import_deepspeed()
     assert logging.getLogger("DeepSpeed").level == logging.ERROR
     assert not deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"]
+
+
+@pytest.mark.parametrize("name", ["npu", "CUDA", "", "gpu"])
+def test_an_accelerator_that_runs_do_not_use_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", name)
+    with pytest.raises(UserError, match=f"DS_ACCELERATOR is '{name}'; runs use cpu or cuda"):
+        choose_accelerator()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_here_is_refused_before_deepspeed_looks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", "cuda")
+    with pytest.raises(UserError, match=r"'cuda', but torch .*`unset DS_ACCELERATOR`"):
+        choose_accelerator()

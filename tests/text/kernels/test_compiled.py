@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import sys
+import tempfile
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+from numba.core import caching
+
+from gpt2zh.text.kernels import compiled as kernels
 
 ROOT = Path(__file__).parents[3]
 HEAD = "import numpy as np\nfrom gpt2zh.text.kernels.compiled import compiled\n"
@@ -87,3 +96,64 @@ def test_arrays_are_created_only_where_that_is_declared() -> None:
     assert compiled_with_arrays(ones)(3).tolist() == [1, 1, 1]
     with pytest.raises((NumbaError, RuntimeError)):
         compiled(zeros)(3)
+
+
+def add_one(data: np.ndarray) -> int:
+    return data[0] + 1
+
+
+def fresh() -> types.FunctionType:
+    """The same function, not compiled yet."""
+    return types.FunctionType(add_one.__code__, globals(), "add_one")
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Only a cache folder that is set can be written: not the code, not the home folder."""
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [caching.UserProvidedCacheLocator])
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kernels.temporary_cache.cache_clear()
+    yield tmp_path / f"gpt2zh-numba-{os.getuid()}"
+    kernels.temporary_cache.cache_clear()
+
+
+def test_read_only_code_is_cached_in_a_folder_of_this_user(read_only: Path) -> None:
+    assert kernels.compiled(fresh())(np.arange(5, 8)) == 6
+    assert stat.S_IMODE(read_only.stat().st_mode) == 0o700
+    assert [path.suffix for path in read_only.rglob("*.nbi")] == [".nbi"]
+    again = kernels.compiled(fresh())
+    assert again(np.arange(5, 8)) == 6 and sum(again.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("how", ["a link", "open to all", "a file"])
+def test_a_folder_that_somebody_else_prepared_is_not_trusted(read_only: Path, how: str) -> None:
+    """Compiled code is loaded from it."""
+    if how == "a link":
+        (read_only.parent / "elsewhere").mkdir(mode=0o700)
+        read_only.symlink_to(read_only.parent / "elsewhere")
+    elif how == "a file":
+        read_only.touch(mode=0o600)
+    else:
+        read_only.mkdir()
+        read_only.chmod(0o777)
+    assert kernels.compiled(fresh())(np.arange(5, 8)) == 6
+    assert not list(read_only.parent.rglob("*.nbi"))
+
+
+def test_without_any_folder_each_process_compiles(
+    read_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    assert kernels.compiled(fresh())(np.arange(5, 8)) == 6
+
+
+def test_a_full_disk_costs_only_the_cache(read_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    assert kernels.compiled(fresh())(np.arange(5, 8)) == 6
