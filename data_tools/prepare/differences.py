@@ -13,7 +13,8 @@ from data_tools.sources.source import Slice, SourceFile
 
 def differences(before: PreparePlan, now: PreparePlan) -> list[str]:
     """Return what distinguishes two plans, one line each."""
-    lines = option_differences(before.options, now.options)
+    names = before.tokenizer.name, now.tokenizer.name
+    lines = option_differences(before.options, now.options, tokenizers=names)
     old = {source.path.as_posix(): source for source in before.remaining.values()}
     new = {source.path.as_posix(): source for source in now.remaining.values()}
     lines += [f"input {path} is gone" for path in old.keys() - new.keys()]
@@ -46,11 +47,38 @@ def _show(source: SourceFile, name: str) -> str:
     return name_of(value) if name == "delimiter" else str(value)
 
 
-def option_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return which defining options differ, one line each."""
+def option_differences(
+    before: dict[str, Any], now: dict[str, Any], *, tokenizers: tuple[str, str]
+) -> list[str]:
+    """Return which defining options differ, one line each.
+
+    Args:
+        before: From `defining_options`.
+        now: The same of another request.
+        tokenizers: The tokenizers as they were typed; the options have only their hashes.
+    """
+    lines = []
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) == now.get(name):
+            continue
+        old, new = (table.get(name, NEWER_OPTIONS.get(name)) for table in (before, now))
+        if name == "versions":
+            lines += _version_differences(old or {}, new or {})
+        elif name == "tokenizer" and tokenizers[0] == tokenizers[1]:
+            lines.append(
+                f"--tokenizer {tokenizers[1]} has other content than before "
+                f"({str(old)[:12]} before, {str(new)[:12]} now)"
+            )
+        else:
+            old, new = tokenizers if name == "tokenizer" else (old, new)
+            lines.append(f"--{name.replace('_', '-')} was {old}, is now {new}")
+    return lines
+
+
+def _version_differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
     return [
-        f"--{name.replace('_', '-')} was {before.get(name, NEWER_OPTIONS.get(name))}, "
-        f"is now {now.get(name, NEWER_OPTIONS.get(name))}"
+        f"the version of {name} was {before.get(name, 'not recorded')}, is now "
+        f"{now.get(name, 'not recorded')}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]

@@ -30,6 +30,7 @@ from data_tools.prepare.request import (
     find_base,
     is_complete,
     new_sources,
+    warn_of_cost,
 )
 from data_tools.prepare.resume import choose_plan
 from data_tools.prepare.split_writer import make_packer
@@ -121,6 +122,7 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
     if not folder.plan.exists():
         keeps_texts = config.near_duplicates != "keep"
         check_space(config.output, sources, tokenizer, keeps_texts=keeps_texts)
+    warn_of_cost(config)
     folder.create()
     with folder.only_one(f"part-{config.part}-of-{config.parts}"):
         plan = choose_plan(config, folder, tokenizer, sources, base)

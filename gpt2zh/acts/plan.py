@@ -47,8 +47,8 @@ def run(config: PlannedRun, launch: LaunchOptions, options: PlanOptions) -> None
     if named is None:
         say(world, f"card        {card.name}, assumed: there is no known GPU here; see --gpu")
     device = Device(card.name, card.memory, is_gpu=True)
-    saved = _saved_tokenizer(config)
-    if config.data and (saved is None or _has_data(config)):
+    saved = None if _has_data(config) else _saved_tokenizer(config)
+    if config.data and saved is None:
         elsewhere = options.ranks is not None
         setup = _plan_run(config, launch, world, lambda: device, is_elsewhere=elsewhere)
     else:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpt2zh.config.cli import parse, suggest
+from gpt2zh.config.cli import parse
 from gpt2zh.config.console import drop_lost_output, prepare_output
 from gpt2zh.config.errors import UserError
+from gpt2zh.config.suggestions import suggest
 
 
 @dataclass(frozen=True)

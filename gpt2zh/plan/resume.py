@@ -83,13 +83,21 @@ def read_identity(where: Path) -> dict[str, Any]:
     return {name: value for name, value in saved.items() if RETIRED.get(name) != value}
 
 
+def _compared(name: str, saved: Any, now: Any, where: Path, plan: RunPlan) -> str:
+    """Return both values of an entry; tokenizers, whose entry is a hash, with the name of ours."""
+    if name == "tokenizer":
+        ours = plan.data.tokenizer.name
+        return f"{where} has another one ({str(saved)[:12]}) than {ours} ({str(now)[:12]}) now"
+    return f"{saved!r} in {where}, {now!r} now"
+
+
 def refuse_other_run(where: Path, plan: RunPlan) -> None:
     """Refuse to continue from a run folder or checkpoint of another run."""
     allowed = plan.options.allow_change
     try:
         saved = read_identity(where)
         differences = [
-            f"{name}: {saved.get(name)!r} in {where}, {value!r} now"
+            f"{name}: {_compared(name, saved.get(name), value, where, plan)}"
             + (
                 f"; --allow-change {name} continues anyway; or use another --output for another run"
                 if name in CHANGEABLE

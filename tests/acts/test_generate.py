@@ -64,7 +64,7 @@ def test_the_command_prints_one_text_plainly(
         (["--prompt=山"], ["has no config.json", "checkpoint-5: use one of them"]),
         (["--prompt-file=missing.txt"], ["--prompt-file missing.txt", "No such file"]),
         (["--temperature=-1"], ["temperature is -1"]),
-        (["--device=gpu"], ["device", "gpu", "'auto', 'cpu', 'cuda'"]),
+        (["--device=gpu"], ["device", "gpu", "known are auto, cpu, cuda"]),
     ],
 )
 def test_the_command_refuses_on_one_line(

@@ -104,7 +104,7 @@ def test_a_dry_run_prints_what_the_plan_verb_prints(
     dry = capsys.readouterr()
     assert gpt2zh("plan", *argv) == 0
     assert capsys.readouterr() == dry
-    assert "steps per epoch" in dry.out and "3 rows are read without loss" in dry.out
+    assert "steps per epoch" in dry.out and "3 rows read without loss" in dry.out
 
 
 def test_a_dry_run_asks_deepspeed_about_its_own_section(

@@ -7,10 +7,11 @@ import pytest
 from data_tools.__main__ import VERBS as DATA_VERBS
 from gpt2zh.__main__ import VERBS
 from gpt2zh.acts.pretrain import PretrainConfig
-from gpt2zh.config.cli import leaves, parse, suggest
+from gpt2zh.config.cli import leaves, parse
 from gpt2zh.config.errors import UserError
 from gpt2zh.config.foreign import FOREIGN, translate
 from gpt2zh.config.schema import LaunchOptions
+from gpt2zh.config.suggestions import suggest
 
 
 def options_of(*schemas: type) -> set[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gpt2zh.config.cli import suggest
 from gpt2zh.config.retired import RENAMED, check_retired, drop_retired
+from gpt2zh.config.suggestions import suggest
 
 
 def test_a_retired_setting_is_a_fault_only_with_another_value() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -190,6 +191,9 @@ def test_an_output_folder_of_a_run_on_other_data(
     save_checkpoint(plan_of(tiny_shards, run), 3)
     message = refused(other_data, run)
     assert "2 faults" in message and "tokenizer: " in message and "data: " in message
+    assert re.search(
+        r"tokenizer: \S+ has another one \([0-9a-f]{12}\) than \S+/tokenizer \(", message
+    )
 
 
 def test_other_data_and_another_tokenizer_can_both_be_allowed(

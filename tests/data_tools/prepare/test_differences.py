@@ -36,5 +36,27 @@ def test_what_differs_between_two_plans_is_named(begin: Begin) -> None:
 
 
 def test_options_that_one_side_lacks_differ() -> None:
-    lines = option_differences({"a_b": 1, "c": 2}, {"c": 2, "d": None})
+    names = ("builtin", "builtin")
+    lines = option_differences({"a_b": 1, "c": 2}, {"c": 2, "d": None}, tokenizers=names)
     assert lines == ["--a-b was 1, is now None"]
+
+
+def test_tokenizers_that_differ_have_the_names_that_were_typed() -> None:
+    before, now = {"tokenizer": "0123456789abcdef"}, {"tokenizer": "fedcba9876543210"}
+    lines = option_differences(before, now, tokenizers=("builtin", "my folder"))
+    assert lines == ["--tokenizer was builtin, is now my folder"]
+    lines = option_differences(before, now, tokenizers=("my folder", "my folder"))
+    assert lines == [
+        "--tokenizer my folder has other content than before "
+        "(0123456789ab before, fedcba987654 now)"
+    ]
+
+
+def test_versions_that_differ_are_named_one_by_one() -> None:
+    """Shards of the first method of near duplicates cannot be continued or appended to."""
+    before = {"versions": {"datasketch": "2.0.0", "opencc": "1.1.7"}}
+    now = {"versions": {"datasketch": "2.0.0", "opencc": "1.2", "near duplicates": "2, compared"}}
+    assert option_differences(before, now, tokenizers=("builtin", "builtin")) == [
+        "the version of near duplicates was not recorded, is now 2, compared",
+        "the version of opencc was 1.1.7, is now 1.2",
+    ]

@@ -19,6 +19,7 @@ from data_tools.prepare.request import (
     find_base,
     is_complete,
     new_sources,
+    warn_of_cost,
 )
 from data_tools.sources.find import inspect_all
 from data_tools.sources.source import SourceFile
@@ -137,3 +138,12 @@ def test_the_disk_must_have_room_for_two_bytes_for_three(
         else:
             check_space(work.config.output / "a/b", [source], work.tokenizer)
     assert not os.path.exists(work.config.output)
+
+
+def test_a_slow_option_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    config = PrepareConfig(input=("in",), output=Path("out"))
+    warn_of_cost(config)
+    assert not capsys.readouterr().err
+    warn_of_cost(replace(config, language="zh"))
+    shown = capsys.readouterr().err
+    assert "--language zh" in shown and "five times as long" in shown and "--min-han 0.7" in shown
