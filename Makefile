@@ -1,11 +1,20 @@
 # Everything runs in .venv, which is made on first use. PYTHON=python3.12 chooses another Python,
-# PIP_ARGS hands options to pip, RANKS sets the processes of the demo, WORKERS those of the tests (0:
-# all tests in one process).
+# PIP_ARGS hands options to pip, TORCH=cpu or TORCH=usual chooses the build of torch, RANKS sets the
+# processes of the demo, WORKERS those of the tests (0: all tests in one process).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+
+# Without an NVIDIA driver, TORCH=auto takes the CPU build of torch from PyTorch's own index, which is a
+# tenth of the usual build. It is a try: if the index does not answer, the usual build follows. Whoever
+# gives pip options, or has told pip of more places for packages, has chosen already.
+TORCH ?= auto
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+NVIDIA ?= $(shell command -v nvidia-smi || ls /proc/driver/nvidia/version /usr/lib/wsl/lib/nvidia-smi \
+	2>/dev/null)
+TRY_CPU_TORCH := $(if $(filter auto,$(TORCH)),$(if $(strip $(NVIDIA)$(PIP_ARGS)),,auto),$(filter cpu,$(TORCH)))
 
 # Compiled files make the start of a process faster, and the tests start many.
 export PYTHONDONTWRITEBYTECODE :=
@@ -14,13 +23,14 @@ WORKERS ?= auto
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 \
 	--dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo quick test torture check format clean
+.PHONY: help install demo quick test torture compat check format clean
 
 help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
 	@echo "make quick    run the fast tests, which start no processes: under 2 minutes on two cores"
 	@echo "make test     run the whole test suite"
 	@echo "make torture  run tiny trainings with N random faults (N=300 SEED=1), compare their ends"
+	@echo "make compat   compare small checkpoints in old transformers and lm-eval with this project"
 	@echo "make check    formatting, lint, types and import layers"
 	@echo "make format   let ruff correct what it can"
 	@echo "make install  only make .venv"
@@ -30,7 +40,16 @@ install: $(INSTALLED)
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install $(PIP_ARGS) --quiet --upgrade pip
+ifneq ($(TRY_CPU_TORCH),)
+	@if [ $(TRY_CPU_TORCH) = cpu ] || \
+		! $(BIN)/python -m pip config list | grep -qE 'extra-index-url|find-links'; then \
+		echo "torch: its CPU build (TORCH=usual for the other one)"; \
+		$(BIN)/python -m pip install $(PIP_ARGS) --quiet --no-deps --retries 0 --timeout 15 \
+			--constraint constraints.txt --index-url $(TORCH_INDEX) torch || \
+		echo "torch: $(TORCH_INDEX) does not answer; the usual build follows, which is larger"; \
+	fi
+endif
 	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[clean,dev]'
 	touch $(INSTALLED)
 
@@ -46,6 +65,9 @@ test: $(INSTALLED)
 torture: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.faults \
 		--faults $(or $(N),300) --seed $(or $(SEED),1) $(TORTURE_ARGS)
+
+compat: $(INSTALLED)
+	$(BIN)/python -m tests.compat $(COMPAT_ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
