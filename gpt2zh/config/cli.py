@@ -30,7 +30,7 @@ from jsonargparse.typing import register_type
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.config.paths import expand_home, expand_homes
-from gpt2zh.config.retired import check_retired, drop_retired
+from gpt2zh.config.retired import RETIRED, check_retired, drop_retired
 from gpt2zh.config.stages import Stages
 from gpt2zh.config.suggestions import suggest
 from gpt2zh.config.tables import load_yaml
