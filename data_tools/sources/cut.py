@@ -25,15 +25,15 @@ _LARGE = 1.5  # a file below this many times the wanted size is not cut
 def cut(source: SourceFile, options: InputConfig, size: int) -> list[Slice]:
     """Cut a file into slices of about `size` bytes that cover it without gap or overlap.
 
-    Compressed files, files in encodings other than UTF-8, JSON lists and text files that are one
-    document are not cut. Parquet files are cut between row groups.
+    Compressed files, files in encodings other than UTF-8, JSON that is not in lines, and text files
+    that are one document are not cut. Parquet files are cut between row groups.
 
     Raises:
         UserError: The file cannot be read.
     """
     if source.format == "parquet":
         return cut_parquet(source, options.content_column, size)
-    is_whole = source.format == "json" or (
+    is_whole = source.format in ("json", "json values") or (
         source.format == "text" and options.text_documents == "file"
     )
     begin, line = 0, 1

@@ -14,6 +14,7 @@ from typing import Any
 
 from data_tools.sources.csv_header import find_column, read_header
 from data_tools.sources.detect import detect_encoding
+from data_tools.sources.json_shape import find_json_format, find_prefix
 from data_tools.sources.options import InputConfig
 from data_tools.sources.parquet import open_parquet
 from data_tools.sources.source import Compression, Format, Slice, SourceFile
@@ -115,13 +116,18 @@ def inspect(path: Path, options: InputConfig) -> SourceFile:
         open_parquet(raw, options.content_column)
         return raw
     encoding = detect_encoding(_read_samples(raw), options.encoding)
-    if file_format == "json":
+    if file_format in ("json", "jsonl"):
         start = _read_text(_change(raw, file_format, encoding))
-        file_format = "json" if start.lstrip("\ufeff \t\r\n").startswith("[") else "jsonl"
+        file_format = find_json_format(
+            start,
+            options.content_column,
+            is_whole=len(start.encode()) < _START,
+            is_lines=file_format == "jsonl",
+        )
     source = _change(raw, file_format, encoding)
     if file_format == "csv":
         read_header(source, options.content_column)
-    elif file_format in ("json", "jsonl"):
+    elif file_format in ("json", "jsonl", "json values"):
         _check_keys(source, options.content_column)
     return source
 
@@ -183,7 +189,7 @@ def _parse_values(text: str, *, is_list: bool) -> Iterable[Any]:
     """Yield the first values of a JSON file, until one cannot be parsed."""
     decoder = json.JSONDecoder()
     text = text.lstrip("\ufeff \t\r\n")
-    at = 1 if is_list else 0
+    at = find_prefix(text) if is_list else 0
     for _ in range(_OBJECTS):
         while at < len(text) and text[at] in " \t\r\n,":
             at += 1
