@@ -26,8 +26,8 @@ _LARGE = 1.5  # a file below this many times the wanted size is not cut
 def cut(source: SourceFile, options: InputConfig, size: int) -> list[Slice]:
     """Cut a file into slices of about `size` bytes that cover it without gap or overlap.
 
-    Compressed files, files in encodings other than UTF-8, JSON lists and text files that are one
-    document are not cut. Parquet files are cut between row groups.
+    Compressed files, files in encodings other than UTF-8, JSON that is not in lines, and text files
+    that are one document are not cut. Parquet files are cut between row groups.
 
     Raises:
         UserError: The file cannot be read.
@@ -36,7 +36,8 @@ def cut(source: SourceFile, options: InputConfig, size: int) -> list[Slice]:
         return cut_parquet(source, options.content_column, size)
     begin, line = 0, 1
     slices: list[Slice] = []
-    if source.is_plain and source.format != "json" and source.bytes > _LARGE * size:
+    can_cut = source.is_plain and source.format not in ("json", "json values")
+    if can_cut and source.bytes > _LARGE * size:
         for place, next_line in _find_starts(source, options, size):
             if source.bytes - place < (_LARGE - 1) * size:
                 break

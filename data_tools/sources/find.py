@@ -18,6 +18,7 @@ from data_tools.sources.column import find_column
 from data_tools.sources.csv_header import read_header
 from data_tools.sources.delimiter import AUTO, detect_delimiter, name_of, parse_delimiter
 from data_tools.sources.detect import Guess, guess_encoding, settle
+from data_tools.sources.json_shape import find_json_format, find_prefix
 from data_tools.sources.kinds import (
     KNOWN,
     MAGIC_BYTES,
@@ -146,14 +147,19 @@ def _look_inside(source: SourceFile, options: InputConfig) -> SourceFile:
     if source.format == "parquet":
         open_parquet(source, options.content_column)
         return source
-    if source.format == "json":
+    if source.format in ("json", "jsonl"):
         start = _read_text(source)
-        is_list = start.lstrip("\ufeff \t\r\n").startswith("[")
-        source = replace(source, format="json" if is_list else "jsonl")
+        found = find_json_format(
+            start,
+            options.content_column,
+            is_whole=len(start.encode()) < _START,
+            is_lines=source.format == "jsonl",
+        )
+        source = replace(source, format=found)
     if source.format == "csv":
         source = replace(source, delimiter=_choose_delimiter(source, options))
         read_header(source, options.content_column)
-    elif source.format in ("json", "jsonl"):
+    elif source.format in ("json", "jsonl", "json values"):
         _check_keys(source, options.content_column)
     return source
 
@@ -218,7 +224,7 @@ def _parse_values(text: str, *, is_list: bool) -> Iterable[Any]:
     """Yield the first values of a JSON file, until one cannot be parsed."""
     decoder = json.JSONDecoder()
     text = text.lstrip("\ufeff \t\r\n")
-    at = 1 if is_list else 0
+    at = find_prefix(text) if is_list else 0
     for _ in range(_OBJECTS):
         while at < len(text) and text[at] in " \t\r\n,":
             at += 1

@@ -1,20 +1,18 @@
-"""Read files with one JSON list as blocks, element by element, without holding the whole list.
+"""Read JSON files that are one list as blocks, element by element, without holding the list.
 
-After a broken element it is not certain where the next one begins, so the rest of the file is set
-aside with it.
+A broken element loses only itself: it is set aside, and reading goes on where `json_footing` finds
+the next whole one. Commas too many or forgotten between objects lose no text, so they are passed
+over as structure. Three shapes are read: a list; an object that holds it under one key; and values
+that follow one another without a list, such as objects over several lines each.
 """
 
 from __future__ import annotations
 
-import codecs
-import json
-import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from data_tools.sources import source as limits
-from data_tools.sources import window as chunks
 from data_tools.sources.block import Block, SetAside, join_spans
 from data_tools.sources.faults import (
     EXCERPT_BYTES,
@@ -22,79 +20,37 @@ from data_tools.sources.faults import (
     describe_too_long,
     make_excerpt,
 )
+from data_tools.sources.json_footing import AHEAD, Parsed, Parser, skip_space
+from data_tools.sources.json_shape import PREFIX, find_prefix, make_tail
 from data_tools.sources.json_values import NotADocument, extract_text
+from data_tools.sources.json_window import TextWindow
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_COMMENTS = {"//": "\n", "#": "\n", "/*": "*/"}
 
 
 def read_json_list(
     stream: ByteStream, source: SourceFile, part: Slice, options: InputConfig, count: RecordCount
 ) -> Iterator[Block]:
     """Yield the documents of a file."""
-    yield from _Reader(stream, source, options.content_column, count).read_blocks()
-
-
-class _EndError(Exception):
-    """The rest of the list cannot be read; the argument says why."""
-
-
-class _TextWindow:
-    """Some consecutive characters of a stream, `text[at:]`; bad bytes become lone surrogates."""
-
-    def __init__(self, stream: ByteStream) -> None:
-        self.text = ""
-        self.at = 0
-        self.is_last = False
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
-
-    def fill(self) -> None:
-        """Drop the text before `at` and read more, at least as much as is kept."""
-        kept, more = self.text[self.at :], ""
-        while not more and not self.is_last:
-            buffer = bytearray(max(chunks.CHUNK, len(kept)))
-            count = self._stream.readinto(memoryview(buffer))
-            self.is_last = count < len(buffer)
-            more = self._decoder.decode(buffer[:count], final=self.is_last)
-        self.text, self.at = kept + more, 0
-
-    def skip_to(self, end: int) -> bytes:
-        """Move to `end`; return the bytes that were skipped."""
-        passed = self.text[self.at : end]
-        self.at = end
-        return passed.encode("utf-8", "surrogateescape")
-
-    def skip_space(self) -> int:
-        """Skip white space; return its size in bytes."""
-        size = 0
-        while True:
-            match = _SPACE.match(self.text, self.at)
-            assert match is not None
-            size += match.end() - self.at
-            self.at = match.end()
-            if self.at < len(self.text) or self.is_last:
-                return size
-            self.fill()
-
-    def peek(self) -> str:
-        """Return the next character; "" at the end of the stream."""
-        return self.text[self.at : self.at + 1]
+    closing = "" if source.format == "json values" else "]"
+    yield from _Reader(stream, source, options.content_column, count, closing).read_blocks()
 
 
 class _Reader:
     """Reads one list and gathers blocks."""
 
     def __init__(
-        self, stream: ByteStream, source: SourceFile, key: str, count: RecordCount
+        self, stream: ByteStream, source: SourceFile, key: str, count: RecordCount, closing: str
     ) -> None:
-        self._text = _TextWindow(stream)
+        self._text = TextWindow(stream)
         self._source = source
         self._key = key
         self._count = count
-        self._decoder = json.JSONDecoder()
+        self._closing = closing
+        self._kinds: set[str] = set()
         self._number = 0
         self._begin_block()
 
@@ -102,63 +58,144 @@ class _Reader:
         text = self._text
         text.fill()
         if text.peek() == "\ufeff":
-            self._overhead += len(text.skip_to(1))
-        try:
-            self._overhead += text.skip_space()
-            if not text.peek():
+            self._overhead += len(text.skip_to(text.at + 1))
+        self._overhead += text.skip_space()
+        start, _ = text.look(text.at, PREFIX)
+        prefix = find_prefix(start) if self._closing else 0
+        self._is_open = prefix > 0
+        self._parser = Parser(text, self._closing, make_tail(start[:prefix]))
+        self._overhead += len(text.skip_to(text.at + prefix))
+        while self._read_item():
+            if self._is_full():
                 yield self._take_block()
-                return
-            self._expect("[")
-            if text.peek() != "]":
-                while True:
-                    self._read_element()
-                    if self._is_full():
-                        yield self._take_block()
-                    self._overhead += text.skip_space()
-                    if text.peek() == "]":
-                        break
-                    self._expect(",")
-            self._overhead += len(text.skip_to(text.at + 1)) + text.skip_space()
-            if text.peek():
-                raise _EndError("text after the end of the list")
-        except _EndError as error:
-            self._aside.append(self._set_rest_aside(str(error)))
         yield self._take_block()
 
-    def _expect(self, character: str) -> None:
-        """Skip a character, which must be the next one, and white space after it."""
-        if self._text.peek() != character:
-            found = self._text.peek() or "the end of the file"
-            raise _EndError(f"'{character}' is expected, not {found}")
-        self._overhead += len(self._text.skip_to(self._text.at + 1)) + self._text.skip_space()
-
-    def _read_element(self) -> None:
-        """Read one element."""
+    def _read_item(self) -> bool:
+        """Read one element, or what else is at its place; return whether more may follow."""
         text = self._text
         while True:
-            try:
-                value, end = self._decoder.raw_decode(text.text, text.at)
-                if end < len(text.text) or text.is_last:
-                    break
-                fault = ""  # a number may continue in the next chunk
-            except json.JSONDecodeError as error:
-                fault = f"{error.msg} at character {error.pos - text.at} of the element"
-            except (ValueError, RecursionError) as error:
-                fault = str(error)
-            if text.is_last or len(text.text) - text.at > limits.LONGEST_RECORD:
-                raise _EndError(fault or "an endless number")
+            self._overhead += text.skip_space()
+            if text.peek() != ",":
+                break
+            self._overhead += len(text.skip_to(text.at + 1))
+        first = text.peek()
+        if not first:
+            if self._is_open:
+                self._set_aside("the file ends before the list does; was it cut off?", b"", 0)
+            return False
+        if first == self._closing:
+            return self._read_closing()
+        if self._skip_comment():
+            return True
+        found = self._parser.parse()
+        why = found.fault or self._find_misfit(found)
+        if not why:
+            raw = text.skip_to(text.at + found.size)
+            self._number += 1
+            self._count.records += 1
+            if self._sift(found.value, raw) or first == "[":
+                self._kinds.add(first)  # one that is found in a broken element may deceive
+            return True
+        if first == "[" and self._is_stray():
+            self._set_aside("a bracket that is never closed", text.skip_to(text.at + 1), 1)
+            return True
+        return self._skip_broken(why)
+
+    def _find_misfit(self, found: Parsed) -> str:
+        """Return what is wrong with that which follows an element, "" if nothing is.
+
+        Objects need no comma: they show where they end.
+        """
+        text = self._text
+        end = text.at + found.size
+        behind = text.text[(at := skip_space(text.text, end)) : at + 1]
+        if not behind:
+            ahead, is_whole = text.look(end, AHEAD)
+            behind = ahead.lstrip(" \t\n\r")[:1]
+            if not behind and (not is_whole or not isinstance(found.value, list)):
+                return ""
+        is_object = isinstance(found.value, dict)
+        if behind in (",", self._closing) or (is_object and behind in "{/#"):
+            return ""
+        if not behind and not self._closing:
+            return ""
+        return f"',' is expected, not {behind or 'the end of the file'}"
+
+    def _is_stray(self) -> bool:
+        """Return whether the elements of the list go on behind an opening bracket."""
+        ahead, _ = self._text.look(self._text.at + 1, AHEAD)
+        return "[" not in self._kinds and ahead.lstrip(" \t\n\r")[:1] in ('"', "{")
+
+    def _read_closing(self) -> bool:
+        """Read a closing bracket; return whether more may follow, as after a stray bracket."""
+        text = self._text
+        behind, is_whole = text.look(text.at + 1, AHEAD)
+        if not self._parser.ends(behind):
+            return self._skip_broken("text after the end of the list")
+        self._overhead += len(text.skip_to(text.at + 1)) + text.skip_space()
+        if text.peek() == "[":  # one list after another
+            self._overhead += len(text.skip_to(text.at + 1))
+            return True
+        if is_whole:
+            self._overhead += len(text.skip_to(len(text.text)))
+        return bool(text.peek()) and self._skip_broken("text after the end of the list")
+
+    def _skip_comment(self) -> bool:
+        """Set a comment aside, if there is one; what it says is not for the model."""
+        text = self._text
+        start, _ = text.look(text.at, EXCERPT_BYTES)
+        end = next((end for sign, end in _COMMENTS.items() if start.startswith(sign)), "")
+        if not end:
+            return False
+        raw = start.split(end)[0].encode("utf-8", "surrogateescape")
+        size = len(text.skip_to(text.at + 1))
+        while True:
+            at = text.text.find(end, text.at)
+            if at >= 0 or text.is_last:
+                break
+            size += len(text.skip_to(max(text.at, len(text.text) - 1)))
             text.fill()
-        raw = text.skip_to(end)
+        size += len(text.skip_to(at + len(end) if at >= 0 else len(text.text)))
+        self._set_aside("a comment, which JSON does not have", raw, size)
+        return True
+
+    def _skip_broken(self, why: str) -> bool:
+        """Set aside what is broken; return whether a whole element follows."""
+        text = self._text
+        start, _ = text.look(text.at, EXCERPT_BYTES)
+        first = text.peek()
+        kinds = self._kinds & {'"', "{", "["} or {'"', "{"}
+        if first == "{" and not self._kinds:
+            kinds = {"{"}
+        elif first in ('"', "{"):
+            kinds = kinds | {first}
+        begun = len(text.skip_to(text.at + 1))
+        skipped = self._parser.find(kinds, first)
+        size = begun + skipped.size
+        raw = start.encode("utf-8", "surrogateescape")[:EXCERPT_BYTES]
+        if not skipped.is_found:
+            why += "; no whole element follows"
+        if size > limits.LONGEST_RECORD and skipped.is_found:
+            self._number += 1
+            self._count.records += 1
+            self._aside.append(describe_too_long(self._number, size, raw))
+        else:
+            self._set_aside(why, raw[:size], size)
+        self._overhead += skipped.overhead
+        return skipped.is_found
+
+    def _set_aside(self, why: str, raw: bytes, size: int) -> None:
+        """Set aside something that is not an element."""
         self._number += 1
         self._count.records += 1
-        self._sift(value, raw)
+        self._aside.append(SetAside(self._number, "bad JSON", why, make_excerpt(raw), size))
 
-    def _sift(self, value: object, raw: bytes) -> None:
-        """Take a value as a document, or set it aside."""
+    def _sift(self, value: object, raw: bytes) -> bool:
+        """Take a value as a document, or set it aside; return whether it is a document."""
         number, size = self._number, len(raw)
         if size > limits.LONGEST_RECORD:
             self._aside.append(describe_too_long(number, size, raw))
-            return
+            return False
         fault = describe_bad_text(raw, line=number, size=size, encoding=self._source.encoding)
         if fault is None:
             try:
@@ -170,18 +207,7 @@ class _Reader:
                 fault = error.describe(number, raw, size)
         if fault is not None:
             self._aside.append(fault)
-
-    def _set_rest_aside(self, why: str) -> SetAside:
-        """Return a description of the rest of the file, which is skipped."""
-        text = self._text
-        start = text.text[text.at : text.at + EXCERPT_BYTES].encode("utf-8", "surrogateescape")
-        size = len(text.skip_to(len(text.text)))
-        while not text.is_last:
-            text.fill()
-            size += len(text.skip_to(len(text.text)))
-        self._count.records += 1
-        detail = f"{why}; the rest of the list was not read"
-        return SetAside(self._number + 1, "bad JSON", detail, make_excerpt(start), size)
+        return fault is None
 
     def _is_full(self) -> bool:
         records = len(self._texts) + len(self._aside)

@@ -37,6 +37,8 @@ def extract_text(value: Any, key: str) -> bytes:
         what = "it"
     if value is None:
         return b""
+    if isinstance(value, list):
+        raise NotADocument("not a string", f"{what} is a list of {_count(value)}: a dialogue?")
     if not isinstance(value, str):
         raise NotADocument("not a string", f"{what} is of type {type(value).__name__}")
     try:
@@ -47,3 +49,11 @@ def extract_text(value: Any, key: str) -> bytes:
     if 0 in text:
         raise NotADocument("NUL character", f"at character {value.index(chr(0))}")
     return text
+
+
+def _count(values: list[Any]) -> str:
+    """Return how many values a list holds, and of what kind."""
+    kinds: dict[type, str] = {str: "string", dict: "object"}
+    names = {kinds.get(type(value)) or "value" for value in values}
+    name = names.pop() if len(names) == 1 else "value"
+    return f"{len(values)} {name}" + ("" if len(values) == 1 else "s")

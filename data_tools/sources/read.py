@@ -29,6 +29,7 @@ _READERS: dict[Format, _Read] = {
     "csv": read_csv,
     "jsonl": read_json_lines,
     "json": read_json_list,
+    "json values": read_json_list,
     "text": read_text,
 }
 

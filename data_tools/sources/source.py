@@ -16,7 +16,8 @@ BLOCK_DOCUMENTS = 20_000
 BLOCK_BYTES = 4_000_000
 """Bytes after which a reader yields a block."""
 
-Format = Literal["csv", "jsonl", "json", "text", "parquet"]
+Format = Literal["csv", "jsonl", "json", "json values", "text", "parquet"]
+"""json is one list, jsonl one value a line, json values are values over any number of lines."""
 Compression = Literal["", "gzip", "zstd"]
 Encoding = Literal["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "gb18030"]
 

@@ -12,7 +12,7 @@ VALUES = [
 FAULTS = [
     ('{"text": "x"}', "missing key", "no key 'content'; its keys are: text"),
     ('{"content": 5}', "not a string", "'content' is of type int"),
-    ("[1]", "not a string", "it is of type list"),
+    ("[1]", "not a string", "it is a list of 1 value: a dialogue?"),
     ("12", "not a string", "it is of type int"),
     ('"a\\ud800"', "lone surrogate", "U+D800 at character 1"),
     ('"a\\u0000"', "NUL character", "at character 1"),

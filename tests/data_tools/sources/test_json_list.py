@@ -43,28 +43,118 @@ def test_number_at_the_edge_of_the_buffer_is_read_to_its_end(
 
 
 @pytest.mark.parametrize(
-    ("rest", "detail"),
+    ("rest", "texts", "details"),
     [
-        ('{"content": "x", "y" 1}, "lost"]', "Expecting ':' delimiter at character 21"),
-        ('"never closed, "lost"]', "Expecting ',' delimiter|',' is expected, not l"),
-        ('"x" "lost"]', "',' is expected, not \""),
-        ('"x"', "',' is expected, not the end of the file"),
-        ("", "Expecting value"),
-        ('"x"] "lost"', "text after the end of the list"),
-        ("]", "Expecting value"),
-        ("[" * 100_000, "recursion"),
+        ('{"content": "x", "y" 1}, "c"]', ["c"], ["Expecting ':' delimiter at character 21"]),
+        ('"never closed, "c"]', ["c"], ["',' is expected, not c"]),
+        ('"x" "lost"]', [], ["',' is expected, not \"; no whole element follows"]),
+        ('"x"', ["x"], ["the file ends before the list does"]),
+        ("", [], ["the file ends before the list does"]),
+        ('"x"] "lost"', ["x"], ["text after the end of the list; no whole element follows"]),
+        ('"x"], "c"]', ["x", "c"], ["text after the end of the list"]),
+        ("]", [], []),
+        (',,"c",]', ["c"], []),
+        ('["c", "d"]', ["c", "d"], ["a bracket that is never closed"]),
+        ('// "not this",\n"c" /* or */]', [], ["a comment", "',' is expected, not /"]),
+        ('// "not this",\n"c", /* "or", */ "d"]', ["c", "d"], ["a comment", "a comment"]),
+        ('{"content": "c"} {"content": "d"}]', ["c", "d"], []),
+        ('"c"]\n["d"]', ["c", "d"], []),
+        ("[" * 3000, [], ["recursion"]),
     ],
 )
-@pytest.mark.parametrize("chunk", [5, 4_000_000])
-def test_broken_list_is_read_up_to_its_fault(
-    read: Callable, set_limits: Callable, rest: str, detail: str, chunk: int
+@pytest.mark.parametrize("chunk", [1, 5, 4_000_000])
+def test_broken_element_loses_itself(
+    read: Callable,
+    set_limits: Callable,
+    rest: str,
+    texts: list[str],
+    details: list[str],
+    chunk: int,
 ) -> None:
     set_limits(chunk=chunk, longest=200_000)
     reading = read("a.json", f'["good", {{"content": "too"}}, {rest}'.encode())
-    assert reading.texts[:2] == ["good", "too"] and "lost" not in reading.texts
-    (fault,) = reading.aside
-    assert fault.reason == "bad JSON" and fault.line == len(reading.texts) + 1
-    assert any(part in fault.detail for part in detail.split("|"))
+    assert reading.texts == ["good", "too", *texts]
+    assert all(fault.reason == "bad JSON" for fault in reading.aside)
+    assert len(reading.aside) == len(details)
+    assert all(part in fault.detail for part, fault in zip(details, reading.aside, strict=True))
+
+
+PLANTED = {
+    "bad escape": lambda raw: raw.replace('"', '"C:\\目录', 3).replace('"C:\\目录', '"', 2),
+    "raw line break": lambda raw: raw[:-2] + "\n" + raw[-2:],
+    "raw tab": lambda raw: raw[:-2] + "\t" + raw[-2:],
+    "quote that is not closed": lambda raw: raw[:-2] + raw[-1:],
+    "quotes inside a text": lambda raw: raw[:-2] + '说"你好"' + raw[-2:],
+    "brace that is not closed": lambda raw: raw[:-1],
+    "brace that is not opened": lambda raw: raw[1:],
+    "single quotes": lambda raw: raw.replace('"', "'"),
+    "key without quotes": lambda raw: raw.replace('"content"', "content"),
+    "bracket in a wrong place": lambda raw: raw[:-1] + "]}",
+    "no value": lambda raw: "undefined",
+}
+NASTY = ['他说"好"', "],[", '","', "}, {", '", "', "a,", "{}", "\\", "第三，[1, 2]", "// x", '"']
+
+
+@pytest.mark.parametrize("between", [", ", ",", ",\n  "])
+@pytest.mark.parametrize("place", [0, 5, len(NASTY) - 1])
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_costs_one_element_whatever_the_others_hold(
+    read: Callable, set_limits: Callable, fault: str, place: int, between: str
+) -> None:
+    raws = [json.dumps({"content": text}, ensure_ascii=place == 5) for text in NASTY]
+    raws[place] = PLANTED[fault](json.dumps({"id": [1, 2], "content": "甲"}, ensure_ascii=False))
+    data = f"[{between.strip(',')}{between.join(raws)}]".encode()
+    readings = []
+    for chunk in (4_000_000, 1, 13):
+        set_limits(chunk=chunk)
+        readings.append(read("a.json", data))
+    assert readings[0].texts == NASTY[:place] + NASTY[place + 1 :]
+    assert [other.texts for other in readings[1:]] == [readings[0].texts] * 2
+    assert [other.aside for other in readings[1:]] == [readings[0].aside] * 2
+
+
+def test_a_piece_of_a_broken_text_is_not_a_document(read: Callable) -> None:
+    reading = read("a.json", '["好", "他说"你好", "再见", "走"了", "乙", "丙"]'.encode())
+    assert reading.texts == ["好", "乙", "丙"] and len(reading.aside) == 1
+
+
+def test_comments_below_a_broken_object_are_not_elements(read: Callable) -> None:
+    bad = {"content": "X", "replies": [{"content": str(n)} for n in range(20)]}
+    text = json.dumps([{"content": "a"}, bad, {"content": "b"}]).replace("X", "\\x")
+    assert read("a.json", text.encode()).texts == ["a", "b"]
+
+
+@pytest.mark.parametrize("chunk", [3, 4_000_000])
+def test_a_list_under_a_key_is_read(read: Callable, set_limits: Callable, chunk: int) -> None:
+    set_limits(chunk=chunk)
+    table = {"version": "1.0", "data": [{"content": "a"}, {"content": "b"}], "total": 2}
+    reading = read("a.json", json.dumps(table, indent=1).encode())
+    assert reading.texts == ["a", "b"] and not reading.aside
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("chunk", [3, 4_000_000])
+def test_objects_over_several_lines_are_read(
+    read: Callable, set_limits: Callable, name: str, chunk: int
+) -> None:
+    set_limits(chunk=chunk)
+    items = [json.dumps({"content": f"字{n}"}, indent=2, ensure_ascii=False) for n in range(6)]
+    items[3] = items[3].replace("字3", "\\x")
+    reading = read(name, "\n".join(items).encode())
+    assert reading.texts == ["字0", "字1", "字2", "字4", "字5"]
+    assert [fault.line for fault in reading.aside] == [4]
+
+
+def test_a_list_called_jsonl_is_read(read: Callable) -> None:
+    assert read("a.jsonl", b'[{"content": "a"}, {"content": "b"}]').texts == ["a", "b"]
+
+
+def test_a_list_of_strings_in_the_place_of_a_text_is_named(read: Callable) -> None:
+    reading = read("a.jsonl", b'{"content": ["a", "b"]}\n{"content": [{"role": 1}]}\n')
+    assert [fault.detail for fault in reading.aside] == [
+        "'content' is a list of 2 strings: a dialogue?",
+        "'content' is a list of 1 object: a dialogue?",
+    ]
 
 
 def test_elements_of_a_list_have_the_longest_size_too(read: Callable, set_limits: Callable) -> None:

@@ -1,0 +1,73 @@
+"""The text of a JSON file as a window that moves on; what is not needed any more is dropped."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from data_tools.sources import window as chunks
+from data_tools.sources.stream import ByteStream
+
+_CHUNK = 1 << 18  # bytes; an error of `json` counts the lines of the window, so it should be short
+
+SPACE = re.compile(r"[ \t\n\r]*")
+"""White space of JSON; always matches."""
+
+
+class TextWindow:
+    """Some consecutive characters of a stream, `text[at:]`; bad bytes become lone surrogates."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        """Start with an empty window; `fill` reads the first characters."""
+        self.text = ""
+        self.at = 0
+        self.passed = 0
+        """Characters of the stream before `at`."""
+        self.is_last = False
+        """Whether the stream ends where `text` ends."""
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+
+    def fill(self) -> None:
+        """Drop the text before `at` and read more, at least as much as is kept."""
+        kept, more = self.text[self.at :], ""
+        while not more and not self.is_last:
+            buffer = bytearray(max(min(chunks.CHUNK, _CHUNK), len(kept)))
+            count = self._stream.readinto(memoryview(buffer))
+            self.is_last = count < len(buffer)
+            more = self._decoder.decode(buffer[:count], final=self.is_last)
+        self.text, self.at = kept + more, 0
+
+    def skip_to(self, end: int) -> bytes:
+        """Move to `end`; return the bytes that were skipped."""
+        passed = self.text[self.at : end]
+        self.passed += len(passed)
+        self.at = end
+        return passed.encode("utf-8", "surrogateescape")
+
+    def skip_space(self) -> int:
+        """Skip white space; return its size in bytes."""
+        size = 0
+        while True:
+            match = SPACE.match(self.text, self.at)
+            assert match is not None
+            size += len(self.skip_to(match.end()))
+            if self.at < len(self.text) or self.is_last:
+                return size
+            self.fill()
+
+    def peek(self) -> str:
+        """Return the next character; "" at the end of the stream."""
+        return self.text[self.at : self.at + 1]
+
+    def look(self, begin: int, count: int) -> tuple[str, bool]:
+        """Return up to `count` characters from `begin` on, and whether the stream ends there.
+
+        Fills the window if they are not in it, so positions from before are valid only relative to
+        `at`.
+        """
+        before = begin - self.at
+        while len(self.text) - self.at - before <= count and not self.is_last:
+            self.fill()
+        begin = self.at + before
+        return self.text[begin : begin + count], len(self.text) <= begin + count
