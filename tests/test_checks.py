@@ -135,3 +135,11 @@ def test_make_help_names_every_target_for_people() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith(".PHONY:")]
     missing = [name for name in line.split()[1:] if name != "help" and f'"make {name}' not in text]
     assert not missing
+
+
+@pytest.mark.slow
+def test_every_open_names_its_encoding() -> None:
+    """Else it is that of the locale. ruff still calls the rule a preview."""
+    command = [sys.executable, "-m", "ruff", "check", "--preview", "--select", "PLW1514", "."]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -8,6 +8,7 @@ installed and the plan is checked, or when only the device is still unknown.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import platform
 import sys
 import time
@@ -53,6 +54,7 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     stop.install()
     quiet_libraries()
     drop_lost_output()
+    faulthandler.enable()  # whoever reads a truncated shard dies by SIGBUS: show where
     world = World()
     try:
         prepare_output()

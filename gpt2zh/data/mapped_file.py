@@ -59,6 +59,16 @@ class MappedFile:
             ) from error
         self._was = found
 
+    def describe_change(self) -> str | None:
+        """Return how the file differs from what was mapped, without reading it; None if equal."""
+        found = self._look()
+        if found is None or self._was is None or found == self._was or found[0] != self._was[0]:
+            return None
+        return (
+            f"shard {self._path} was changed while this run reads it: it has {found[1]} bytes, the "
+            f"manifest says {self._entry.bytes}"
+        )
+
     def _look(self) -> _State | None:
         try:
             found = os.stat(self._path)

@@ -170,6 +170,14 @@ class ShardData:
         pad = self.tokenizer.pad_id
         return batch_of(rows.reshape(-1, length), pad_id=pad, numbers=numbers, counted=counted)
 
+    def changed_files(self) -> list[str]:
+        """Return a sentence for each shard that was changed since it was opened."""
+        held_out = [corpus.held_out.files for corpus in self.corpora if corpus.held_out is not None]
+        files = {
+            file for part in (self._rows.files, *held_out) for file in part if file is not None
+        }
+        return sorted(change for file in files if (change := file.describe_change()) is not None)
+
     def epochs(self, rows: int) -> dict[str, float]:
         """Return how often each corpus was read, by name, after `rows` rows."""
         names = [corpus.name for corpus in self.corpora]

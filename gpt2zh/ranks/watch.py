@@ -50,6 +50,8 @@ class Watch:
         self.step = 0
         self.marks = 0
         self.notes = 0
+        self.find_cause: Callable[[], str] = lambda: ""
+        """Returns what may have ended a rank, or an empty text; called when one has died."""
         self._world = world
         self._hang_after = hang_after
         self._stack = StackFile(folder, rank=world.rank)
@@ -228,9 +230,11 @@ class Watch:
     def _print_blame(self, board: Board, rank: int, what: str) -> None:
         standing = board.standings[rank]
         since = round(time.monotonic() - standing.changed_at)
+        cause = self.find_cause() if what == "died" else ""
         print(
             f"error: rank {rank}{standing.place} {what} {standing.activity}; its last progress was "
-            f"{since} s ago. All ranks end now. Start again to continue from the last checkpoint",
+            f"{since} s ago. All ranks end now. Start again to continue from the last checkpoint"
+            + (f"\n{cause}" if cause else ""),
             file=sys.stderr,
             flush=True,
         )

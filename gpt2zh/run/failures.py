@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import partial
 
 import torch
 
@@ -50,6 +51,7 @@ def report_failures(watch: Watch, plan: RunPlan) -> Iterator[None]:
         plan: The plan at the start; see `follow`.
     """
     follow(plan)
+    watch.find_cause = partial(find_changed_shards, plan)
     try:
         yield
     except (UserError, RunError, SystemExit) as error:
@@ -62,6 +64,7 @@ def report_failures(watch: Watch, plan: RunPlan) -> Iterator[None]:
         if message is None:
             traceback.print_exc()
             message = f"rank {plan.world.rank} crashed while {watch.phase} (step {watch.step})"
+            message += _cause(watch)
         if code is not Exit.LOST_RANK:
             watch.report_crash(error)
         print(f"error: {message}", file=sys.stderr, flush=True)
@@ -77,9 +80,23 @@ def explain(error: BaseException, watch: Watch, plan: RunPlan) -> tuple[Exit, st
         if reason is not None:
             return Exit.LOST_RANK, (
                 f"{reason}; rank {plan.world.rank} cannot continue without it. Start again to "
-                "continue from the last checkpoint"
+                f"continue from the last checkpoint{_cause(watch)}"
             )
     return Exit.CRASHED, None
+
+
+def find_changed_shards(plan: RunPlan) -> str:
+    """Return which shards were changed under the run; the kernel kills who reads a truncated one.
+
+    The data of another act may have no files.
+    """
+    find: Callable[[], list[str]] = getattr(plan.data, "changed_files", list)
+    return "\n".join(find())
+
+
+def _cause(watch: Watch) -> str:
+    cause = watch.find_cause()
+    return f"\n{cause}" if cause else ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -46,6 +46,7 @@ def test_every_shipped_json_fits_every_precision_and_world(
     assert "optimizer" not in found and "scheduler" not in found
 
 
+@pytest.mark.slow  # importing DeepSpeed starts a process
 @pytest.mark.parametrize("name", TAKEN)
 def test_jsons_of_other_projects_are_taken_as_they_are(name: str) -> None:
     raw = TAKEN[name]
@@ -55,6 +56,7 @@ def test_jsons_of_other_projects_are_taken_as_they_are(name: str) -> None:
     assert resolved["steps_per_print"] is None and "round_robin_gradients" not in str(resolved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_jsons_of_other_projects_are_refused_with_all_that_is_wrong(name: str) -> None:
     raw, told = REFUSED[name]

@@ -82,3 +82,14 @@ def test_looks_are_spared_for_a_while(path: Path) -> None:
     file.check(at_most_every=60)
     with pytest.raises(UserError):
         file.check(at_most_every=0)
+
+
+def test_a_change_is_described_without_reading_the_file(path: Path) -> None:
+    file = mapped(path)
+    assert file.describe_change() is None
+    os.truncate(path, 50)
+    said = file.describe_change()
+    assert said is not None and f"shard {path} was changed while" in said
+    assert "it has 50 bytes, the manifest says 200" in said
+    path.unlink()
+    assert file.describe_change() is None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import os
+import re
+import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -129,3 +134,26 @@ def test_output_that_nobody_can_take_costs_no_step(tmp_path: Path, tiny_shards: 
     assert launch(pretrain.main, argv, ranks=2, log=Path("/dev/full")) == Exit.DONE
     assert [step for step, _ in run_folder.list_checkpoints(run)][-1] == 3
     assert (run / "metrics.jsonl").stat().st_size
+
+
+def test_a_rank_killed_by_a_truncated_shard_is_explained_by_the_others(
+    tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was truncated between the look at the file and the reading of its rows."""
+    shards = Path(shutil.copytree(tiny_shards, tmp_path / "shards"))
+    counted = RunHooks.counted
+
+    def killed(self: RunHooks, votes: Votes) -> None:
+        counted(self, votes)
+        if self._plan.world.rank == 1 and self._agreement._state.step == 2:
+            for path in shards.glob("train-*.arrow"):
+                os.truncate(path, 100)
+            faulthandler.disable()
+            os.kill(os.getpid(), signal.SIGBUS)
+
+    monkeypatch.setattr(RunHooks, "counted", killed)
+    run = tmp_path / "run"
+    ended = go(arguments(shards, run, {"stage": 1}, steps=9), run)
+    text = run.with_suffix(".log").read_text("utf-8")
+    assert ended.codes[1] == -signal.SIGBUS and ended.codes[0] != Exit.DONE
+    assert re.search(r"shard \S+/train-\S+ (was changed while|is truncated)", text), text[-3000:]

@@ -89,9 +89,7 @@ def make_ledger(
         tokens=sum(source.tokens for source in sources),
     )
     return Manifest(
-        tokenizer=TokenizerInfo(
-            name="t", hash="a", vocab_size=1 << 16, bos_id=0, eos_id=1, pad_id=2
-        ),
+        tokenizer=TokenizerInfo(name="t", hash="a", vocab_size=9, bos_id=0, eos_id=1, pad_id=2),
         row_length=LENGTH,
         packing="full",
         split_rule=SplitRule(hash="xxh3-64", validation_fraction=0.1),
