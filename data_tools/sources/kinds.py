@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,11 +68,11 @@ MAGIC_BYTES = 16
 
 def parse_suffixes(name: str) -> tuple[Format, Compression] | None:
     """Return format and compression by the name of a file; None if the format is unknown."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes[-2:]]
-    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    stem, suffix = os.path.splitext(name.lower())
+    compression = COMPRESSIONS.get(suffix)
     if compression:
-        suffixes.pop()
-    file_format = FORMATS.get(suffixes[-1]) if suffixes else None
+        suffix = os.path.splitext(stem)[1]
+    file_format = FORMATS.get(suffix)
     if file_format is None or (compression and file_format == "parquet"):
         return None
     return file_format, compression or ""
