@@ -59,7 +59,7 @@ _STRANGE = (
     (b"PAR1\x15", "a Parquet file", "rename it to .parquet"),
     (b"%PDF-", "a PDF", "convert it to text"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file", "save it as text or CSV"),
-    (b"\x00\x05\x16\x07", "metadata of macOS without text", "remove it"),
+    (b"\x00\x05\x16\x07", "metadata of macOS without text", "delete it"),
     (b"SQLite format 3\x00", "an SQLite database", "export its text as CSV"),
 )
 MAGIC_BYTES = 16
