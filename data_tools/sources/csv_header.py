@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from data_tools.sources.column import find_column
 from data_tools.sources.csv_kernel import BLANK, GOOD, MORE, Rules, Span, scan_record
-from data_tools.sources.delimiter import NAMES, WIDE, exchange, name_of, open_window
+from data_tools.sources.delimiter import (
+    EXCEL_LINE,
+    MARK,
+    NAMES,
+    WIDE,
+    exchange,
+    name_of,
+    open_window,
+)
 from data_tools.sources.faults import EXCERPT_BYTES, make_excerpt
 from data_tools.sources.source import Slice, SourceFile
 from data_tools.sources.stream import ByteStream
@@ -62,6 +70,8 @@ def read_header(source: SourceFile, column: str) -> Header:
                 continue
             stop = after if verdict in (GOOD, BLANK) else window.begin + EXCERPT_BYTES
             data = exchange(window.data[window.begin : min(stop, window.end)], sign).tobytes()
+            if window.offset + window.begin <= len(MARK) and EXCEL_LINE.fullmatch(data):
+                verdict = BLANK
             names = _split(data, source) if verdict == GOOD else []
             if verdict not in (GOOD, BLANK):
                 raise _make_error(source, "broken quotes, or no end", data)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,12 @@ NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe"}
 """Delimiters that are detected, with their names."""
 WIDE = "\uff0c\u3001\uff1b"
 """What people type for a delimiter in Chinese text; each takes three bytes, and is often text."""
+
+EXCEL_LINE = re.compile(rb'"?sep=([!#-~\t ])"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+"""A line before the header that tells Excel the delimiter."""
+
+MARK = b"\xef\xbb\xbf"
+"""Byte order mark of UTF-8."""
 
 _TYPED = {name: sign for sign, name in NAMES.items()} | {"\\t": "\t"}
 _ROWS = 20
@@ -77,6 +84,8 @@ def detect_delimiter(start: bytes, column: str, *, usual: str, is_whole: bool) -
         usual: The delimiter that is taken unless another one fits better.
         is_whole: Whether these are all bytes of the file.
     """
+    if said := EXCEL_LINE.match(start.removeprefix(MARK)):
+        return said[1].decode()
     layouts = {usual: _read(start, usual, is_whole)}
     if _has(layouts[usual], column):
         return usual
@@ -126,7 +135,7 @@ def _has(layout: _Layout, column: str) -> bool:
 
 def _read(start: bytes, sign: str, is_whole: bool) -> _Layout:
     # Writable, as the buffers of readers are: else the scanner would be compiled once more.
-    data = np.frombuffer(bytearray(start.removeprefix(b"\xef\xbb\xbf")), np.uint8)
+    data = np.frombuffer(bytearray(start.removeprefix(MARK)), np.uint8)
     data = exchange(data, sign)
     rules = Rules(width=-1, column=-1, longest=len(data) + 1)
     names: list[str] = []

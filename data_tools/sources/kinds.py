@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ _STRANGE = (
     (b"PAR1\x15", "a Parquet file", "rename it to .parquet"),
     (b"%PDF-", "a PDF", "convert it to text"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file", "save it as text or CSV"),
-    (b"\x00\x05\x16\x07", "metadata of macOS without text", "remove it"),
+    (b"\x00\x05\x16\x07", "metadata of macOS without text", "delete it"),
     (b"SQLite format 3\x00", "an SQLite database", "export its text as CSV"),
 )
 MAGIC_BYTES = 16
@@ -67,11 +68,11 @@ MAGIC_BYTES = 16
 
 def parse_suffixes(name: str) -> tuple[Format, Compression] | None:
     """Return format and compression by the name of a file; None if the format is unknown."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes[-2:]]
-    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    stem, suffix = os.path.splitext(name.lower())
+    compression = COMPRESSIONS.get(suffix)
     if compression:
-        suffixes.pop()
-    file_format = FORMATS.get(suffixes[-1]) if suffixes else None
+        suffix = os.path.splitext(stem)[1]
+    file_format = FORMATS.get(suffix)
     if file_format is None or (compression and file_format == "parquet"):
         return None
     return file_format, compression or ""

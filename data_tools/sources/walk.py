@@ -100,11 +100,15 @@ class _Collection:
         """Take a file; of several names for it, the real one or else the first is kept."""
         name = os.path.abspath(path)
         _, other = self.files.get(real, (None, name))
+        if name == other:
+            self.files[real] = (Path(path), name)
+            self.left_out.pop(name, None)
+            return
         names = sorted({name, other}, key=lambda one: (one != real, os.path.islink(one), one))
         if names[0] == name:
             self.files[real] = (Path(path), name)
             self.left_out.pop(name, None)
-        self.left_out |= dict.fromkeys(names[1:], TWICE)
+        self.left_out[names[1]] = TWICE
 
     def leave(self, path: str, why: str) -> None:
         """Count a file or folder that is left out."""
@@ -216,6 +220,8 @@ class _Walk:
         real = os.path.realpath(path) if is_link else os.path.join(visit.real, entry.name)
         last = len(self._parts) - 1
         is_folder = os.path.isdir(path) if is_link else entry.is_dir()
+        if last in hits and not is_link and entry.is_file():
+            return self._take(path, real)
         if not is_folder:
             is_broken = is_link and not os.path.exists(path)
             if last in hits or (is_broken and any(self._parts[one] == _ALL for one in hits)):
@@ -239,7 +245,13 @@ class _Walk:
             self._found.leave(path, FOLDER)
         elif not os.path.isfile(path):
             self._found.leave(path, BROKEN if os.path.islink(path) else unknown_kind(name))
-        elif parse_suffixes(name) is None:
+        else:
+            self._take(path, real)
+
+    def _take(self, path: str, real: str) -> None:
+        """Take a file if it is of a known kind."""
+        name = os.path.basename(path)
+        if parse_suffixes(name) is None:
             self._found.leave(path, unknown_kind(name))
         else:
             self._found.take(path, real)

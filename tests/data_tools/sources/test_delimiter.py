@@ -119,3 +119,16 @@ def test_the_columns_of_a_header_that_lacks_the_wanted_one_are_shown_split(read:
         read("a.csv", b"id;title\n1;2\n")
     with pytest.raises(UserError, match=r"looks like several, separated by '，', which is text"):
         read("a.csv", "id，title\n".encode())
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("line", "sign"), [("sep=;\n", ";"), ('"sep=\t"\r\n', "\t"), ("SEP=,\n", ",")]
+)
+def test_the_line_that_tells_excel_the_delimiter_is_followed(
+    read: Read, mark: str, line: str, sign: str
+) -> None:
+    text = mark + line + f"id{sign}content\n1{sign}一\n2{sign}二\n"
+    for size in (0, 1):
+        reading = read("a.csv", text.encode(), size=size)
+        assert reading.documents == [(3, "一"), (4, "二")]

@@ -104,7 +104,7 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     ("start", "told"),
     [
         (b"PK\x03\x04", "a.csv is a zip archive"),
-        (b"\x00\x05\x16\x07\x00", "a.csv is metadata of macOS without text; remove it"),
+        (b"\x00\x05\x16\x07\x00", "a.csv is metadata of macOS without text; delete it"),
         (b"PAR1\x15\x04", "a.csv is a Parquet file; rename it to .parquet"),
     ],
 )
