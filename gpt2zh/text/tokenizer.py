@@ -245,7 +245,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if not (folder / file).is_file():
             continue
         try:
-            table = json.loads((folder / file).read_text("utf-8"))
+            table = json.loads((folder / file).read_text("utf-8-sig"))
         except ValueError as error:
             raise UserError(f"{folder / file} is not valid JSON: {error}") from error
         merged |= {key: value for key, value in table.items() if value is not None}
