@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_tools.shards.ledger import by_kind, total
+from data_tools.sources.casualties import MOST, describe_all, find_first, read_lists
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     ASIDE,
@@ -18,10 +20,15 @@ from gpt2zh.data.manifest import (
     Split,
 )
 from gpt2zh.data.shard import TRAIN, VALIDATION
+from gpt2zh.pages.numbers import percent
 
 
-def check_not_empty(manifest: Manifest) -> None:
+def check_not_empty(manifest: Manifest, lists: Sequence[Path]) -> None:
     """Refuse a result without a single row to train on.
+
+    Args:
+        manifest: Of the result.
+        lists: Files that list the records set aside.
 
     Raises:
         UserError: The sources hold no text, or all of it was dropped.
@@ -35,6 +42,7 @@ def check_not_empty(manifest: Manifest) -> None:
         raise UserError(
             f"the corpus is empty: {len(manifest.sources)} files hold no document "
             f"({_left_out(manifest)}); check --input and --content-column{filters}"
+            + describe_all(find_first(read_lists(lists)))
         )
     if manifest.splits[TRAIN].documents:
         raise UserError(
@@ -43,14 +51,17 @@ def check_not_empty(manifest: Manifest) -> None:
             "--row-length"
         )
     raise UserError(
-        f"all {documents} documents fell into the validation split; lower --validation-fraction "
-        f"(now {manifest.split_rule.validation_fraction}) or give more text"
+        f"all {documents} documents fell into the validation split, and they are too short to "
+        f"hold out parts of them (--validation-fraction is "
+        f"{manifest.split_rule.validation_fraction}); give more text or set "
+        "--validation-fraction 0"
     )
 
 
 def show(manifest: Manifest, output: Path, *, seconds: float) -> None:
     """Print the summary of a preparation, and warnings if there are any."""
     _warn(manifest)
+    _warn_of_losses(manifest, output)
     print(_summary(manifest, output, seconds=seconds))
 
 
@@ -58,14 +69,30 @@ def _warn(manifest: Manifest) -> None:
     """Warn on stderr about a result that is valid but probably not wanted."""
     fraction = manifest.split_rule.validation_fraction
     if fraction and not manifest.splits[VALIDATION].rows:
-        documents = manifest.splits[TRAIN].documents
-        better = min(0.5, max(2 * fraction, 5 / max(documents, 1)))
         print(
-            f"warning: the validation split is empty: {documents} documents gave no row at a "
-            f"fraction of {fraction}; to get a validation loss, prepare again with "
-            f"--validation-fraction {better:.2g} --overwrite",
+            f"warning: the validation split is empty, so there will be no validation loss: "
+            f"{manifest.splits[TRAIN].tokens} tokens are too few to hold out a row of "
+            f"{manifest.row_length}; give more text or a smaller --row-length",
             file=sys.stderr,
         )
+
+
+def _warn_of_losses(manifest: Manifest, output: Path) -> None:
+    """Warn on stderr if much was set aside, with the first fault of each reason."""
+    share = _share_aside(manifest)
+    if share > MOST:
+        first = describe_all(find_first(read_lists([output / SET_ASIDE])))
+        print(
+            f"warning: {percent(share)} of the bytes were set aside; the first fault of each "
+            f"reason:{first}",
+            file=sys.stderr,
+        )
+
+
+def _share_aside(manifest: Manifest) -> float:
+    """Return the share of the bytes that were read and set aside."""
+    fates = by_kind(total(manifest.sources))
+    return fates[ASIDE].bytes / max(sum(count.bytes for count in fates.values()), 1)
 
 
 def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
@@ -75,7 +102,6 @@ def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
     characters = sum(split.characters for split in splits)
     read = sum(source.bytes for source in manifest.sources)
     written = sum(shard.bytes for split in splits for shard in split.shards)
-    is_set_aside = by_kind(total(manifest.sources))[ASIDE].documents > 0
     lines = [
         f"files       {len(manifest.sources)}, {read / 1e6:.1f} MB",
         f"documents   {sum(split.documents for split in splits)} ({_left_out(manifest)})",
@@ -83,7 +109,7 @@ def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
         f"tokens      {tokens}, {tokens / max(characters, 1):.3f} per character "
         f"({manifest.tokenizer.name}, {manifest.tokenizer.vocab_size} ids)",
         *(_split_line(name, split, manifest) for name, split in manifest.splits.items()),
-        *([f"set aside   see {output / SET_ASIDE}"] if is_set_aside else []),
+        *_notes(manifest, output),
         f"time        {seconds:.1f} s, {read / 1e6 / max(seconds, 1e-9):.1f} MB/s",
         f"output      {output}, {written / 1e6:.1f} MB",
         f"ledger      python -m data_tools report {output}",
@@ -92,6 +118,18 @@ def _summary(manifest: Manifest, output: Path, *, seconds: float) -> str:
         + (f" --model.context {manifest.row_length}" if manifest.row_length != 512 else ""),
     ]
     return "\n".join(lines)
+
+
+def _notes(manifest: Manifest, output: Path) -> Iterator[str]:
+    """Yield the lines about what is unusual."""
+    if blocks := manifest.split_rule.block_tokens:
+        yield (
+            f"held out    blocks of {blocks} tokens, because there are too few documents; a "
+            "document that is cut counts once for each part"
+        )
+    if by_kind(total(manifest.sources))[ASIDE].documents:
+        share = percent(_share_aside(manifest))
+        yield f"set aside   {share} of the bytes; see {output / SET_ASIDE}"
 
 
 def _split_line(name: str, split: Split, manifest: Manifest) -> str:
