@@ -12,7 +12,8 @@ from pathlib import Path
 from data_tools.config import TrainTokenizerConfig
 from data_tools.shards.output import new_folder
 from data_tools.shards.split import document_hash
-from data_tools.sources.block import Block
+from data_tools.sources.block import Block, SetAside
+from data_tools.sources.casualties import describe_all, find_first
 from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
@@ -21,6 +22,8 @@ from gpt2zh.config.errors import UserError, printable
 from gpt2zh.pages.console import Progress, command
 from gpt2zh.pages.numbers import plural
 from gpt2zh.text.training import train_tokenizer
+
+_ASIDE_KEPT = 100_000  # records set aside that are counted for the message about no text
 
 
 def run(config: TrainTokenizerConfig) -> None:
@@ -42,7 +45,10 @@ def run(config: TrainTokenizerConfig) -> None:
             print(printable(f"{pattern}: {documents}, {characters}"), file=sys.stderr)
             texts += sample
         if not texts:
-            raise UserError("the inputs hold no text; give files with text to train on")
+            raise UserError(
+                "the inputs hold no text; give files with text to train on"
+                + describe_all(find_first(reading.aside))
+            )
         tokenizer = train_tokenizer(
             texts,
             vocab_size=config.vocab_size,
@@ -79,6 +85,8 @@ class _Reading:
 
     def __init__(self, config: TrainTokenizerConfig, progress: Progress) -> None:
         self.progress = progress
+        self.aside: list[tuple[str, SetAside]] = []
+        """Path and record that was set aside, as many as are counted for a message."""
         self._config = config
         self._done = 0  # bytes of the sources that were read whole
 
@@ -87,17 +95,18 @@ class _Reading:
             for part in cut(source, self._config, sys.maxsize):
                 reader = SliceReader(source, part, self._config)
                 for block in reader:
-                    _warn_of_damage(source, block)
+                    self._note(source, block)
                     yield from filter(None, block.texts())
                     self.progress.show(self._done + part.begin + reader.position)
             self._done += source.bytes
 
-
-def _warn_of_damage(source: SourceFile, block: Block) -> None:
-    for item in block.set_aside:
-        if item.reason == DAMAGED:
-            what = f"warning: {source.path} is damaged, its rest is left out"
-            print(printable(f"{what} ({item.detail})"), file=sys.stderr)
+    def _note(self, source: SourceFile, block: Block) -> None:
+        if len(self.aside) < _ASIDE_KEPT:
+            self.aside += ((source.path.as_posix(), item) for item in block.set_aside)
+        for item in block.set_aside:
+            if item.reason == DAMAGED:
+                what = f"warning: {source.path} is damaged, its rest is left out"
+                print(printable(f"{what} ({item.detail})"), file=sys.stderr)
 
 
 def _parse_input(text: str, limit: int) -> tuple[str, int]:

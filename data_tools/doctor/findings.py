@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_tools.doctor.examine import Examination
-from data_tools.doctor.forecast import SHORT, Forecast, Shares, characters_of, documents_of, total
-from data_tools.doctor.sample import FileSample
+from data_tools.doctor.forecast import SHORT, Forecast, Shares, characters_of, total
+from data_tools.doctor.sample import FileSample, list_set_aside
+from data_tools.sources.casualties import MOST, describe_all, find_first
 from gpt2zh.pages.characters import character_kind, visible
 from gpt2zh.pages.numbers import percent, plural
 
@@ -152,14 +153,14 @@ def _check_files(facts: Facts) -> Iterator[Finding]:
     for group in facts.found.groups:
         reasons.update(group.set_aside)
     if reasons:
-        documents = sum(map(documents_of, facts.found.groups))
-        share = reasons.total() / (documents + reasons.total())
+        share = _share_aside(facts.samples)
         kinds = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        places = describe_all(find_first(list_set_aside(facts.samples)))
         yield Finding(
-            SERIOUS if share >= 0.01 else MINOR,
+            SERIOUS if share > MOST else MINOR,
             share,
-            f"{percent(share)} of the records cannot be read and are set aside: {kinds}; "
-            f"{_quote_first_fault(facts.samples)}",
+            f"{percent(share)} of the bytes cannot be read and are set aside: {kinds}; the first "
+            f"of each:{places}",
             "correct the files, or continue: prepare lists every record that it sets aside",
         )
     if facts.shares.damaged >= 0.001 and facts.found.damage:
@@ -236,12 +237,12 @@ def _quote_beginning(sample: FileSample) -> str:
     return "(no text)"
 
 
-def _quote_first_fault(samples: Sequence[FileSample]) -> str:
-    for sample in samples:
-        for block in sample.blocks:
-            for item in block.set_aside:
-                return f"the first is {sample.source.path.as_posix()}:{item.line}: {item.detail}"
-    raise AssertionError(samples)
+def _share_aside(samples: Sequence[FileSample]) -> float:
+    """Return the share of the bytes of the samples that were set aside."""
+    blocks = [block for sample in samples for block in sample.blocks]
+    aside = sum(item.size for block in blocks for item in block.set_aside)
+    other = sum(int(block.sizes.sum()) + block.overhead for block in blocks)
+    return aside / max(aside + other, 1)
 
 
 def percentiles(parts: Sequence[np.ndarray], ranks: Sequence[float]) -> list[int]:

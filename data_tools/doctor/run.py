@@ -15,8 +15,15 @@ from data_tools.doctor.examine import Examination, examine
 from data_tools.doctor.findings import Facts, draw_conclusions
 from data_tools.doctor.forecast import compute_shares, documents_of, make_forecast
 from data_tools.doctor.options import DoctorConfig
-from data_tools.doctor.sample import FileSample, measure_reading, read_documents, take_sample
+from data_tools.doctor.sample import (
+    FileSample,
+    list_set_aside,
+    measure_reading,
+    read_documents,
+    take_sample,
+)
 from data_tools.shards.output import new_folder
+from data_tools.sources.casualties import describe_all, find_first
 from data_tools.sources.find import find_files, inspect_all
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.packing import SMALLEST_ROW
@@ -49,8 +56,8 @@ def run(config: DoctorConfig) -> None:
     if not any(map(documents_of, found.groups)):
         raise UserError(
             f"the corpus is empty: there is no document in the sample of "
-            f"{plural(len(samples), 'file')}; "
-            "check --input and --content-column"
+            f"{plural(len(samples), 'file')}; check --input and --content-column"
+            + describe_all(find_first(list_set_aside(samples)))
         )
     facts = _gather_facts(config, samples, found, tokenizer)
     conclusions = draw_conclusions(facts)

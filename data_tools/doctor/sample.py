@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from data_tools.sources.block import Block
+from data_tools.sources.block import Block, SetAside
 from data_tools.sources.cut import cut
 from data_tools.sources.options import InputConfig
 from data_tools.sources.read import SliceReader
@@ -74,6 +74,13 @@ def take_sample(
         done += sample.source.bytes
         advance(done / max(size, 1))
     return samples
+
+
+def list_set_aside(samples: Sequence[FileSample]) -> Iterator[tuple[str, SetAside]]:
+    """Yield the files and records of the samples that were set aside."""
+    for sample in samples:
+        for block in sample.blocks:
+            yield from ((sample.source.path.as_posix(), item) for item in block.set_aside)
 
 
 def measure_reading(samples: Sequence[FileSample], options: InputConfig) -> float:

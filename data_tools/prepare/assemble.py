@@ -17,6 +17,7 @@ from data_tools.prepare.formats import (
     UnitRecord,
     describe_file,
     most_common,
+    read_blocks,
     read_draft,
     read_unit,
 )
@@ -65,7 +66,11 @@ def assemble(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) ->
         tokenizer=plan.tokenizer,
         row_length=config.row_length,
         packing=config.packing,
-        split_rule=SplitRule(hash=HASH_NAME, validation_fraction=config.validation_fraction),
+        split_rule=SplitRule(
+            hash=HASH_NAME,
+            validation_fraction=config.validation_fraction,
+            block_tokens=_block_tokens(folder, base),
+        ),
         splits=_join_splits([*([base.splits] if base else []), *parts]),
         sources=(*(base.sources if base else ()), *_sources(plan, drafts, finished)),
         units=(*(base.units if base else ()), *(build_unit(unit["unit"]) for unit in finished)),
@@ -74,6 +79,14 @@ def assemble(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) ->
     )
     check_ledger(manifest)
     return manifest
+
+
+def _block_tokens(folder: PartialFolder, base: Manifest | None) -> int:
+    """Return the tokens of the blocks that are held out of documents; 0 if there are none."""
+    blocks = read_blocks(folder)
+    if blocks is not None:
+        return blocks["length"]
+    return base.split_rule.block_tokens if base else 0
 
 
 def seal(
@@ -160,6 +173,7 @@ def _sources(
             _add_fates(account["fates"], part["fates"])
         for source, kept in unit["sources"].items():
             account = accounts[int(source)]
+            account["records"] += kept["added"]
             account["characters"] += kept["characters"]
             account["tokens"] += kept["tokens"]
             _add_fates(account["fates"], kept["fates"])

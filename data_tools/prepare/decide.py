@@ -8,12 +8,14 @@ the near duplicates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from data_tools.clean.compare import NearPairs, Roles, find_near
+from data_tools.prepare.blocks import BlockRule, choose_rule
 from data_tools.prepare.compared import ComparedUnit, make_corpus
 from data_tools.prepare.duplicates import repeated
 from data_tools.prepare.formats import (
@@ -55,7 +57,34 @@ def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> N
         _write_table(folder, compared, pairs)
     begins = np.cumsum([0, *(unit.documents for unit in compared)]).tolist()
     by_unit = {unit.number: begin for unit, begin in zip(compared, begins, strict=False)}
-    write_decisions(plan, folder, decisions, by_unit)
+    rule = _choose_blocks(plan, compared, decisions == STAYS)
+    write_decisions(plan, folder, decisions, by_unit, blocks=asdict(rule) if rule else None)
+
+
+def _choose_blocks(
+    plan: PreparePlan, compared: Sequence[ComparedUnit], stays: np.ndarray
+) -> BlockRule | None:
+    """Return which blocks are held out, if whole documents leave one of the splits empty.
+
+    Args:
+        plan: With the wanted share.
+        compared: All units.
+        stays: (documents,) bool.
+    """
+    if not plan.config.validation_fraction or not len(stays):
+        return None
+    is_full = plan.config.packing == "full"
+    length = plan.config.row_length - (1 if is_full else 2)
+    sizes = np.concatenate([unit.column("tokens") for unit in compared]).astype(np.int64) - is_full
+    validation = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
+    fills = stays & (sizes >= (1 if is_full else length))
+    if (fills & validation).any() and (fills & ~validation).any():
+        return None
+    old = sum(unit.documents for unit in compared if unit.is_old)
+    hashes = np.concatenate([unit.column("hash") for unit in compared])
+    chosen = np.flatnonzero(fills[old:]) + old
+    documents = zip(hashes[chosen].tolist(), sizes[chosen].tolist(), strict=True)
+    return choose_rule(documents, length, plan.config.validation_fraction)
 
 
 def _near(

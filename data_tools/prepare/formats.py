@@ -73,7 +73,8 @@ class UnitRecord(TypedDict):
     splits: dict[str, dict[str, Any]]
     """A `Split` for each name."""
     sources: dict[int, dict[str, Any]]
-    """Fates, characters and tokens by number of source; JSON makes strings of the numbers."""
+    """By number of source: fates, characters, tokens, and the documents that cutting added. JSON
+    makes strings of the numbers."""
 
 
 def write_draft(folder: PartialFolder, unit: int, record: DraftRecord) -> None:
@@ -103,7 +104,12 @@ def has_draft(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
 
 
 def write_decisions(
-    plan: PreparePlan, folder: PartialFolder, decisions: np.ndarray, begins: dict[int, int]
+    plan: PreparePlan,
+    folder: PartialFolder,
+    decisions: np.ndarray,
+    begins: dict[int, int],
+    *,
+    blocks: dict[str, int] | None = None,
 ) -> None:
     """Write the decisions about all documents.
 
@@ -112,10 +118,12 @@ def write_decisions(
         folder: Where to write.
         decisions: (documents,) uint8.
         begins: Number of the first document of each unit.
+        blocks: A `BlockRule`, if parts of documents are held out.
     """
     with whole_file(folder.decisions, is_durable=True) as file:
         file.write(decisions.tobytes())
-    write_whole(folder.decided, json.dumps({"plan": plan.identity, "begins": begins}))
+    decided = {"plan": plan.identity, "begins": begins, "blocks": blocks}
+    write_whole(folder.decided, json.dumps(decided))
 
 
 def has_decisions(plan: PreparePlan, folder: PartialFolder) -> bool:
@@ -130,6 +138,11 @@ def read_decisions(folder: PartialFolder, unit: int, documents: int) -> np.ndarr
     """Read the decisions about the documents of one unit, (documents,) uint8."""
     begin = json.loads(folder.decided.read_text("utf-8"))["begins"][str(unit)]
     return np.fromfile(folder.decisions, np.uint8, documents, offset=begin)
+
+
+def read_blocks(folder: PartialFolder) -> dict[str, int] | None:
+    """Read the rule by which parts of documents are held out; None if whole documents are."""
+    return json.loads(folder.decided.read_text("utf-8")).get("blocks")
 
 
 def write_unit(folder: PartialFolder, unit: int, record: UnitRecord) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from data_tools.prepare.blocks import BlockRule, Cutting, cut_documents
 from data_tools.prepare.formats import (
     DOCUMENTS_TABLE,
     IS_EXACT,
@@ -19,6 +20,7 @@ from data_tools.prepare.formats import (
     STAYS,
     UnitRecord,
     describe_file,
+    read_blocks,
     read_decisions,
     read_draft,
     table_writer,
@@ -40,6 +42,7 @@ from gpt2zh.data.shard import TRAIN, VALIDATION
 from gpt2zh.files.durable import whole_file
 from gpt2zh.text.id_type import token_dtype
 from gpt2zh.text.kernels.compiled import compiled_with_arrays
+from gpt2zh.text.tokenizer import load_tokenizer
 
 _BATCH = 1 << 16  # documents at once
 
@@ -70,16 +73,23 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
         UserError: The draft was damaged; it is removed, so that it is made again.
     """
     plan, folder = tools.plan, tools.folder
+    cutting = _find_cutting(plan, folder)
     draft = read_draft(folder, number)
     decisions = read_decisions(folder, number, draft["documents"])
     writers = {name: SplitWriter(plan, folder.path, name, number) for name in (TRAIN, VALIDATION)}
     sources: dict[int, dict[str, Any]] = {}
     path = folder.path / f"documents-{number:05d}.parquet"
     with whole_file(path, is_durable=True) as file, table_writer(file, DOCUMENTS_TABLE) as table:
-        begin = 0
+        begin, parts = 0, np.ones(len(decisions), np.int64)
         for batch, tokens in _read_documents(plan, folder, number, draft["digest"]):
-            decision = decisions[begin : begin + len(batch)]
+            some = slice(begin, begin + len(batch))
+            decision, before = decisions[some], batch
             begin += len(batch)
+            if cutting is not None:
+                cut = cut_documents(batch, tokens, decision, cutting)
+                batch, tokens, decision = cut.table, cut.ids, decision[cut.documents]
+                parts[some] = np.bincount(cut.documents, minlength=len(before))
+                _count_parts(batch, before, sources)
             _deal(batch, tokens, decision == STAYS, writers)
             _account(batch, decision, sources)
             stays = batch.filter(arrow_column(decision == STAYS))
@@ -87,7 +97,7 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
     entry = UnitEntry(
         number=number,
         documents=describe_file(path),
-        bands=_keep_signatures(folder, number, decisions),
+        bands=_keep_signatures(folder, number, decisions, parts),
     )
     record: UnitRecord = {
         "plan": plan.identity,
@@ -100,6 +110,30 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
         if path.suffix not in (".json", ".set_aside"):
             path.unlink()
     advance(plan.unit(number).bytes)
+
+
+def _find_cutting(plan: PreparePlan, folder: PartialFolder) -> Cutting | None:
+    """Return how documents are cut, None if whole documents are held out."""
+    rule = read_blocks(folder)
+    if rule is None:
+        return None
+    closing = plan.tokenizer.eos_id if plan.config.packing == "full" else None
+    tokenizer = load_tokenizer(folder.tokenizer)
+    return Cutting(BlockRule(**rule), closing, lambda ids: tokenizer.decode(ids.tolist()))
+
+
+def _count_parts(
+    batch: pa.RecordBatch, before: pa.RecordBatch, sources: dict[int, dict[str, Any]]
+) -> None:
+    """Add to each source how many documents cutting added to it."""
+    for table, sign in ((batch, 1), (before, -1)):
+        owners, counts = np.unique(numpy_column(table["source"]), return_counts=True)
+        for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
+            _find_source(sources, owner)["added"] += sign * count
+
+
+def _find_source(sources: dict[int, dict[str, Any]], owner: int) -> dict[str, Any]:
+    return sources.setdefault(owner, {"fates": {}, "characters": 0, "tokens": 0, "added": 0})
 
 
 def _read_documents(
@@ -170,7 +204,7 @@ def _account(
         return np.bincount(group[hit], chosen, len(owners)).astype(np.int64).tolist()
 
     for owner in owners.tolist():
-        sources.setdefault(owner, {"fates": {}, "characters": 0, "tokens": 0})
+        _find_source(sources, owner)
     for code, name in ((STAYS, KEPT), (IS_EXACT, EXACT), (IS_NEAR, NEAR)):
         hit = decision == code
         sums = zip(owners.tolist(), add_up(hit), add_up(hit, sizes["bytes"]), strict=True)
@@ -185,8 +219,13 @@ def _account(
             sources[owner][what] += total
 
 
-def _keep_signatures(folder: PartialFolder, unit: int, decisions: np.ndarray) -> FileEntry | None:
-    """Keep the signatures of the documents that stay, for later appends."""
+def _keep_signatures(
+    folder: PartialFolder, unit: int, decisions: np.ndarray, parts: np.ndarray
+) -> FileEntry | None:
+    """Keep the signatures of the documents that stay, for later appends.
+
+    `parts` says how many lines each document has in the table.
+    """
     path = folder.draft(unit, "signatures")
     if not path.exists():
         return None
@@ -195,7 +234,9 @@ def _keep_signatures(folder: PartialFolder, unit: int, decisions: np.ndarray) ->
         if len(decisions):
             signed = np.memmap(path, np.uint8, "r").reshape(len(decisions), -1)
             for begin in range(0, len(decisions), _BATCH):
-                some = signed[begin : begin + _BATCH][decisions[begin : begin + _BATCH] == STAYS]
+                here = slice(begin, begin + _BATCH)
+                stays = decisions[here] == STAYS
+                some = np.repeat(signed[here][stays], parts[here][stays], axis=0)
                 file.write(np.ascontiguousarray(some).data)
     return describe_file(target)
 

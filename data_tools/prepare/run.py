@@ -196,7 +196,8 @@ def _complete(
     _run_phase(_PACKING, folder, plan.units, missing, workers)
     manifest = assemble(plan, folder, base)
     try:
-        summary.check_not_empty(manifest)
+        lists = [folder.draft(unit.number, "set_aside") for unit in plan.units]
+        summary.check_not_empty(manifest, lists)
     except UserError:
         folder.discard()  # there is nothing to continue with
         raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_tools.shards.ledger import by_kind, total
+from data_tools.sources.casualties import MOST, describe_all, find_first, read_lists
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     ASIDE,
@@ -19,13 +21,17 @@ from gpt2zh.data.manifest import (
 )
 from gpt2zh.data.shard import TRAIN, VALIDATION
 from gpt2zh.pages.console import command
-from gpt2zh.pages.numbers import plural
+from gpt2zh.pages.numbers import percent, plural
 from gpt2zh.plan.advise import advise
 from gpt2zh.plan.machine import Machine, find_machine
 
 
-def check_not_empty(manifest: Manifest) -> None:
+def check_not_empty(manifest: Manifest, lists: Sequence[Path]) -> None:
     """Refuse a result without a single row to train on.
+
+    Args:
+        manifest: Of the result.
+        lists: Files that list the records set aside.
 
     Raises:
         UserError: The sources hold no text, or all of it was dropped.
@@ -39,6 +45,7 @@ def check_not_empty(manifest: Manifest) -> None:
         raise UserError(
             f"the corpus is empty: {len(manifest.sources)} files hold no document "
             f"({_left_out(manifest)}); check --input and --content-column{filters}"
+            + describe_all(find_first(read_lists(lists)))
         )
     if manifest.splits[TRAIN].documents:
         raise UserError(
@@ -47,8 +54,10 @@ def check_not_empty(manifest: Manifest) -> None:
             "--row-length"
         )
     raise UserError(
-        f"all {documents} documents fell into the validation split; lower --validation-fraction "
-        f"(now {manifest.split_rule.validation_fraction}) or give more text"
+        f"all {documents} documents fell into the validation split, and they are too short to "
+        f"hold out parts of them (--validation-fraction is "
+        f"{manifest.split_rule.validation_fraction}); give more text or set "
+        "--validation-fraction 0"
     )
 
 
@@ -64,6 +73,7 @@ def show(
         machine: Where the next command runs; by default this machine.
     """
     _warn(manifest)
+    _warn_of_losses(manifest, output)
     lines = _summary(manifest, output, seconds=seconds)
     print("\n".join((*lines, *_next(manifest, output, machine or find_machine()))))
 
@@ -72,14 +82,30 @@ def _warn(manifest: Manifest) -> None:
     """Warn on stderr about a result that is valid but probably not wanted."""
     fraction = manifest.split_rule.validation_fraction
     if fraction and not manifest.splits[VALIDATION].rows:
-        documents = manifest.splits[TRAIN].documents
-        better = min(0.5, max(2 * fraction, 5 / max(documents, 1)))
         print(
-            f"warning: the validation split is empty: {documents} documents gave no row at a "
-            f"fraction of {fraction}; to get a validation loss, prepare again with "
-            f"--validation-fraction {better:.2g} --overwrite",
+            f"warning: the validation split is empty, so there will be no validation loss: "
+            f"{manifest.splits[TRAIN].tokens} tokens are too few to hold out a row of "
+            f"{manifest.row_length}; give more text or a smaller --row-length",
             file=sys.stderr,
         )
+
+
+def _warn_of_losses(manifest: Manifest, output: Path) -> None:
+    """Warn on stderr if much was set aside, with the first fault of each reason."""
+    share = _share_aside(manifest)
+    if share > MOST:
+        first = describe_all(find_first(read_lists([output / SET_ASIDE])))
+        print(
+            f"warning: {percent(share)} of the bytes were set aside; the first fault of each "
+            f"reason:{first}",
+            file=sys.stderr,
+        )
+
+
+def _share_aside(manifest: Manifest) -> float:
+    """Return the share of the bytes that were read and set aside."""
+    fates = by_kind(total(manifest.sources))
+    return fates[ASIDE].bytes / max(sum(count.bytes for count in fates.values()), 1)
 
 
 def _summary(manifest: Manifest, output: Path, *, seconds: float) -> list[str]:
@@ -89,7 +115,6 @@ def _summary(manifest: Manifest, output: Path, *, seconds: float) -> list[str]:
     characters = sum(split.characters for split in splits)
     read = sum(source.bytes for source in manifest.sources)
     written = sum(shard.bytes for split in splits for shard in split.shards)
-    is_set_aside = by_kind(total(manifest.sources))[ASIDE].documents > 0
     return [
         f"files       {len(manifest.sources)}, {read / 1e6:.1f} MB",
         f"documents   {sum(split.documents for split in splits)} ({_left_out(manifest)})",
@@ -97,7 +122,7 @@ def _summary(manifest: Manifest, output: Path, *, seconds: float) -> list[str]:
         f"tokens      {tokens}, {tokens / max(characters, 1):.3f} per character "
         f"({manifest.tokenizer.name}, {manifest.tokenizer.vocab_size} ids)",
         *(_split_line(name, split, manifest) for name, split in manifest.splits.items()),
-        *([f"set aside   see {output / SET_ASIDE}"] if is_set_aside else []),
+        *_notes(manifest, output),
         f"time        {seconds:.1f} s, {read / 1e6 / max(seconds, 1e-9):.1f} MB/s",
         f"output      {output}, {written / 1e6:.1f} MB",
         f"ledger      {command('python', '-m', 'data_tools', 'report', output)}",
@@ -115,6 +140,18 @@ def _next(manifest: Manifest, output: Path, machine: Machine) -> list[str]:
         *("--deepspeed_config", "ds_configs/zero1.json", *advice.options),
     )
     return [f"next        {line}", f"            {advice.text}"]
+
+
+def _notes(manifest: Manifest, output: Path) -> Iterator[str]:
+    """Yield the lines about what is unusual."""
+    if blocks := manifest.split_rule.block_tokens:
+        yield (
+            f"held out    blocks of {blocks} tokens, because there are too few documents; a "
+            "document that is cut counts once for each part"
+        )
+    if by_kind(total(manifest.sources))[ASIDE].documents:
+        share = percent(_share_aside(manifest))
+        yield f"set aside   {share} of the bytes; see {output / SET_ASIDE}"
 
 
 def _split_line(name: str, split: Split, manifest: Manifest) -> str:

@@ -12,7 +12,7 @@ from data_tools.report.near import HEAD
 from gpt2zh.data.manifest import ASIDE, SET_ASIDE
 from gpt2zh.pages.characters import character_name, visible
 from gpt2zh.pages.console import paragraph, table
-from gpt2zh.pages.numbers import count, plural, ratio, share, size
+from gpt2zh.pages.numbers import count, percent, plural, ratio, share, size
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -172,8 +172,10 @@ def _lengths(account: Account) -> list[str]:
 
 def _kinds(account: Account) -> list[str]:
     """List the files that are not CSV in plain UTF-8, or count them where there are many."""
-    aside = any(fate.startswith(ASIDE) for fate in account.all.fates)
-    lines = [f"set aside   {SET_ASIDE} lists every record"] if aside else []
+    aside = sum(part.bytes for fate, part in account.all.fates.items() if fate.startswith(ASIDE))
+    part = percent(aside / max(account.all.read.bytes, 1))
+    has_any = any(fate.startswith(ASIDE) for fate in account.all.fates)
+    lines = [f"set aside   {part} of the bytes; {SET_ASIDE} lists every record"] if has_any else []
     if not account.unusual:
         return [*lines, "files       all are CSV in plain UTF-8"]
     if len(account.unusual) > _MOST_KINDS:

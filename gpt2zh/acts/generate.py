@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -12,6 +14,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.generation.text import TextGenerator
 
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,13 +46,30 @@ def run(config: GenerateConfig, sampling: SamplingConfig) -> int:
 def _prompts(config: GenerateConfig) -> Iterator[str]:
     yield from config.prompt
     if config.prompt_file is not None:
-        try:
-            lines = config.prompt_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--prompt-file {config.prompt_file}: {error}") from error
-        yield from (line for line in lines if line.strip())
+        yield from (line for line in _read_lines(config.prompt_file) if line.strip())
     elif not config.prompt:
         yield ""
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Return the lines of a prompt file, without a byte order mark.
+
+    Lines end where editors end them. `str.splitlines` would also end them at form feeds and at
+    U+2028, which may stand in a prompt.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"--prompt-file {path}: {error.strerror}; give a text file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"--prompt-file {path} is not UTF-8 (byte 0x{error.object[error.start]:02X} at byte "
+            f"{error.start}); convert it, for example with `iconv -f gb18030 -t utf-8`"
+        ) from error
+    return _LINE_END.split(text)
 
 
 def _device(name: str) -> torch.device:

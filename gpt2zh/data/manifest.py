@@ -62,7 +62,7 @@ class Source:
     read: int
     """Bytes after decompression and decoding, counted by the reader's stream."""
     records: int
-    """Records, counted by the reader."""
+    """Records, counted by the reader; a document that was cut counts once for each part."""
     fates: dict[str, Count]
     """Outcomes: kept, empty, structure (header, blank lines), exact duplicate, near duplicate, and
     'filtered: ...' and 'set aside: ...' with the rule or reason. They sum to `records` and
@@ -147,6 +147,9 @@ class SplitRule:
 
     hash: str
     validation_fraction: float
+    block_tokens: int = 0
+    """Tokens of a block, where parts of documents were held out because there were too few whole
+    ones; each part counts as a document. 0: whole documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +187,8 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest` into a folder of shards; the file appears only when it is complete."""
     table = {"format": FORMAT_VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
+    if not manifest.split_rule.block_tokens:
+        del table["split_rule"]["block_tokens"]  # so that earlier versions can read it
     text = json.dumps(table, ensure_ascii=False, indent=2) + "\n"
     write_whole(folder / MANIFEST, text)
 

@@ -25,7 +25,7 @@ def from_vocab(path: Path, *, lowercase: bool) -> Tokenizer:
         UserError: The file is not a BERT vocabulary.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({error}); give BERT's own vocab.txt") from error
     # Split at "\n" only: some entries are Unicode line separators, at which str.splitlines() would

@@ -42,7 +42,7 @@ def read_figures(run: Path, steps: range) -> dict[int, dict[str, Any]]:
         text = (run / METRICS).read_text("utf-8", errors="replace")
     except FileNotFoundError:
         return {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
             record = json.loads(line)
         except ValueError:  # half written

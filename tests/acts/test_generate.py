@@ -58,6 +58,27 @@ def test_the_command_prints_one_text_plainly(
     assert capsys.readouterr() == (f"山上{generator.write('山上', GREEDY)}\n", "")
 
 
+def test_a_prompt_is_a_line_of_an_editor_without_the_mark_of_the_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("\ufeff山\u2028上\r\n水\x0c火\x85\r云\n".encode())
+    assert in_process(folder, f"--prompt-file={path}", "--max-new-tokens=1", "--temperature=0") == 0
+    shown = capsys.readouterr().out
+    assert [line for line in shown.split("\n") if line.startswith("---")] == [
+        f"--- {prompt} [1/1]" for prompt in ("山\u2028上", "水\x0c火\x85", "云")
+    ]
+
+
+def test_a_prompt_file_in_another_encoding_is_refused_with_a_cure(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("山上".encode("gb18030"))
+    assert in_process(folder, f"--prompt-file={path}") == 2
+    assert "prompts.txt is not UTF-8 (byte 0xC9 at byte 2); convert" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [

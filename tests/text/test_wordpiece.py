@@ -33,6 +33,15 @@ def check_parity(tokenizer: TextTokenizer, oracle) -> None:
     assert tokenizer.encode_batch(texts) == expected
 
 
+def test_a_byte_order_mark_is_not_a_part_of_the_first_token(
+    tiny_vocab: Path, tmp_path: Path
+) -> None:
+    marked = tmp_path / "vocab.txt"
+    marked.write_bytes(b"\xef\xbb\xbf" + tiny_vocab.read_bytes())
+    assert load_tokenizer(marked).pad_id == load_tokenizer(tiny_vocab).pad_id
+    assert load_tokenizer(marked).hash == load_tokenizer(tiny_vocab).hash
+
+
 def test_ids_are_those_of_bert_tokenizer(tiny_vocab: Path) -> None:
     check_parity(load_tokenizer(tiny_vocab), reference(tiny_vocab))
 

@@ -97,17 +97,15 @@ def test_one_odd_encoding_is_reported_with_its_beginning() -> None:
     assert "/in/odd.csv (gb18030): 从前有座山" in finding.text and "--encoding" in finding.cure
 
 
-@pytest.mark.parametrize(("documents", "weight"), [(99, SERIOUS), (100, MINOR)])
-def test_records_set_aside_are_reported_with_the_place_of_the_first(
-    documents: int, weight: int
-) -> None:
-    group = make_group(documents=documents, set_aside=Counter({"ragged row": 1}))
+@pytest.mark.parametrize(("texts", "weight"), [(164, SERIOUS), (165, MINOR)])
+def test_records_set_aside_weigh_by_bytes_and_the_first_is_named(texts: int, weight: int) -> None:
+    group = make_group(documents=1, set_aside=Counter({"ragged row": 1}))
     aside = [SetAside(7, "ragged row", "3 fields", "", 5)]
-    samples = [make_sample("a.csv", ["文"]), make_sample("b.csv", [], aside=aside)]
+    samples = [make_sample("a.csv", ["文"] * texts), make_sample("b.csv", [], aside=aside)]
     facts = replace(quiet_facts(make_examination(group)), samples=samples)
     (finding,) = draw_conclusions(facts)
     assert finding.weight == weight and "1 ragged row" in finding.text
-    assert "the first is /in/b.csv:7: 3 fields" in finding.text
+    assert "the first of each:\n  ragged row (1): /in/b.csv:7: 3 fields -> put" in finding.text
 
 
 def test_long_and_empty_documents_are_reported() -> None:

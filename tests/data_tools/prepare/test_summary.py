@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -78,7 +79,7 @@ def test_records_set_aside_are_counted_and_their_list_is_named(
     more = {"set aside: bad UTF-8": (2, 9), "set aside: ragged row": (1, 9)}
     show(made(FATES | more | {"filtered: too short": (3, 9)}), OUT, seconds=2.0)
     shown = capsys.readouterr().out
-    assert "set aside   see out/set_aside.jsonl" in shown
+    assert "set aside   3.7 % of the bytes; see out/set_aside.jsonl" in shown
     assert "3 filtered: 3 too short; 1 empty, 3 set aside: 2 bad UTF-8, 1 ragged row)" in shown
 
 
@@ -87,19 +88,54 @@ def test_dropped_tokens_have_their_share(capsys: pytest.CaptureFixture[str]) -> 
     assert "; dropped 5 tokens (25.0 %), 2 documents whole\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("documents", "better"), [(4, "0.5"), (10_000, "0.2"), (20, "0.25")])
 def test_an_empty_validation_split_is_warned_about_with_a_cure(
-    capsys: pytest.CaptureFixture[str], documents: int, better: str
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    manifest = made(documents=documents)
-    empty = manifest.splits | {"validation": make_split()}
-    show(replace(manifest, splits=empty), OUT, seconds=2.0)
+    empty = made().splits | {"validation": make_split()}
+    show(replace(made(), splits=empty), OUT, seconds=2.0)
     shown = capsys.readouterr().err
-    assert f"warning: the validation split is empty: {documents} documents gave no row" in shown
-    assert f"--validation-fraction {better} --overwrite" in shown
-    rule = replace(manifest.split_rule, validation_fraction=0.0)
-    show(replace(manifest, splits=empty, split_rule=rule), OUT, seconds=2.0)
+    assert "warning: the validation split is empty" in shown
+    assert "20 tokens are too few to hold out a row of 8; give more text or a smaller" in shown
+    rule = replace(made().split_rule, validation_fraction=0.0)
+    show(replace(made(), splits=empty, split_rule=rule), OUT, seconds=2.0)
     assert capsys.readouterr().err == ""  # nothing was to be held out
+
+
+def test_blocks_that_are_held_out_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    rule = replace(made().split_rule, block_tokens=7)
+    show(replace(made(), split_rule=rule), OUT, seconds=2.0)
+    assert "held out    blocks of 7 tokens, because there are too few" in capsys.readouterr().out
+
+
+def write_list(folder: Path, *faults: tuple[int, str]) -> Path:
+    entries = [
+        {"file": "a.csv", "line": line, "reason": reason, "detail": "d", "excerpt": "e", "size": 3}
+        for line, reason in faults
+    ]
+    path = folder / "set_aside.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return path
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_more_than_one_percent_of_the_bytes_set_aside_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    write_list(tmp_path, (3, "bad JSON"), (7, "bad UTF-8"), (9, "bad JSON"))
+    show(made({KEPT: (4, 400), "set aside: bad JSON": (3, size)}), tmp_path, seconds=2.0)
+    shown = capsys.readouterr().err
+    assert (shown == "") == (size == 4)
+    if size == 5:
+        head, *lines = shown.splitlines()
+        assert head.startswith("warning: 1.2 % of the bytes were set aside; the first fault")
+        assert lines[0] == "  bad JSON (2): a.csv:3: d: e -> correct it there"
+        assert lines[1].startswith("  bad UTF-8 (1): a.csv:7: d: e -> convert the file")
+
+
+def test_an_empty_result_names_the_first_fault_of_each_reason(tmp_path: Path) -> None:
+    path = write_list(tmp_path, (1, "too long"), (5, "too long"))
+    with pytest.raises(UserError, match=r"too long \(2\): a\.csv:1: d: e -> .*--text-documents"):
+        check_not_empty(made({EMPTY: (2, 5)}, rows=0, documents=0), [path])
 
 
 @pytest.mark.parametrize(
@@ -115,13 +151,13 @@ def test_an_empty_validation_split_is_warned_about_with_a_cure(
         (
             {KEPT: (4, 5)},
             {"rows": 0, "documents": 0},
-            r"all 4 documents fell into the validation split.*\(now 0\.1\)",
+            r"all 4 documents fell into the validation split.*is 0\.1.*--validation-fraction 0$",
         ),
     ],
 )
 def test_a_result_without_a_row_to_train_on_is_refused(
     fates: dict[str, tuple[int, int]], values: dict[str, int], message: str
 ) -> None:
-    check_not_empty(made(fates))
+    check_not_empty(made(fates), [])
     with pytest.raises(UserError, match=message):
-        check_not_empty(made(fates, **values))
+        check_not_empty(made(fates, **values), [])
