@@ -239,6 +239,6 @@ def _check_drafts(plan: PreparePlan, folder: PartialFolder) -> None:
         some = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
             f"{len(missing)} of {len(plan.units)} units are not prepared yet ({some}); run the "
-            "missing parts (unit U belongs to --part (U mod N) + 1 of --parts N), then finish again; "
-            "if input files of these units are gone, finish with --drop-changed"
+            "missing parts (unit U belongs to --part (U mod N) + 1 of --parts N), then finish "
+            "again; if input files of these units are gone, finish with --drop-changed"
         )
