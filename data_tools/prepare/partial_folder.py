@@ -7,6 +7,7 @@ in its name, so a preparation that was killed continues with what is there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ from data_tools.shards.output import lock, may_write
 from gpt2zh.data.manifest import MANIFEST, TOKENIZER_DIR
 
 _LOCK = "lock"
+
+
+@functools.lru_cache(4096)  # it looks at every folder of a path, and files share their folders
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 class PartialFolder:
@@ -64,9 +70,12 @@ class PartialFolder:
                 folder.mkdir(parents=True, exist_ok=True)
 
     def owns(self, path: Path) -> bool:
-        """Return whether a file lies in the output or in this folder, so it is not an input."""
-        path = path.absolute()
-        return any(path.is_relative_to(own.absolute()) for own in (self.output, self.path))
+        """Return whether a file lies in the output or in this folder, so it is not an input.
+
+        It may be reached by a link to a folder around them.
+        """
+        folder = _real(path.parent.absolute())
+        return any(folder.is_relative_to(_real(own.absolute())) for own in (self.output, self.path))
 
     def clear(self) -> None:
         """Remove what a plan that no longer exists left behind."""

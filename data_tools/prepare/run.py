@@ -243,7 +243,7 @@ def _check_drafts(plan: PreparePlan, folder: PartialFolder) -> None:
     if missing:
         some = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
-            f"{len(missing)} of {plural(len(plan.units), 'unit')} are not prepared yet "
-            f"({some}); run the "
-            "missing parts (unit U belongs to --part (U mod N) + 1 of --parts N), then finish again"
+            f"{len(missing)} of {plural(len(plan.units), 'unit')} are not prepared yet ({some}); "
+            "run the missing parts (unit U belongs to --part (U mod N) + 1 of --parts N), then "
+            "finish again; if input files of these units are gone, finish with --drop-changed"
         )

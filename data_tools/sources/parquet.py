@@ -119,8 +119,8 @@ class ParquetSlice:
     def _refuse_other_than_damage(self, error: Exception) -> None:
         if isinstance(error, OSError) and error.errno:  # of the system, not of Arrow
             raise UserError(
-                f"cannot read {self._source.path}: {error}; check the disk, then run the command "
-                "again"
+                f"cannot read {self._source.path}: {error}; check the disk or move the "
+                "file away, then run the command again"
             ) from error
 
     def _iterate(self, groups: Sequence[int], size: int) -> Iterator[Any]:

@@ -169,8 +169,8 @@ class _RawSlice(io.RawIOBase):
             count = self._file.readinto(view)
         except OSError as error:
             raise UserError(
-                f"cannot read {self._path}: {error.strerror}; check the disk, then run the command "
-                "again"
+                f"cannot read {self._path}: {error.strerror}; check the disk or move the file "
+                "away, then run the command again"
             ) from error
         if not count:
             raise UserError(

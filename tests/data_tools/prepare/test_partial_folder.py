@@ -35,6 +35,9 @@ def test_files_of_both_folders_are_not_input(
     monkeypatch.chdir(folder.output.parent)
     assert folder.owns(Path("out/a.csv")) and folder.owns(Path("out.partial/work/a.csv"))
     assert not folder.owns(Path("out.csv")) and not folder.owns(Path("a/out/b.csv"))
+    Path("in").mkdir()
+    Path("in/all").symlink_to("..")
+    assert folder.owns(Path("in/all/out/a.jsonl")) and not folder.owns(Path("in/all/a.jsonl"))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
