@@ -31,7 +31,8 @@ class PrepareConfig(CleanConfig, InputConfig):
     shard_rows: int = 65536
     """Maximum rows of a shard file; 65536 rows of 512 tokens take 64 MiB."""
     workers: int = 0
-    """Number of processes; 0 uses one for each core. The result does not depend on it."""
+    """Number of processes; 0 uses one for each core, but one for a small input. The result does not
+    depend on it."""
     append: bool = False
     """Add new input files to the shards in the output, which stay unchanged."""
     overwrite: bool = False
@@ -51,7 +52,7 @@ class FinishConfig:
     shards: Path
     """The output folder of the parts."""
     workers: int = 0
-    """Number of processes; 0 uses one for each core."""
+    """Number of processes; 0 uses one for each core, but one for a small input."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,7 @@ def finish(config: FinishConfig) -> None:
             plan = read_plan(folder.plan)
             base = read_manifest(config.shards) if plan.base else None
             _check_drafts(plan, folder)
+            workers.get_ready(sum(unit.bytes for unit in plan.units))
             manifest = _complete(plan, folder, base, workers)
     summary.show(manifest, config.shards, seconds=time.monotonic() - begun)
 
@@ -97,6 +98,7 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
     base = find_base(config)
     files = [path for path in find_files(config.input) if not folder.owns(path)]
     sources: Sequence[SourceFile] = inspect_all(files, config)
+    workers.get_ready(sum(source.bytes for source in sources))
     tokenizer = load_tokenizer(config.tokenizer)
     make_packer(config, describe_tokenizer(tokenizer))  # raises if they do not go together
     if base is not None:
@@ -177,7 +179,8 @@ def _run_phase(
     done = total - sum(unit.bytes for unit in missing)
     progress = Progress(phase.label, total, before=done)
     try:
-        numbers = [unit.number for unit in missing]
+        # The largest first, so that all processes end at about the same time.
+        numbers = [unit.number for unit in sorted(missing, key=lambda unit: -unit.bytes)]
         workers.run(phase, folder.output, numbers, progress=progress, done=done)
     finally:
         progress.close()
