@@ -32,7 +32,8 @@ class PrepareConfig(CleanConfig, InputConfig):
     shard_rows: int = 65536
     """Maximum rows of a shard file; 65536 rows of 512 tokens take 64 MiB."""
     workers: int = 0
-    """Number of processes; 0 uses one for each core. The result does not depend on it."""
+    """Number of processes; 0 uses one for each core, but one for a small input. The result does not
+    depend on it."""
     append: bool = False
     """Add new input files to the shards in the output, which stay unchanged."""
     overwrite: bool = False
@@ -57,7 +58,7 @@ class FinishConfig:
     drop_changed: bool = False
     """Leave out the input files that are gone or changed, if units with them are not made yet."""
     workers: int = 0
-    """Number of processes; 0 uses one for each core."""
+    """Number of processes; 0 uses one for each core, but one for a small input."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,7 @@ def finish(config: FinishConfig) -> None:
             if config.drop_changed:
                 plan = drop_changed(folder, only_missing=True)
             base = read_manifest(config.shards) if plan.base else None
+            workers.get_ready(sum(unit.bytes for unit in plan.units))
             remade = [unit for unit in plan.units if unit.number in plan.remade]
             _make_drafts(plan, folder, remade, workers)
             _check_drafts(plan, folder)
@@ -106,6 +107,7 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
         folder.discard()
     base = find_base(config)
     sources = _find_sources(config, folder)
+    workers.get_ready(sum(source.bytes for source in sources))
     tokenizer = load_tokenizer(config.tokenizer)
     make_packer(config, describe_tokenizer(tokenizer))  # raises if they do not go together
     if base is not None:
@@ -218,7 +220,8 @@ def _run_phase(
     done = total - sum(unit.bytes for unit in missing)
     progress = Progress(phase.label, total, before=done)
     try:
-        numbers = [unit.number for unit in missing]
+        # The largest first, so that all processes end at about the same time.
+        numbers = [unit.number for unit in sorted(missing, key=lambda unit: -unit.bytes)]
         workers.run(phase, folder.output, numbers, progress=progress, done=done)
     finally:
         progress.close()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
-from data_tools.prepare.workers import Advance, Phase, Workers
+import pytest
+
+from data_tools.prepare.workers import Advance, Phase, Workers, _Queue, choose_count
 from gpt2zh.config.errors import UserError
 
 OUT = Path("out")
@@ -59,3 +64,68 @@ def test_without_units_nothing_is_begun() -> None:
 def test_an_error_ends_the_phase_at_its_unit() -> None:
     done, shown = run([3, 1, 2], broken=1)
     assert done == [OUT, ("tools", 3), "error"] and shown == [103, 104]
+
+
+@pytest.mark.parametrize(
+    ("size", "cores", "count"),
+    [(0, 8, 1), (60_000_000, 8, 1), (100_000_000, 8, 2), (10**9, 8, 8), (10**9, 2, 2)],
+)
+def test_a_small_input_is_worth_one_process(size: int, cores: int, count: int) -> None:
+    assert choose_count(size, cores) == count
+
+
+def queue_of(pool: Executor, numbers: Sequence[int], task: Callable[[int], None]) -> _Queue:
+    phase = Phase("label", lambda output: None, lambda tools, number, advance: task(number))
+    return _Queue(pool, phase, OUT, numbers)  # type: ignore[arg-type]
+
+
+def finish(queue: _Queue) -> None:
+    while not queue.wait(0.05):
+        pass
+
+
+def test_each_unit_is_done_once_by_whoever_is_free() -> None:
+    done: list[int] = []
+    with ThreadPoolExecutor(2) as pool:
+        queue = queue_of(pool, range(200), done.append)
+        queue.add_process()
+        queue.add_process()
+        while (number := queue.take()) is not None or not queue.wait(0.05):
+            if number is not None:
+                done.append(number)
+    assert sorted(done) == list(range(200))
+
+
+def test_a_pool_that_is_never_ready_is_not_waited_for() -> None:
+    begun = threading.Event()
+    phase = Phase("label", lambda output: begun.wait(), lambda tools, number, advance: None)
+    with ThreadPoolExecutor(1) as pool:
+        queue = _Queue(pool, phase, OUT, [1, 2])  # type: ignore[arg-type]
+        queue.add_process()
+        assert [queue.take(), queue.take(), queue.take()] == [1, 2, None]
+        assert queue.wait(0)
+        begun.set()
+
+
+def test_an_error_in_the_pool_ends_the_phase_and_gives_nothing_more() -> None:
+    done: list[int] = []
+
+    def task(number: int) -> None:
+        if number == 3:
+            raise UserError("broken")
+        done.append(number)
+
+    with ThreadPoolExecutor(1) as pool:
+        queue = queue_of(pool, range(100), task)
+        queue.add_process()
+        with pytest.raises(UserError, match="broken"):
+            finish(queue)
+        assert queue.take() is None and done == [0, 1, 2]
+
+
+def test_a_pool_that_ended_leaves_its_unit_to_this_process() -> None:
+    pool = ThreadPoolExecutor(1)
+    queue = queue_of(pool, [1, 2], lambda number: None)
+    pool.shutdown()
+    queue._submit()
+    assert [queue.take(), queue.take(), queue.take()] == [1, 2, None] and queue.wait(0)
