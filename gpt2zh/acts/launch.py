@@ -28,8 +28,6 @@ from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
 Config = TypeVar("Config", bound=TrainingConfig)
-REFUSED = "this run cannot start"
-"""Title of all that is wrong with a start."""
 MakePlan = Callable[[Config, LaunchOptions, World, Callable[[], Device] | None], RunPlan]
 """Checks a config and returns its plan; raises a UserError with everything that is wrong."""
 
@@ -53,7 +51,9 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
         try:
             plan = make_plan(config, options, world, lambda: find_device(world))
         except UserError as error:
-            raise_all([*(error.faults or [str(error)]), *_ask_deepspeed(config, world)], REFUSED)
+            more = _ask_deepspeed(config, world)
+            if more:
+                raise_all([*(error.faults or [str(error)]), *more], "this run cannot start")
             raise
         announce(plan)
         from gpt2zh.run.training import run_training
