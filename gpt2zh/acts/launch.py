@@ -35,8 +35,6 @@ from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
 Config = TypeVar("Config", bound=TrainingConfig)
-REFUSED = "this run cannot start"
-"""Title of all that is wrong with a start."""
 MakePlan = Callable[[Config, LaunchOptions, World, Callable[[], Device] | None], RunPlan]
 """Checks a config and returns its plan; raises a UserError with everything that is wrong."""
 
@@ -97,7 +95,8 @@ def _with_faults_of_deepspeed(config: TrainingConfig, world: World) -> Iterator[
     try:
         yield
     except UserError as error:
-        raise_all([*(error.faults or [str(error)]), *_ask_deepspeed(config, world)], REFUSED)
+        if more := _ask_deepspeed(config, world):
+            raise_all([*(error.faults or [str(error)]), *more], REFUSED)
         raise
 
 

@@ -140,7 +140,7 @@ def _read_json(config: TrainingConfig, world: World, faults: list[str]) -> dict[
     raw = attempt(lambda: deepspeed.read(path) if path else None, faults)
     if min(train.global_batch, train.rows_at_once) >= 1:  # else there is nothing to divide by
         some = profile(1) if raw is None else raw
-        attempt(lambda: deepspeed.resolve(some, train, config.optimizer, world.size), faults)
+        faults += deepspeed.draft(some, train, config.optimizer, world.size)[1]
     return raw
 
 

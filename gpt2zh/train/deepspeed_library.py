@@ -106,7 +106,7 @@ def _ask(table: dict[str, Any], *, where: str | None) -> list[str]:
         ]
     # It checks with asserts, and with whatever a wrong type makes its code raise.
     except (DeepSpeedConfigError, ValueError, AssertionError, TypeError, AttributeError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         subject = "".join(f"{name}: " for name in prefix)
         return [f"{subject}{text}, says DeepSpeed; correct it or remove it from the JSON"]
     return []

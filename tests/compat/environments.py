@@ -18,6 +18,9 @@ RUNS = {
 }
 """What is installed, by the name of the environment."""
 
+QUICK = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "DS_ACCELERATOR": "cpu"}
+"""Settings of all processes, unless they are set: threads make tiny matrices slower."""
+
 
 class EnvironmentFailed(Exception):
     """pip could not install what is needed."""
@@ -62,9 +65,10 @@ def run(python: Path, script: Path, *arguments: Path) -> None:
     Raises:
         subprocess.CalledProcessError: It failed; what it printed was shown.
     """
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
     command = [str(python), str(script), *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=QUICK | os.environ, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
         done.check_returncode()

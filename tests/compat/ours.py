@@ -21,6 +21,7 @@ from gpt2zh.generation.generate import generate
 from gpt2zh.generation.sampling import SamplingConfig
 from gpt2zh.model.load import load_pretrained
 from gpt2zh.model.loss import SummedLoss
+from tests.compat.environments import QUICK
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -71,7 +72,7 @@ def train(folder: Path, tokenizer: str, *, steps: int) -> Path:
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=ROOT,
-            env={**os.environ, "DS_ACCELERATOR": "cpu"},
+            env=QUICK | os.environ,
             capture_output=True,
             text=True,
             check=False,

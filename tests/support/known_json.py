@@ -96,6 +96,20 @@ TAKEN: dict[str, dict[str, Any]] = {
         **AUTO_BATCH, **HALVES, **QUIET, "optimizer": ADAMW, "zero_optimization": ZERO_3,
         "scheduler": {"type": "WarmupLR", "params": WARMUP | {"warmup_type": "linear"}},
     },
+    "transformers, ZeRO 3, offload": {
+        **AUTO_BATCH, **HALF, **QUIET, "optimizer": ADAMW,
+        "scheduler": {"type": "WarmupLR", "params": WARMUP},
+        "zero_optimization": {
+            **{key: value for key, value in ZERO_3.items() if "16bit" not in key},
+            "offload_optimizer": CPU, "offload_param": CPU, "sub_group_size": 1e14,
+            "stage3_gather_fp16_weights_on_model_save": True,
+        },
+    },
+    "stanford_alpaca, ZeRO 3, offload": {
+        **AUTO_BATCH, **QUIET, "bf16": {"enabled": "auto"}, "optimizer": ADAMW,
+        "scheduler": {"type": "WarmupDecayLR", "params": WARMUP | {"total_num_steps": "auto"}},
+        "zero_optimization": ZERO_3 | {"offload_optimizer": CPU, "offload_param": CPU},
+    },
     "old ZeRO 2 with cpu_offload": {
         **BATCH, **HALF, **QUIET,
         "zero_optimization": ZERO_2 | {"cpu_offload": True, "cpu_offload_use_pin_memory": True},
