@@ -21,8 +21,13 @@ from gpt2zh.ranks.world import World
 
 _GRACE = 5.0  # seconds for the other ranks to end after one has failed
 _FINE = (Exit.DONE, Exit.STOPPED)
-# The first two would say that a launcher started the ranks; with the third, their lines would mix.
-_NOT_PASSED_ON = ("CROSS_RANK", "TORCHELASTIC_RUN_ID", "PYTHONUNBUFFERED")
+# The first ones would say that a launcher started the ranks; with the last, their lines would mix.
+_NOT_PASSED_ON = (
+    "CROSS_RANK",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_USE_AGENT_STORE",
+    "PYTHONUNBUFFERED",
+)
 
 
 def run_ranks(

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ class RunLog:
         except OSError as error:
             self.faults.append(explain_unwritable(error, path))
         try:
+            _try_to_write(Path(self._folder))
             self._board = SummaryWriter(self._folder, purge_step=resumed_at + 1)
         except OSError as error:
             self.faults.append(explain_unwritable(error, Path(self._folder)))
@@ -180,6 +182,12 @@ def read_peak_memory(device: torch.device) -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raise an OSError if no file can be made in a folder; TensorBoard's thread would print it."""
+    folder.mkdir(exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def _keep_until(path: Path, step: int) -> None:
