@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+DOCS_INSTALLED := $(VENV)/docs-installed
 
 # Compiled files make the start of a process faster, and the tests start many.
 export PYTHONDONTWRITEBYTECODE :=
@@ -14,7 +15,7 @@ WORKERS ?= auto
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 \
 	--dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo quick test torture check format clean
+.PHONY: help install demo quick test torture check format docs clean
 
 help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
@@ -23,14 +24,15 @@ help:
 	@echo "make torture  run tiny trainings with N random faults (N=300 SEED=1), compare their ends"
 	@echo "make check    formatting, lint, types and import layers"
 	@echo "make format   let ruff correct what it can"
+	@echo "make docs     build the pages of docs/ into site/en and site/zh"
 	@echo "make install  only make .venv"
-	@echo "make clean    delete what make demo wrote"
+	@echo "make clean    delete what make demo and make docs wrote"
 
 install: $(INSTALLED)
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --upgrade pip
 	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[clean,dev]'
 	touch $(INSTALLED)
 
@@ -57,5 +59,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(DOCS_INSTALLED)
+	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.en.yml
+	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.zh.yml
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[docs]'
+	touch $(DOCS_INSTALLED)
+
 clean:
-	rm -rf demo/out
+	rm -rf demo/out site

@@ -29,9 +29,12 @@ Point = tuple[int, float]
 
 
 def losses(metrics: Path, kind: str) -> list[Point]:
-    """Return the losses of one kind of line of a metrics.jsonl, in the order of the steps."""
+    """Return the losses of one kind of line of a metrics.jsonl, in the order of the steps.
+
+    A line has no loss if it was not finite. Of a step that was trained twice the later one counts.
+    """
     lines = map(json.loads, metrics.read_text("utf-8").splitlines())
-    found = {line["step"]: line["loss"] for line in lines if line["kind"] == kind}
+    found = {line["step"]: line.get("loss") for line in lines if line["kind"] == kind}
     return sorted((step, loss) for step, loss in found.items() if loss is not None)
 
 
