@@ -25,7 +25,10 @@ def curve() -> ModuleType:
 
 def write_metrics(run: Path, *lines: tuple[str, int, float]) -> None:
     table = [{"kind": kind, "step": step, "loss": loss} for kind, step, loss in lines]
-    table += [{"kind": "resume", "step": 2}, {"kind": "train", "step": 9}]  # the loss was NaN
+    table += [
+        {"kind": "resume", "step": 2},
+        {"kind": "train", "step": 9, "loss": None},
+    ]  # the loss was NaN
     text = "".join(json.dumps(line) + "\n" for line in table)
     (run / "metrics.jsonl").write_text(text, "utf-8")
 

@@ -27,10 +27,10 @@ FOREIGN_PROGRAMS = {"git", "cd", "source", "pip", "sbatch", "echo", "tensorboard
 VERBS: dict[str, Sequence[Verb]] = {"gpt2zh": gpt2zh.VERBS, "data_tools": data_tools.VERBS}
 MOST_BYTES, MOST_LINES, MOST_BYTES_OF_A_PAGE = 9_000, 170, 12_000
 
-# Phrases that are English in Chinese characters; the right ones are in CONTRIBUTING.md.
+# English in Chinese characters: write such a sentence again from what it must say.
 TRANSLATED = (
     *("训练方法值多少", "曲线在三分之一处结束", "从不等待", "编译不了就不编译地运行"),
-    *("不是有限数", "权重见过", "能证明的，已经证明", "被用来", "进行训练", "在…的情况下"),
+    *("不是有限数", "权重见过", "能证明的，已经证明", "被用来", "进行训练", "的情况下"),
 )
 
 
