@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+DOCS_INSTALLED := $(VENV)/docs-installed
 
 # Without an NVIDIA driver, TORCH=auto takes the CPU build of torch from PyTorch's own index, which is a
 # tenth of the usual build. It is a try: if the index does not answer, the usual build follows. Whoever
@@ -23,7 +24,7 @@ WORKERS ?= auto
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 \
 	--dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo quick test torture compat check format clean
+.PHONY: help install demo quick test torture compat check format docs clean
 
 help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
@@ -33,8 +34,9 @@ help:
 	@echo "make compat   compare small checkpoints in old transformers and lm-eval with this project"
 	@echo "make check    formatting, lint, types and import layers"
 	@echo "make format   let ruff correct what it can"
+	@echo "make docs     build the pages of docs/ into site/en and site/zh"
 	@echo "make install  only make .venv"
-	@echo "make clean    delete what make demo wrote"
+	@echo "make clean    delete what make demo and make docs wrote"
 
 install: $(INSTALLED)
 
@@ -79,5 +81,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(DOCS_INSTALLED)
+	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.en.yml
+	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.zh.yml
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[docs]'
+	touch $(DOCS_INSTALLED)
+
 clean:
-	rm -rf demo/out
+	rm -rf demo/out site

@@ -1,10 +1,14 @@
-"""The README's story, command by command, on the demo corpus with a tiny model."""
+"""The README's story, command by command, on the demo corpus with a tiny model.
+
+The command that goes back to a checkpoint is the one of docs/en/resume.md.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,21 +32,29 @@ PRETRAIN = [
 GENERATE = ["--max-new-tokens=8", "--seed=1"]
 
 
-def story(readme: str) -> list[str]:
+def story(page: str) -> list[str]:
     """The commands of the block that follows the mark `<!-- story -->`, comments left out."""
-    text = (ROOT / readme).read_text("utf-8")
+    text = (ROOT / page).read_text("utf-8")
     (block,) = re.findall(r"<!-- story -->\n+```bash\n(.*?)```", text, flags=re.DOTALL)
     lines = block.replace("\\\n", " ").splitlines()
     return [line.split("  #")[0].strip() for line in lines if line.strip() and line[0] != "#"]
 
 
+def taken_apart(command: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that a command line sets at its beginning, and the rest of it."""
+    first = next(place for place, word in enumerate(command) if "=" not in word)
+    return dict(word.split("=", 1) for word in command[:first]), command[first:]
+
+
 def run(command: list[str], folder: Path, *, code: int = 0) -> str:
     """Run a command of the README in `folder` and return what it printed."""
+    variables, command = taken_apart(command)
     env = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DS_ACCELERATOR": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
+        **variables,
     }
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=180)
     assert done.returncode == code, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
@@ -57,35 +69,39 @@ def run_forks(argv: list[str], log: Path) -> str:
 
 def test_both_readmes_tell_the_same_story() -> None:
     assert story("README.md") == story("README.zh.md")
+    assert story("docs/en/resume.md") == story("docs/zh/resume.md")
 
 
 def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("launcher", "configs", "ds_configs"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "corpus").symlink_to(ROOT / "demo" / "corpus")
-    prepare, pretrain, resume, generate = (shlex.split(line) for line in story("README.md"))
+    shutil.copytree(ROOT / "demo" / "corpus", tmp_path / "corpus")
+    (tmp_path / "corpus" / "novel.txt").write_text("从前有座山，山里有座庙。\n" * 40, "utf-8")
+    prepare, pretrain, generate = (shlex.split(line) for line in story("README.md"))
+    (resume,) = (shlex.split(line) for line in story("docs/en/resume.md"))
 
     printed = run([*prepare, *PREPARE], tmp_path)
     assert "0 set aside" in printed
 
-    for command in (pretrain, resume):
-        assert command[:2] == ["deepspeed", "launcher/pretrain.py"]
-    ranks = [pretrain[0], "--num_accelerators=2", f"--master_port={20000 + os.getpid() % 20000}"]
-    stopping = [*ranks, *pretrain[1:], *PRETRAIN, "--stop-after=3steps"]
+    script = pretrain.index("launcher/pretrain.py")
+    assert pretrain[:script] == ["DS_ACCELERATOR=cpu", "deepspeed", "--num_accelerators", "2"]
+    assert resume[: script + 1] == pretrain[: script + 1]
+    port = f"--master_port={20000 + os.getpid() % 20000}"
+    stopping = [*pretrain[:script], port, *pretrain[script:], *PRETRAIN, "--stop-after=3steps"]
     printed = run(stopping, tmp_path, code=Exit.STOPPED)
     assert "stopped at step 3 of 6" in printed
 
     monkeypatch.chdir(tmp_path)
-    printed = run_forks([*pretrain[2:], *PRETRAIN], tmp_path / "again.txt")  # the same command
-    assert "continuing from runs/small/checkpoint-3 at step 3" in printed
+    printed = run_forks([*pretrain[script + 1 :], *PRETRAIN], tmp_path / "again.txt")  # the same
+    assert "continuing from runs/tiny/checkpoint-3 at step 3" in printed
     assert "done: 6 steps" in printed
 
-    # The README goes back to checkpoint-36000 of a long run; this one has checkpoint-4.
-    back = [word.replace("checkpoint-36000", "checkpoint-4") for word in resume[2:]]
+    # The page goes back to checkpoint-500 of a long run; this one has checkpoint-4.
+    back = [word.replace("checkpoint-500", "checkpoint-4") for word in resume[script + 1 :]]
     printed = run_forks([*back, *PRETRAIN], tmp_path / "back.txt")
-    assert "continuing from runs/small/checkpoint-4 at step 4" in printed
+    assert "continuing from runs/tiny/checkpoint-4 at step 4" in printed
 
-    last = [word.replace("checkpoint-36000", "checkpoint-6") for word in generate]
+    last = [word.replace("checkpoint-500", "checkpoint-6") for word in generate]
     printed = run([*last, *GENERATE], tmp_path)
     assert printed.startswith("从前有座山")
 

@@ -35,6 +35,8 @@ from gpt2zh.ranks.watch import Watch
 from gpt2zh.ranks.world import World
 
 Config = TypeVar("Config", bound=TrainingConfig)
+REFUSED = "this run cannot start"
+"""Title of all that is wrong with a start."""
 MakePlan = Callable[[Config, LaunchOptions, World, Callable[[], Device] | None], RunPlan]
 """Checks a config and returns its plan; raises a UserError with everything that is wrong."""
 

@@ -1,4 +1,4 @@
-"""The exit codes of a training process; the table in the README shows the same ones."""
+"""The exit codes of a training process; the table in docs/en/troubleshooting.md too."""
 
 from __future__ import annotations
 

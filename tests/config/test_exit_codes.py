@@ -1,4 +1,4 @@
-"""Exit codes: those of the READMEs, and none that a shell or a signal already uses."""
+"""Exit codes: those of the documents, and none that a shell or a signal already uses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 SIGNALS = {by_signal(number) for number in signal.Signals}
 
 
-def codes_in(readme: str) -> set[int]:
+def codes_in(page: str) -> set[int]:
     """The exit codes of the table that has them: rows that begin with `| 75 |` and the like."""
-    text = (ROOT / readme).read_text("utf-8")
+    text = (ROOT / page).read_text("utf-8")
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
     first_cells = [re.findall(r"^\| *`?(\d+)`? *\|", table, flags=re.MULTILINE) for table in tables]
     (found,) = [cells for cells in first_cells if str(int(Exit.STOPPED)) in cells]
@@ -26,9 +26,9 @@ def codes_in(readme: str) -> set[int]:
     return {int(cell) for cell in found}
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
-def test_the_readme_lists_every_exit_code(readme: str) -> None:
-    assert codes_in(readme) - SIGNALS == {code.value for code in Exit}
+@pytest.mark.parametrize("page", ["docs/en/troubleshooting.md", "docs/zh/troubleshooting.md"])
+def test_the_documents_list_every_exit_code(page: str) -> None:
+    assert codes_in(page) - SIGNALS == {code.value for code in Exit}
 
 
 def test_no_code_means_two_things() -> None:

@@ -9,7 +9,7 @@ checkpoint is damaged before the start (damage.py). Some starts use the `deepspe
 killed from outside at any moment, also during imports (outside.py). The same command is started
 again until the run is complete. Then its end (weights, moments, order of the rows, losses of all
 steps) is compared with the end of a run without faults; the tolerance is 0. After every fault all
-processes must end in time, with the exit codes of the README.
+processes must end in time, with the exit codes of docs/en/troubleshooting.md.
 """
 
 from __future__ import annotations
