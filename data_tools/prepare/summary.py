@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_tools.shards.ledger import by_kind, total
-from data_tools.sources.casualties import MOST, describe_all, find_first, read_lists
+from data_tools.sources.casualties import MOST, OF_ENCODING, describe_all, find_first, read_lists
+from data_tools.sources.source import LONGEST_RECORD
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import (
     ASIDE,
@@ -43,7 +44,7 @@ def check_not_empty(manifest: Manifest, lists: Sequence[Path]) -> None:
     if not documents:
         filters = ", and the filters" if by_kind(fates)[FILTERED].documents else ""
         raise UserError(
-            f"the corpus is empty: {len(manifest.sources)} files hold no document "
+            f"the corpus is empty: {plural(len(manifest.sources), 'file')} without a document "
             f"({_left_out(manifest)}); check --input and --content-column{filters}"
             + describe_all(find_first(read_lists(lists)))
         )
@@ -91,15 +92,22 @@ def _warn(manifest: Manifest) -> None:
 
 
 def _warn_of_losses(manifest: Manifest, output: Path) -> None:
-    """Warn on stderr if much was set aside, with the first fault of each reason."""
+    """Warn on stderr if much was set aside, with the first fault of each reason.
+
+    Also warn of the little that an option or a conversion would save.
+    """
     share = _share_aside(manifest)
-    if share > MOST:
-        first = describe_all(find_first(read_lists([output / SET_ASIDE])))
-        print(
-            f"warning: {percent(share)} of the bytes were set aside; the first fault of each "
-            f"reason:{first}",
-            file=sys.stderr,
-        )
+    reasons = {fate.removeprefix(ASIDE) for fate in total(manifest.sources)}
+    if share <= MOST and reasons.isdisjoint(OF_ENCODING):
+        return
+    first = find_first(read_lists([output / SET_ASIDE]))
+    if share <= MOST:
+        first = [casualty for casualty in first if casualty.first.reason in OF_ENCODING]
+    print(
+        f"warning: {percent(share)} of the bytes were set aside; the first fault of each "
+        f"reason:{describe_all(first)}",
+        file=sys.stderr,
+    )
 
 
 def _share_aside(manifest: Manifest) -> float:
@@ -149,9 +157,23 @@ def _notes(manifest: Manifest, output: Path) -> Iterator[str]:
             f"held out    blocks of {blocks} tokens, because there are too few documents; a "
             "document that is cut counts once for each part"
         )
+    if long := _count_long_texts(manifest):
+        yield (
+            f"long text   {plural(long, 'file')} of more than {LONGEST_RECORD / 1e6:.0f} MB: a "
+            "document is a block between blank lines, or a line where there are none "
+            "(--text-documents)"
+        )
     if by_kind(total(manifest.sources))[ASIDE].documents:
         share = percent(_share_aside(manifest))
         yield f"set aside   {share} of the bytes; see {output / SET_ASIDE}"
+
+
+def _count_long_texts(manifest: Manifest) -> int:
+    """Return how many text files were too long for one document."""
+    if manifest.options.get("text_documents") != "file":
+        return 0
+    texts = (source for source in manifest.sources if source.format == "text")
+    return sum(source.read > LONGEST_RECORD for source in texts)
 
 
 def _split_line(name: str, split: Split, manifest: Manifest) -> str:

@@ -14,8 +14,12 @@ MOST = 0.01
 """Share of the bytes; if more was set aside, the user is warned."""
 
 _CURES = {
-    "bad UTF-8": "convert the file to UTF-8, or set --encoding gb18030 if it is GBK or GB18030",
-    "bad encoding": "set --encoding, or convert the file to UTF-8",
+    "bad UTF-8": "correct these bytes, or convert the file to UTF-8; GB18030 and UTF-16 are read "
+    "without that unless --encoding is set",
+    "bad encoding": "correct these bytes, or convert the file to UTF-8",
+    "maybe Big5": "convert the file: iconv -f BIG5 -t UTF-8 OLD > NEW",
+    "unclear encoding": "choose one with --encoding utf-8 or --encoding gb18030",
+    "damaged file": "replace it with a complete copy, and prepare again with --overwrite",
     "NUL character": "remove it; a file with many of them is not text",
     "missing key": "choose one of its keys with --content-column",
     "not a string": "write one string in each record, for example the turns of a dialogue joined "
@@ -24,8 +28,10 @@ _CURES = {
     "ragged row": "put a field that holds a comma or a line break in double quotes",
     "broken quoting": "write a quote inside a quoted field twice",
     "unclosed quote": "close the quote on this line, or write it twice if it belongs to the text",
-    "too long": "split the record; for .txt files use --text-documents line or block",
+    "too long": "split it into several records",
 }
+OF_ENCODING = ("maybe Big5", "unclear encoding")
+"""Reasons that are worth a warning however little was set aside: another option would help."""
 _BROKEN_BY_QUOTE = ("ragged row", "broken quoting")
 _NEAR = 2  # lines; between two lines of a broken field may be a blank one
 

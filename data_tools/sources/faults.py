@@ -60,8 +60,7 @@ def describe_bad_text(text: bytes, *, line: int, size: int, encoding: Encoding) 
     if at == nul:
         reason, detail = "NUL character", where
     elif reads_as_big5(text):
-        reason = "maybe Big5"
-        detail = f"byte 0x{text[at]:02X} {where}; convert the file: iconv -f BIG5 -t UTF-8"
+        reason, detail = "maybe Big5", f"byte 0x{text[at]:02X} {where}"
     elif encoding in ("utf-8", "utf-8-sig"):
         reason, detail = "bad UTF-8", f"byte 0x{text[at]:02X} {where}"
     else:
@@ -94,10 +93,7 @@ def judge_record(
     if not other:
         return raw
     here, there = make_excerpt(raw), make_excerpt(other.encode())
-    detail = (
-        f"'{here}' in UTF-8, '{there}' in GB18030; choose with --encoding utf-8 or --encoding "
-        "gb18030"
-    )
+    detail = f"'{here}' in UTF-8, '{there}' in GB18030"
     return SetAside(line, "unclear encoding", detail, here, size)
 
 

@@ -60,7 +60,7 @@ def test_no_content_column_in_the_last_of_many_files(
 def test_no_document_in_the_files(refused, write_csv) -> None:
     path = write_csv("in/a.csv", ["", "  "])
     message = refused("--input", path)
-    assert "the corpus is empty: 1 files hold no document (2 empty, 0 set aside)" in message
+    assert "the corpus is empty: 1 file without a document (2 empty, 0 set aside)" in message
 
 
 def test_every_row_broken(refused, write_csv) -> None:

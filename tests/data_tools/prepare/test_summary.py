@@ -14,7 +14,7 @@ from ledgers import make_ledger, make_source, make_split
 from data_tools.prepare.summary import check_not_empty, show
 from gpt2zh.config.errors import UserError
 from gpt2zh.cost.cards import card_named
-from gpt2zh.data.manifest import EMPTY, EXACT, KEPT, Manifest
+from gpt2zh.data.manifest import ASIDE, EMPTY, EXACT, KEPT, Manifest
 from gpt2zh.plan.machine import Machine
 
 FATES = {KEPT: (4, 400), EXACT: (2, 50), EMPTY: (1, 10)}
@@ -132,6 +132,47 @@ def test_more_than_one_percent_of_the_bytes_set_aside_is_a_warning(
         assert lines[1].startswith("  bad UTF-8 (1): a.csv:7: d: e -> convert the file")
 
 
+def test_a_record_that_another_encoding_would_save_is_named_however_few_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = [("maybe Big5", 3), ("bad UTF-8", 4), ("unclear encoding", 5)]
+    lines = [
+        json.dumps(
+            {
+                "file": "a.txt",
+                "line": line,
+                "reason": reason,
+                "detail": "d",
+                "excerpt": "e",
+                "size": 1,
+            }
+        )
+        for reason, line in faults
+    ]
+    (tmp_path / "set_aside.jsonl").write_text("\n".join(lines))
+    show(
+        made({KEPT: (4, 9997)} | {ASIDE + reason: (1, 1) for reason, _ in faults}),
+        tmp_path,
+        seconds=1,
+    )
+    shown = capsys.readouterr().err
+    assert "0.03 % of the bytes were set aside" in shown
+    assert "maybe Big5 (1): a.txt:3: d: e -> convert the file: iconv -f BIG5" in shown
+    assert "unclear encoding (1): a.txt:5: d: e -> choose one with --encoding utf-8 or" in shown
+    assert "bad UTF-8" not in shown
+
+
+def test_text_files_that_were_too_long_for_a_document_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = made({KEPT: (4, 20_000_000)})
+    texts = [replace(source, format="text") for source in manifest.sources]
+    for unit, is_said in (("file", True), ("block", False)):
+        options = {**manifest.options, "text_documents": unit}
+        show(replace(manifest, sources=texts, options=options), OUT, seconds=2.0, machine=LAPTOP)
+        assert ("long text   1 file of more than 16 MB" in capsys.readouterr().out) == is_said
+
+
 def test_an_empty_result_names_the_first_fault_of_each_reason(tmp_path: Path) -> None:
     path = write_list(tmp_path, (1, "too long"), (5, "too long"))
     with pytest.raises(UserError, match=r"too long \(2\): a\.csv:1: d: e -> .*--text-documents"):
@@ -144,7 +185,7 @@ def test_an_empty_result_names_the_first_fault_of_each_reason(tmp_path: Path) ->
         (
             {EMPTY: (2, 5)},
             {"rows": 0, "documents": 0},
-            r"1 files hold no document \(2 empty, 0 set aside\); check .*--content-column$",
+            r"1 file without a document \(2 empty, 0 set aside\); check .*--content-column$",
         ),
         ({"filtered: too short": (2, 5)}, {"rows": 0}, r"3?2 filtered: 2 too short.* the filters$"),
         ({KEPT: (4, 5)}, {"rows": 0}, r"--packing full dropped all 4 documents.*row of 8 tokens"),

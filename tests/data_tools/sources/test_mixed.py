@@ -114,7 +114,7 @@ def test_what_may_be_two_texts_is_set_aside_with_both(read: Callable) -> None:
         assert reading.texts == ["好的，没问题。", "Café"]
         assert [fault.reason for fault in reading.aside] == ["unclear encoding"]
         detail = reading.aside[0].detail
-        assert "лл" in detail and "谢谢" in detail and "--encoding gb18030" in detail
+        assert "лл" in detail and "谢谢" in detail
 
 
 def test_a_broken_character_does_not_swallow_the_line_end() -> None:
