@@ -26,7 +26,8 @@ class PrepareConfig(CleanConfig, InputConfig):
     """full: documents follow one another, each ends with eos, nothing is dropped. zero_nlp: each
     document is cut into chunks of [CLS] row_length-2 [SEP]; the rest is dropped and counted."""
     validation_fraction: float = 0.005
-    """Share of the documents held out for validation, chosen by a hash of their text; 0: none."""
+    """Share of the documents held out for validation, chosen by a hash of their text; 0: none.
+    Where there are too few documents for that, as with one novel, blocks of them are held out."""
     unit_bytes: int = 32_000_000
     """Bytes of input that are prepared together and become one shard."""
     shard_rows: int = 65536

@@ -173,7 +173,7 @@ def _sources(
             _add_fates(account["fates"], part["fates"])
         for source, kept in unit["sources"].items():
             account = accounts[int(source)]
-            account["records"] += kept["added"]
+            account["records"] += kept.get("added", 0)  # absent in records of earlier versions
             account["characters"] += kept["characters"]
             account["tokens"] += kept["tokens"]
             _add_fates(account["fates"], kept["fates"])

@@ -66,7 +66,10 @@ def test_no_document_in_the_files(refused, write_csv) -> None:
 def test_every_row_broken(refused, write_csv) -> None:
     path = write_csv("in/a.csv", [], header=("content",))
     path.write_bytes(b"content\n\xff\n\xfe\n")
-    assert "2 set aside: 2 bad UTF-8" in refused("--input", path)
+    message = refused("--input", path)
+    assert "2 set aside: 2 bad UTF-8" in message
+    assert f"bad UTF-8 (2): {path}:2: byte 0xFF at character 0" in message
+    assert "set --encoding gb18030 if it is GBK" in message
 
 
 def test_existing_output_without_overwrite(refused, write_csv, tmp_path: Path) -> None:

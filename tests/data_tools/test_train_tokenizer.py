@@ -35,6 +35,15 @@ def test_train_tokenizer_without_text_is_refused(
     assert "hold no text" in capsys.readouterr().err and not out.exists()
 
 
+def test_train_tokenizer_names_why_there_is_no_text(
+    command: Command, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"content": ["a", "b"]}\n')
+    assert command("train-tokenizer", "--input", path, "--output", tmp_path / "out") == 2
+    assert f"not a string (1): {path}:1: 'content' is a list of 2" in capsys.readouterr().err
+
+
 def test_sample_depends_on_the_texts_alone_and_keeps_its_limit() -> None:
     documents = [f"第{i}篇" for i in range(1000)]
     sample = take_sample(documents, 500)

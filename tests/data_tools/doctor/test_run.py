@@ -110,3 +110,14 @@ def test_real_corpora_lose_what_was_measured_by_hand(doctor: Doctor) -> None:
     assert lost == pytest.approx(measured, abs=0.03)
     assert {"line breaks", "spaces", "capitals"} <= set(list(found["lost_families"])[:3])
     assert json.dumps(found)
+
+
+def test_an_empty_corpus_is_refused_with_the_first_fault_of_each_reason(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"content": ["a", "b"]}\n{"content": 5}\n{"content": "\\q"}\n')
+    with pytest.raises(UserError) as caught:
+        run(DoctorConfig(input=(str(path),)))
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("the corpus is empty") and len(lines) == 3
+    assert lines[1].startswith(f"  not a string (2): {path}:1: 'content' is a list of 2 strings")
+    assert lines[2].startswith(f"  bad JSON (1): {path}:3: Invalid \\escape")
