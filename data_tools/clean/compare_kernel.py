@@ -14,7 +14,7 @@ from gpt2zh.text.kernels.compiled import compiled, compiled_with_arrays
 
 MOST_LISTED = 1000
 """Staying documents that are remembered for a key; a boilerplate may give one to a million."""
-MOST_COMPARED = 16
+MOST_COMPARED = 8
 """Texts, the most similar by their signatures, with which one text is compared."""
 
 
