@@ -46,8 +46,8 @@ def run(config: PlannedRun, launch: LaunchOptions, options: PlanOptions) -> None
     if named is None:
         say(world, f"card        {card.name}, assumed: there is no known GPU here; see --gpu")
     device = Device(card.name, card.memory, is_gpu=True)
-    saved = _saved_tokenizer(config)
-    if config.data and (saved is None or _has_data(config)):
+    saved = None if _has_data(config) else _saved_tokenizer(config)
+    if config.data and saved is None:
         elsewhere = options.ranks is not None
         setup = _plan_run(config, launch, world, lambda: device, is_elsewhere=elsewhere)
     else:
@@ -90,8 +90,9 @@ def _has_data(config: PlannedRun) -> bool:
 
 def _saved_tokenizer(config: PlannedRun) -> TextTokenizer | None:
     """Return the tokenizer in the newest checkpoint of the run; None if there is none."""
-    checkpoints = run_folder.list_checkpoints(config.output)
-    return load_tokenizer(checkpoints[-1][1]) if checkpoints else None
+    folders = [folder for _, folder in run_folder.list_checkpoints(config.output)]
+    kept = [folder for folder in folders if (folder / "tokenizer.json").is_file()]
+    return load_tokenizer(kept[-1]) if kept else None
 
 
 def _plan_world(options: PlanOptions) -> World:
