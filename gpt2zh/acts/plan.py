@@ -91,8 +91,9 @@ def _has_data(config: PlannedRun) -> bool:
 
 def _saved_tokenizer(config: PlannedRun) -> TextTokenizer | None:
     """Return the tokenizer in the newest checkpoint of the run; None if there is none."""
-    checkpoints = run_folder.list_checkpoints(config.output)
-    return load_tokenizer(checkpoints[-1][1]) if checkpoints else None
+    folders = [folder for _, folder in run_folder.list_checkpoints(config.output)]
+    kept = [folder for folder in folders if (folder / "tokenizer.json").is_file()]
+    return load_tokenizer(kept[-1]) if kept else None
 
 
 def _plan_world(options: PlanOptions) -> World:
