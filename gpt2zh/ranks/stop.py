@@ -117,9 +117,14 @@ def _parents() -> tuple[int, int]:
 
 
 def _is_adopted(launcher: tuple[int, int]) -> bool:
-    """Return whether `deepspeed` ended before this rank began, so that init has its launch.py."""
+    """Return whether `deepspeed` ended before this rank began, so that init has its launch.py.
+
+    If init itself has started launch.py, it leads its process group or is in that of init.
+    """
+    parent, adopter = launcher
     try:
-        name = Path(f"/proc/{launcher[1]}/comm").read_text("utf-8", errors="replace").strip()
+        name = Path(f"/proc/{adopter}/comm").read_text("utf-8", errors="replace").strip()
+        group = os.getpgid(parent)
+        return (adopter == 1 or name in _INIT) and group not in (parent, os.getpgid(adopter))
     except OSError:
         return False
-    return name in _INIT

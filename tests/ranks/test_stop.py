@@ -291,14 +291,23 @@ def test_a_request_of_another_thread_is_a_reason(monkeypatch: pytest.MonkeyPatch
     assert left == [143]
 
 
+@pytest.mark.parametrize(
+    ("group", "is_orphan"),
+    [(500, True), (700, False), (1, False)],
+    ids=["adopted", "leads its group", "in the group of init"],
+)
 def test_a_rank_whose_launcher_ended_before_it_began_is_an_orphan(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, group: int, is_orphan: bool
 ) -> None:
     """The `deepspeed` command was ended while its launch.py was importing torch."""
     monkeypatch.setenv("CROSS_RANK", "0")
-    monkeypatch.setattr(stops, "_parents", lambda: (os.getpid(), 1))
-    init = Path("/proc/1/comm").read_text("utf-8").strip()
-    monkeypatch.setattr(stops, "_INIT", (init,))
-    assert StopRequest().asked()
-    monkeypatch.setattr(stops, "_INIT", ("another",))  # `deepspeed` is the first of a container
+    monkeypatch.setattr(stops, "_parents", lambda: (700, 1))
+    monkeypatch.setattr(stops.os, "getpgid", {1: 1, 700: group}.__getitem__)
+    assert StopRequest().asked() is is_orphan
+
+
+def test_a_rank_below_a_shell_is_no_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSS_RANK", "0")
+    monkeypatch.setattr(stops, "_parents", lambda: (700, os.getpid()))
+    monkeypatch.setattr(stops.os, "getpgid", lambda process: 500 + process % 7)
     assert not StopRequest().asked()
