@@ -35,7 +35,6 @@ FOREIGN: dict[str, tuple[tuple[str, ...], str]] = {
     "num_train_epochs": (("train.epochs",), ""),
     "num_epochs": (("train.epochs",), ""),
     "max_epochs": (("train.epochs",), ""),
-    "epoch": (("train.epochs",), ""),
     "max_steps": (("train.steps",), ""),
     "max_iters": (("train.steps",), ""),
     "train_iters": (("train.steps",), ""),
