@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from plans import ROOT, arguments, plan_of, snapshot
 from verifying import gpt2zh
 
+from gpt2zh.acts.pretrain import main
 from gpt2zh.plan.describe import describe
 
 LAUNCHER = ROOT / "launcher" / "pretrain.py"
@@ -60,8 +60,7 @@ def test_bad_input_is_refused_without_torch_and_nothing_is_written(
 
 @pytest.fixture
 def launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """The launcher in this process, which gets its signals back."""
-    main = runpy.run_path(str(LAUNCHER), run_name="launcher")["main"]
+    """What the launcher runs, in this process, which gets its signals back."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     handlers = {number: signal.getsignal(number) for number in numbers}
 

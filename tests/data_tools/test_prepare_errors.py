@@ -69,7 +69,7 @@ def test_every_row_broken(refused, write_csv) -> None:
     message = refused("--input", path)
     assert "2 set aside: 2 bad UTF-8" in message
     assert f"bad UTF-8 (2): {path}:2: byte 0xFF at character 0" in message
-    assert "set --encoding gb18030 if it is GBK" in message
+    assert "correct these bytes, or convert the file to UTF-8" in message
 
 
 def test_existing_output_without_overwrite(refused, write_csv, tmp_path: Path) -> None:

@@ -122,6 +122,9 @@ def test_a_training_document_that_goes_takes_no_held_out_one_with_it(begin: Begi
     variants = [long_text(0) + sign * count for sign in "。，！？" for count in range(1, 9)]
     held = [text for text in variants if is_validation(text, fraction)]
     training = [text for text in variants if not is_validation(text, fraction)]
-    base = begin([held[0]], **options).finish()
+    other = next(
+        text for text in map(long_text, range(50, 99)) if not is_validation(text, fraction)
+    )
+    base = begin([held[0], other], **options).finish()
     work = begin([held[1], training[0]], base=base, **options).draft().decide()
     assert work.decisions() == [[STAYS, IS_NEAR]]
