@@ -54,7 +54,9 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     stop.install()
     quiet_libraries()
     drop_lost_output()
-    faulthandler.enable()  # whoever reads a truncated shard dies by SIGBUS: show where
+    faulthandler.enable(
+        sys.__stderr__
+    )  # whoever reads a truncated shard dies by SIGBUS: show where
     world = World()
     try:
         prepare_output()
