@@ -54,9 +54,8 @@ def launch(config_class: type[Config], make_plan: MakePlan[Config]) -> int:
     stop.install()
     quiet_libraries()
     drop_lost_output()
-    faulthandler.enable(
-        sys.__stderr__
-    )  # whoever reads a truncated shard dies by SIGBUS: show where
+    # Whoever reads a truncated shard dies by SIGBUS: show where.
+    faulthandler.enable(sys.__stderr__ or sys.stderr)
     world = World()
     try:
         prepare_output()
