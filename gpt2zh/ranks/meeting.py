@@ -35,7 +35,7 @@ SILENCE = 30.0
 BEAT = 1.0
 """Seconds between two signs of life of a rank that waits."""
 _PAUSE = 0.05
-_OPEN = "meeting/open"
+_OPEN = "open"
 _TIMEOUT = datetime.timedelta(seconds=20)
 
 
@@ -123,12 +123,12 @@ class _Meeting:
                 if rank != self._world.rank:
                     self._listen_to(store, rank, now)
         if not self._world.is_main:
-            return store.check([_OPEN])
+            return store.check([_key(_OPEN)])
         if not store.check([_key(rank) for rank in range(self._world.size)]):
             return False
         if self._missing(store):
             return False
-        store.set(_OPEN, "1")
+        store.set(_key(_OPEN), "1")
         return True
 
     def _beat(self, store: dist.TCPStore) -> None:
@@ -206,8 +206,12 @@ class _Meeting:
         )
 
 
-def _key(rank: int) -> str:
-    return f"meeting/{rank}"
+def _key(what: int | str) -> str:
+    """Return the key of a rank, or of `_OPEN`, in this attempt.
+
+    The store of torchrun outlives its workers: after a restart it still holds what they wrote.
+    """
+    return f"meeting/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{what}"
 
 
 def _listed(ranks: Sequence[int]) -> str:

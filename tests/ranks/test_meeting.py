@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import forked_ranks
@@ -197,6 +198,23 @@ def test_a_port_that_is_taken_meanwhile_is_named(
         monkeypatch.setenv("MASTER_PORT", str(port))
         with pytest.raises(UserError, match=f"port {port}, where the ranks should meet"):
             meet(World(0, 2, 0, 2))
+
+
+def test_the_ranks_of_a_restart_do_not_see_what_those_before_it_left(
+    monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    """The store of torchrun outlives its workers."""
+    port = forked_ranks.free_port()
+    served = dist.TCPStore("127.0.0.1", port, None, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    for attempt in ("0", "1"):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", attempt)
+        with ThreadPoolExecutor(2) as pool:
+            ranks = [pool.submit(meet, World(rank, 2, rank, 2), run="a") for rank in (0, 1)]
+            assert all(rank.result() for rank in ranks)
+    del served
 
 
 def test_a_long_list_of_missing_ranks_is_shortened() -> None:
