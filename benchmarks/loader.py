@@ -109,7 +109,8 @@ def arm(options: Options) -> dict[str, float]:
 def read_steps(folder: Path, length: int) -> Iterator[int]:
     """Yield the tokens of the steps of one epoch of a process that trains alone."""
     shards = ShardSet.open(folder)
-    tokens: Any = SimpleNamespace(pad_id=PAD)  # all that batches need of a tokenizer
+    # All that batches need of a tokenizer.
+    tokens: Any = SimpleNamespace(pad_id=PAD, vocab_size=shards.manifest.tokenizer.vocab_size)
     data = ShardData(
         [Corpus("all", folder, 1.0, shards.manifest, shards, None)],
         tokens,

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-OURS = ("gpt2zh", "data_tools", "launcher", "benchmarks", "tests")
+OURS = ("gpt2zh", "data_tools", "launcher", "benchmarks", "demo", "tests")
 # Names that ruff and other tools take for output or for the code of others.
 SUSPICIOUS = ("gpt2zh/dist", "gpt2zh/build", "data_tools/venv", "benchmarks/site-packages")
 FAULT = '"""Document the module."""\n\nimport os\n\nnumber   =  1\n'

@@ -73,11 +73,11 @@ def format_report(folder: Path, faults: list[str]) -> str:
     """Return a line about a checkpoint, and below it one for each fault."""
     state = _state(folder)
     progress = state.get("progress", {})
-    ranks = state.get("ranks", "?")
+    ranks = state.get("ranks")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     parts = (
         f"step {progress.get('step', '?')}",
-        f"{plural(ranks, 'rank')}",
+        "? ranks" if ranks is None else plural(ranks, "rank"),
         f"ZeRO {state.get('zero_stage', '?')}",
         memory(size),
         f"chain {str(progress.get('chain', '?'))[:12]}",

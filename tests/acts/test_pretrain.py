@@ -61,7 +61,7 @@ def test_bad_input_is_refused_without_torch_and_nothing_is_written(
 @pytest.fixture
 def launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """What the launcher runs, in this process, which gets its signals back."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
     handlers = {number: signal.getsignal(number) for number in numbers}
 
     def start(argv: list[str], **env: str) -> int:
@@ -73,6 +73,7 @@ def launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
         return main()
 
     yield start
+    signal.set_wakeup_fd(-1)  # the thread that listens would end this process at the next signal
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

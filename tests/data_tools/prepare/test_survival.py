@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -284,9 +285,12 @@ def test_a_changed_input_is_refused_and_a_touched_one_is_not(
     drafts = tmp_path / "out.partial/work/drafts"
     line = command(corpus, tmp_path / "out", "--workers", "1")
     assert kill_when(line, lambda: len(list(drafts.glob("*.json"))) > 8)
-    first = corpus / "0.csv"
+    drafted = json.loads(next(drafts.glob("0*.json")).read_text())["slices"][0]
+    first = corpus / f"{drafted['source']}.csv"
     original = first.read_bytes()
-    first.write_bytes(original.replace("甲".encode(), "乙".encode(), 1))  # as long as before
+    begin, end = drafted["extent"]["begin"], drafted["extent"]["end"]
+    changed = original[begin:end].replace("甲".encode(), "乙".encode(), 1)  # as long as before
+    first.write_bytes(original[:begin] + changed + original[end:])
     done = run(line)
     assert done.returncode == 2 and f"{first} changed" in done.stderr
     first.write_bytes(original + b'"x"\n')
