@@ -28,19 +28,6 @@ _NEXT_TO_LATIN = 10.0  # a hanzi directly next to a lowercase Latin letter
 
 _SIGNS = ((0x2010, 0x2027), (0x25A0, 0x25FF), (0x3000, 0x303F), (0xFF01, 0xFF65))
 _MORE_SIGNS = "\u00a0\u00a7\u00a9\u00ae\u00b0\u00b1\u00b7\u00d7\u00f7\u2103\u2191\u2192\u203b\ufeff"
-_HANZI = 12.0
-_KNOWN_HANZI = 17.0
-_RARE_HANZI = 21.0
-_KANA = 14.0
-_LETTER = 24.0
-_ACCENTED = 11.5  # a letter of Latin-1 may stand alone, so it costs less than a hanzi
-_LETTER_IN_WORD = 7.0
-_ODD = 26.0  # control characters, private use, unassigned
-_BAD = 30.0  # a byte that is not valid
-_NEXT_TO_LATIN = 10.0  # a hanzi directly next to a lowercase Latin letter
-
-_SIGNS = ((0x2010, 0x2027), (0x25A0, 0x25FF), (0x3000, 0x303F), (0xFF01, 0xFF65))
-_MORE_SIGNS = "\u00a0\u00a7\u00a9\u00ae\u00b0\u00b1\u00b7\u00d7\u00f7\u2103\u2191\u2192\u203b\ufeff"
 _FIRST_HANZI, _LAST_HANZI = 0x4E00, 0x9FFF
 
 

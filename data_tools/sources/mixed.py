@@ -7,26 +7,14 @@ still be garbage, so each reading is judged by its cost, see `likelihood`.
 from __future__ import annotations
 
 import codecs
-import io
 from typing import Any
 
 import numpy as np
 
 from data_tools.sources.detect import CLEAR, LEAST_COMMON
 from data_tools.sources.likelihood import code_points, cost, is_rare, share_common
+from data_tools.sources.transcode import MARK_BAD, Converter
 from data_tools.sources.utf8_kernel import find_invalid
-
-# Bytes that cannot be decoded become the byte 0xFF, which never occurs in UTF-8. So the fault is
-# found later, and only the record that holds it is set aside.
-MARK_BAD = "gpt2zh.mark-bad"
-
-
-def _mark(error: Any) -> tuple[str, int]:
-    # At the end of a buffer a broken character of GB18030 may swallow the line end behind it.
-    return "\udcff", error.start + 1 if error.encoding == "gb18030" else error.end
-
-
-codecs.register_error(MARK_BAD, _mark)
 
 LONG_LINE = 1 << 20
 """Bytes of a line by which it is judged, and after which it is passed on in parts."""
@@ -38,50 +26,26 @@ _UNREADABLE = ("big5", "cp1252")
 """Encodings that no reader knows. A line that reads much better in one of them is not GB18030."""
 
 
-class Gb18030Lines(io.RawIOBase):
-    """Converts a stream of GB18030 to UTF-8; lines that are UTF-8 already stay as they are.
-
-    The result depends on the bytes alone, not on how many of them a read returns.
-    """
+class Gb18030Lines(Converter):
+    """Converts a stream of GB18030; lines that are UTF-8 already stay as they are."""
 
     def __init__(self, inner: Any, size: int) -> None:
         """Store the stream, of which `size` bytes are read at a time."""
-        self._inner = inner
-        self._size = size
+        super().__init__(inner, size)
         self._rest = b""  # the beginning of a line
         self._long: _LongLine | None = None
-        self._ready = b""
-        self._taken = 0
-        self._is_last = False
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with UTF-8; return the number of bytes, 0 at the end."""
-        while self._taken == len(self._ready):
-            if self._is_last and not self._rest:
-                return 0
-            self._ready, self._taken = self._convert_more(), 0
-        count = min(len(buffer), len(self._ready) - self._taken)
-        buffer[:count] = self._ready[self._taken : self._taken + count]
-        self._taken += count
-        return count
-
-    def _convert_more(self) -> bytes:
-        """Read some bytes and return what can be converted of all that was read."""
-        data = self._inner.read(self._size)
-        self._is_last = not data
+    def _convert(self, data: bytes) -> bytes:
+        is_last = not data
         data, self._rest = self._rest + data, b""
         done = b""
         if self._long:
             end = data.find(b"\n") + 1 or len(data)
-            is_end = self._is_last or data[:end].endswith(b"\n")
+            is_end = is_last or data[:end].endswith(b"\n")
             done = self._long.convert(data[:end], is_end=is_end)
             self._long = None if is_end else self._long
             data = data[end:]
-        end = len(data) if self._is_last else data.rfind(b"\n") + 1
+        end = len(data) if is_last else data.rfind(b"\n") + 1
         done += _convert_lines(data[:end])
         self._rest = data[end:]
         if len(self._rest) > LONG_LINE:

@@ -10,7 +10,6 @@ of it for the whole.
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import io
 import sys
@@ -21,8 +20,9 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from data_tools.sources.mixed import MARK_BAD, Gb18030Lines
+from data_tools.sources.mixed import Gb18030Lines
 from data_tools.sources.source import Slice, SourceFile
+from data_tools.sources.transcode import Utf16
 from gpt2zh.config.errors import UserError
 
 DAMAGED = "damaged file"
@@ -87,7 +87,7 @@ class ByteStream:
         if source.encoding == "gb18030":
             self._decoded = Gb18030Lines(self._decoded, size)
         elif source.encoding not in ("utf-8", "utf-8-sig"):
-            self._decoded = _Transcoder(self._decoded, source.encoding, size)
+            self._decoded = Utf16(self._decoded, size, source.encoding)
 
     @property
     def position(self) -> int:
@@ -190,29 +190,3 @@ class _RawSlice(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-class _Transcoder(io.RawIOBase):
-    """Converts a stream of UTF-16 to UTF-8."""
-
-    def __init__(self, inner: Any, encoding: str, size: int) -> None:
-        self._inner = inner
-        self._size = size
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors=MARK_BAD)
-        self._ready = b""
-        self._taken = 0
-        self._is_last = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while self._taken == len(self._ready) and not self._is_last:
-            data = self._inner.read(self._size)
-            self._is_last = not data
-            text = self._decoder.decode(data, final=self._is_last)
-            self._ready, self._taken = text.encode("utf-8", "surrogateescape"), 0
-        count = min(len(buffer), len(self._ready) - self._taken)
-        buffer[:count] = self._ready[self._taken : self._taken + count]
-        self._taken += count
-        return count
