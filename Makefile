@@ -10,12 +10,12 @@ DOCS_INSTALLED := $(VENV)/docs-installed
 
 # Without an NVIDIA driver, TORCH=auto takes the CPU build of torch from PyTorch's own index, which is a
 # tenth of the usual build. It is a try: if the index does not answer, the usual build follows. Whoever
-# gives pip options, or has told pip of more places for packages, has chosen already.
+# gives pip options has chosen already.
 TORCH ?= auto
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 NVIDIA ?= $(shell command -v nvidia-smi || ls /proc/driver/nvidia/version /usr/lib/wsl/lib/nvidia-smi \
 	2>/dev/null)
-TRY_CPU_TORCH := $(if $(filter auto,$(TORCH)),$(if $(strip $(NVIDIA)$(PIP_ARGS)),,auto),$(filter cpu,$(TORCH)))
+WANTS_CPU_TORCH := $(filter cpu,$(TORCH))$(if $(strip $(NVIDIA)$(PIP_ARGS)),,$(filter auto,$(TORCH)))
 
 # Compiled files make the start of a process faster, and the tests start many.
 export PYTHONDONTWRITEBYTECODE :=
@@ -43,14 +43,11 @@ install: $(INSTALLED)
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PIP_ARGS) --quiet --upgrade pip
-ifneq ($(TRY_CPU_TORCH),)
-	@if [ $(TRY_CPU_TORCH) = cpu ] || \
-		! $(BIN)/python -m pip config list | grep -qE 'extra-index-url|find-links'; then \
-		echo "torch: its CPU build (TORCH=usual for the other one)"; \
-		$(BIN)/python -m pip install $(PIP_ARGS) --quiet --no-deps --retries 0 --timeout 15 \
-			--constraint constraints.txt --index-url $(TORCH_INDEX) torch || \
-		echo "torch: $(TORCH_INDEX) does not answer; the usual build follows, which is larger"; \
-	fi
+ifneq ($(WANTS_CPU_TORCH),)
+	@echo "torch: its CPU build (TORCH=usual for the other one)"
+	@$(BIN)/python -m pip install $(PIP_ARGS) --quiet --no-deps --retries 0 --timeout 15 \
+		--constraint constraints.txt --index-url $(TORCH_INDEX) torch || \
+		echo "torch: $(TORCH_INDEX) does not answer; the usual build follows, which is larger"
 endif
 	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[clean,dev]'
 	touch $(INSTALLED)
