@@ -15,6 +15,7 @@ from pathlib import Path
 
 import forked_ranks
 import pytest
+from patience import LIMIT
 
 from gpt2zh.acts.pretrain import main
 from gpt2zh.config.exit_codes import Exit
@@ -56,7 +57,9 @@ def run(command: list[str], folder: Path, *, code: int = 0) -> str:
         "OMP_NUM_THREADS": "1",
         **variables,
     }
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.returncode == code, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -114,7 +117,7 @@ def test_the_demo_script_runs(tmp_path: Path) -> None:
         "STEPS": "6",
     }
     script = ["bash", str(ROOT / "demo" / "run.sh")]
-    done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stopped at step 3 of 6" in done.stdout and "done: 6 steps" in done.stdout
     assert f"checkpoint   {tmp_path}/out/run/checkpoint-6" in done.stdout

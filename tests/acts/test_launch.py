@@ -14,13 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import forked_ranks
 import psutil
 import pytest
 import torch
+from patience import LIMIT, wait_until
 
 from gpt2zh.acts import pretrain
 from gpt2zh.config.exit_codes import Exit
@@ -68,10 +68,10 @@ def run_forks(log: Path, *argv: str, ranks: int = 2) -> tuple[int, str]:
     return code, log.read_text("utf-8")
 
 
-def run(arguments: list[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command to its end in the project's folder."""
     return subprocess.run(
-        arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout
+        arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=LIMIT
     )
 
 
@@ -85,14 +85,6 @@ def living(session: int) -> list[psutil.Process]:
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
     return found
-
-
-def wait_for(holds: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait until something holds, and fail if it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.2)
 
 
 def checkpoints(run_folder: Path) -> list[str]:
@@ -243,6 +235,7 @@ def test_an_error_is_told_once_and_nothing_is_written(tiny_shards: Path, tmp_pat
 
 
 def test_what_only_rank_0_finds_ends_all_ranks_at_once(tiny_shards: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
     process = subprocess.Popen(
         command(tiny_shards, tmp_path / "run", f"--resume={tmp_path}/nothing"),
         cwd=ROOT,
@@ -253,10 +246,11 @@ def test_what_only_rank_0_finds_ends_all_ranks_at_once(tiny_shards: Path, tmp_pa
     )
     assert process.stderr is not None
     assert any("is not a complete checkpoint" in line for line in process.stderr)
-    begun = time.monotonic()
+    found = time.monotonic()
     process.stderr.read()  # ends with the last rank
-    assert process.wait(60) != 0
-    assert time.monotonic() - begun < 25  # the launcher kills after 30 s what does not end
+    assert process.wait(LIMIT) != 0
+    # The launcher kills after 30 s what does not end; a start takes a few.
+    assert time.monotonic() - found < 4 * (found - started)
 
 
 def test_deepspeed_itself_checks_the_json(tiny_shards: Path, tmp_path: Path) -> None:
@@ -293,6 +287,7 @@ def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path
     endless = ("--train.steps=1000000", "--log.every=5")
     step = 0
     for how in ("ctrl-c", "sigterm to all", "sigterm to the command alone"):
+        started = time.monotonic()
         process = subprocess.Popen(
             command(tiny_shards, folder, *endless),
             cwd=ROOT,
@@ -314,14 +309,14 @@ def test_a_signal_saves_and_ends_every_process(tiny_shards: Path, tmp_path: Path
         else:
             os.killpg(process.pid, signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
         lines += process.stdout.read().splitlines(keepends=True)  # to the end of the last rank
-        process.wait(30)
-        assert time.monotonic() - begun < 25, how
+        process.wait(LIMIT)
+        assert time.monotonic() - begun < 2 * (begun - started), how
         text = "".join(lines)
         assert "start again to continue" in text, how + text
         assert not step or f"continues from {folder}/checkpoint-{step}" in text, how + text
         step = max(int(name.removeprefix("checkpoint-")) for name in checkpoints(folder))
         assert not find_faults(folder / f"checkpoint-{step}", content=True)
-        wait_for(lambda session=process.pid: not living(session))
+        wait_until(lambda session=process.pid: not living(session))
     last = options(tiny_shards, folder, *endless, "--stop-after=1steps")
     code, printed = run_forks(tmp_path / "log.txt", *last, ranks=1)
     assert code == STOPPED and f"continues from {folder}/checkpoint-{step}" in printed

@@ -12,6 +12,7 @@ from pathlib import Path
 import forked_ranks
 import pytest
 import torch
+from patience import LIMIT
 from torch.nn import functional as F
 
 from gpt2zh.acts.launch import launch
@@ -47,7 +48,7 @@ def start(argv: list[str]) -> subprocess.CompletedProcess[str]:
     command = ["deepspeed", "--quiet", "--num_accelerators=2"]
     command += [f"--master_port={20000 + os.getpid() % 20000}", echo_act.__file__, *argv]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT
     )
 
 

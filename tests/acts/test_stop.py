@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import LIMIT
 
 from gpt2zh.acts import stop as stops
 from gpt2zh.acts.options import StopConfig
@@ -33,7 +34,7 @@ def test_the_run_in_a_folder_is_asked_and_no_other(
     other = threading.Event()
     held = RunLock(tmp_path / "other", asked=other.set)
     assert stop(StopConfig(run=tmp_path / "run")) == 0
-    assert asked.wait(10) and not other.is_set()
+    assert asked.wait(LIMIT) and not other.is_set()
     out = capsys.readouterr().out
     assert "asked process " in out and f"{tmp_path / 'run'} stops: it saves" in out
     held.release()

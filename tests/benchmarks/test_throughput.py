@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from patience import LIMIT
 from transformers import GPT2LMHeadModel
 
 from benchmarks.harness import corpus
@@ -40,7 +41,7 @@ JOB = Job(
 
 def throughput(*options: str) -> str:
     command = [sys.executable, "-m", "benchmarks.throughput", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import wait_until
 from tiny_runs import go
 
 from gpt2zh.config.exit_codes import Exit
@@ -44,13 +44,10 @@ def test_a_full_disk_costs_no_step_and_no_older_checkpoint(
     log = run.with_suffix(".log")
 
     def make_room() -> None:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            if log.exists() and "step 9 could not be saved" in log.read_text("utf-8"):
-                assert not run_folder.find_faults(run / "checkpoint-3", content=True)
-                (run / "ballast").unlink()
-                return
-            time.sleep(0.05)
+        told = "step 9 could not be saved"
+        wait_until(lambda: log.exists() and told in log.read_text("utf-8"))
+        assert not run_folder.find_faults(run / "checkpoint-3", content=True)
+        (run / "ballast").unlink()
 
     helper = threading.Thread(target=make_room)
     helper.start()

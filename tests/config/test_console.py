@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import LIMIT
 
 from gpt2zh.config import console
 from gpt2zh.config.console import prepare_output
@@ -146,7 +147,7 @@ def test_lines_that_cannot_be_printed_end_nothing(lost: str) -> None:
     process.stdin.close()
     with os.fdopen(reader, "rb") as alive:
         assert alive.read() == b"alive"
-    assert process.wait(60) == 0
+    assert process.wait(LIMIT) == 0
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from patience import LIMIT
 
 from gpt2zh.data.batch import Batch, batch_of
 from gpt2zh.data.loader import Portions, read_ahead, training_steps, validation_batches
@@ -126,7 +127,7 @@ def closes(items: Iterator[int], taken: int, pause: float = 0.3) -> bool:
         ended.set()
 
     threading.Thread(target=use, daemon=True).start()
-    return ended.wait(3)
+    return ended.wait(LIMIT)
 
 
 def test_reading_ahead_keeps_the_order_and_ends() -> None:

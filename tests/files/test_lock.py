@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import LIMIT, wait_until
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files import lock
@@ -134,10 +135,7 @@ def test_folders_have_locks_of_their_own(tmp_path: Path) -> None:
 def test_the_owner_touches_its_file(tmp_path: Path, quick: None) -> None:
     held = RunLock(tmp_path)
     first = (tmp_path / LOCK).stat().st_mtime_ns
-    deadline = time.monotonic() + 5
-    while (tmp_path / LOCK).stat().st_mtime_ns == first and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert (tmp_path / LOCK).stat().st_mtime_ns > first
+    wait_until(lambda: (tmp_path / LOCK).stat().st_mtime_ns > first)
     held.release()
     left = [thread.name for thread in threading.enumerate() if thread.name == "run-lock"]
     assert not left
@@ -290,7 +288,7 @@ def test_the_owner_obeys_a_stop_file_with_its_key_only(
     assert not asked.wait(0.2) and (tmp_path / STOP).exists()
     key = json.loads((tmp_path / LOCK).read_text("utf-8"))["key"]
     (tmp_path / STOP).write_text(key, "utf-8")
-    assert asked.wait(10) and not (tmp_path / STOP).exists()
+    assert asked.wait(LIMIT) and not (tmp_path / STOP).exists()
     held.release()
 
 

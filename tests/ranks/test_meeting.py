@@ -14,6 +14,7 @@ from pathlib import Path
 import forked_ranks
 import pytest
 import torch.distributed as dist
+from patience import wait_until
 
 from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
@@ -72,10 +73,9 @@ class Starts:
         return path.read_text("utf-8") if path.exists() else ""
 
     def wait_for(self, number: int, words: str) -> str:
-        deadline = time.monotonic() + 120
-        while words not in self.text(number):
-            assert time.monotonic() < deadline, f"{words!r} not in {self.text(number)!r}"
-            time.sleep(0.02)
+        wait_until(
+            lambda: words in self.text(number), lambda: f"{words!r} not in {self.text(number)!r}"
+        )
         return self.text(number)
 
     def code(self, number: int) -> int:

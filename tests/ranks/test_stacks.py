@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import wait_until
 
 from gpt2zh.ranks.stacks import StackFile, format_main_stack
 
@@ -27,10 +28,7 @@ def mine(folder: Path) -> Iterator[StackFile]:
 
 def wait_for(file: StackFile, rank: int, *, part: str) -> None:
     """Return once the stack of a rank holds a text; it is written line by line."""
-    until = time.monotonic() + 30
-    while part not in (file.read_other(rank) or ""):
-        assert time.monotonic() < until, "no stack was written"
-        time.sleep(0.01)
+    wait_until(lambda: part in (file.read_other(rank) or ""), lambda: str(file.read_other(rank)))
 
 
 def test_a_stack_is_written_unless_it_is_asked_for_later_again(

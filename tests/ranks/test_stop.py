@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import LIMIT
 
 from gpt2zh.ranks import stop as stops
 from gpt2zh.ranks.stop import StopRequest
@@ -27,13 +28,13 @@ if sys.argv[1] == "install":
     stop.install()
 stop.has_work = True  # a step was taken
 print("asked", stop.asked(), stop.reason, flush=True)
-end = time.monotonic() + 20
+end = time.monotonic() + 900
 while time.monotonic() < end:
     if stop.asked():
         print("asked True", stop.reason, flush=True)
         break
     time.sleep(0.02)
-time.sleep(20)
+time.sleep(900)
 """
 
 
@@ -79,12 +80,12 @@ def test_a_signal_only_raises_a_flag(child: Child, number: signal.Signals) -> No
 def test_a_signal_before_the_first_step_ends_the_process(number: signal.Signals) -> None:
     code = (
         "import time; from gpt2zh.ranks.stop import StopRequest; stop = StopRequest(); "
-        "stop.install(); print('ready', flush=True); time.sleep(20)"
+        "stop.install(); print('ready', flush=True); time.sleep(900)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline().strip() == "ready"
     child.send_signal(number)
-    assert child.wait(5) == 128 + number
+    assert child.wait(LIMIT) == 128 + number
     child.stdout.close()
 
 
@@ -106,7 +107,7 @@ def test_a_second_interrupt_leaves_at_once(child: Child) -> None:
     assert child.process.poll() is None
     time.sleep(0.8)
     child.signal(signal.SIGINT)
-    assert child.process.wait(5) == 130
+    assert child.process.wait(LIMIT) == 130
     assert "second Ctrl-C" in child.process.stderr.read()
 
 
@@ -119,7 +120,7 @@ if depth:
 else:
     sys.argv[1] = "no"
     exec(sys.argv[3])
-time.sleep(20)
+time.sleep(900)
 """
 
 
@@ -150,14 +151,14 @@ def chain(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen, list[int]]]:
         for pid in pids:
             if Path(f"/proc/{pid}").exists():
                 os.kill(pid, signal.SIGKILL)
-        first.wait(5)
+        first.wait(LIMIT)
         first.stdout.close()
 
 
 def kill(first: subprocess.Popen, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     if pid == first.pid:
-        first.wait(5)
+        first.wait(LIMIT)
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -244,7 +245,7 @@ def test_a_signal_ends_a_start_that_waits_in_c(number: signal.Signals) -> None:
     """So do torch's store and NCCL while they wait for a rank that does not come."""
     with blocked("no work") as process:
         process.send_signal(number)
-        assert process.wait(10) == 128 + number
+        assert process.wait(LIMIT) == 128 + number
 
 
 def test_a_second_interrupt_leaves_although_the_main_thread_waits_in_c() -> None:
@@ -254,7 +255,7 @@ def test_a_second_interrupt_leaves_although_the_main_thread_waits_in_c() -> None
         time.sleep(1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(LIMIT) == 130
         assert "second Ctrl-C" in process.stderr.read()
 
 
@@ -266,7 +267,7 @@ stop.install()
 stop.has_work = True
 child = os.fork()
 if not child:
-    time.sleep(60)
+    time.sleep(900)
     os._exit(0)
 time.sleep(0.2)
 os.kill(child, signal.SIGTERM)
@@ -275,7 +276,9 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), stop.asked(), flush=Tr
 
 
 def test_a_signal_to_a_fork_ends_the_fork_and_not_the_run() -> None:
-    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.stdout.strip() == f"{-signal.SIGTERM} False", done.stderr
 
 

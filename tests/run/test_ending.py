@@ -62,13 +62,12 @@ def test_a_rank_that_crashes_ends_the_others_and_shows_its_traceback(
 
     monkeypatch.setattr(RunHooks, "counted", crashing)
     run = tmp_path / "run"
-    begun = time.monotonic()
     ended = go(arguments(tiny_shards, run, {"stage": 1}, steps=9), run)
     text = run.with_suffix(".log").read_text("utf-8")
     expected = [Exit.LOST_RANK, Exit.LOST_RANK]
     expected[rank] = Exit.CRASHED
     assert ended.codes == expected, text[-3000:]
-    assert ended.stuck == [] and time.monotonic() - begun < 300
+    assert ended.stuck == []
     assert text.count("Traceback") == 1 and "KeyError: 'something of ours'" in text
     assert f"error: rank {rank} crashed while " in text
     other = [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import LIMIT
 from plans import ROOT, plan_of
 from ranks import WORKERS
 
@@ -33,7 +34,7 @@ def test_out_of_memory_says_which_knob_to_turn_and_what_was_estimated(
         env=os.environ | {"PYTHONPATH": f"{WORKERS.parent / 'support'}:{ROOT}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, done.stderr
     told = {name: (tmp_path / f"{name}.log").read_text("utf-8") for name in phases}

@@ -6,11 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "slurm" / "pretrain.sbatch"
@@ -28,14 +27,6 @@ on_slurm = [
     pytest.mark.slurm,
     pytest.mark.skipif(not answers(), reason="no SLURM cluster answers sinfo"),
 ]
-
-
-def until(holds: Callable[[], bool], seconds: float) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 @pytest.mark.slow
@@ -61,11 +52,11 @@ def test_a_job_on_two_nodes_saves_when_the_time_is_nearly_over(
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     job = done.stdout.strip().split(";")[0]
     try:
-        until(lambda: log.exists() and "step 10/" in log.read_text(), 90)
+        wait_until(lambda: log.exists() and "step 10/" in log.read_text())
         assert "2 ranks" in log.read_text()
         # What SLURM sends two minutes before the end of the time.
         subprocess.run(["scancel", "--signal=USR1", job], check=True)
-        until(lambda: "start again to continue" in log.read_text(), 60)
+        wait_until(lambda: "start again to continue" in log.read_text())
         assert len(list(run.glob("checkpoint-*"))) == 1
     finally:
         subprocess.run(["scancel", job], check=True)

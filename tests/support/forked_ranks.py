@@ -15,12 +15,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from patience import LIMIT
+
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.ranks.logs import quiet_libraries
 from gpt2zh.ranks.world import World
 from gpt2zh.train.deepspeed_library import import_deepspeed
-
-_PATIENCE = 300  # seconds
 
 # DeepSpeed imports them while it builds an engine; Muon's brings all of torch.compile.
 _IMPORTED_LATE = (
@@ -123,7 +123,7 @@ def _ends_of(children: Sequence[int], fine: Sequence[int] = ()) -> list[int | No
         fine: Codes after which the others may go on; with them, a failure leaves them 10 seconds.
     """
     codes: dict[int, int] = {}
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + LIMIT
     while len(codes) < len(children) and time.monotonic() < deadline:
         for child in set(children) - codes.keys():
             ended, status = os.waitpid(child, os.WNOHANG)

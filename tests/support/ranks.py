@@ -10,17 +10,18 @@ import sys
 import time
 from pathlib import Path
 
+from patience import LIMIT
+
 WORKERS = Path(__file__).parent.parent / "workers"
 
 
-def run_ranks(worker: str, ranks: int, payload: object, *, timeout: float = 300.0) -> str:
+def run_ranks(worker: str, ranks: int, payload: object) -> str:
     """Run `tests/workers/<worker>` on `ranks` processes and return all they printed.
 
     Args:
         worker: File name of the script; it gets `payload` as JSON in its first argument.
         ranks: Number of processes.
         payload: What the script reads.
-        timeout: Seconds until all ranks are ended and the test fails.
 
     Raises:
         AssertionError: A rank failed or the time was over.
@@ -47,7 +48,7 @@ def run_ranks(worker: str, ranks: int, payload: object, *, timeout: float = 300.
                 command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
         )
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + LIMIT
     outputs = []
     try:
         for process in processes:

@@ -16,6 +16,7 @@ import forked_ranks
 import psutil
 import pytest
 import torch
+from patience import LIMIT
 from ranks import WORKERS
 from verifying import altered, copied, gpt2zh, listing, restated
 
@@ -246,6 +247,6 @@ def test_a_signal_ends_it_and_leaves_nothing_behind(run: Path) -> None:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     process.stdout.read()
-    assert process.wait(20) == 128 + signal.SIGTERM
+    assert process.wait(LIMIT) == 128 + signal.SIGTERM
     assert not [child for child in children if child.is_running()]
     assert [path.name for path in run.parent.iterdir()] == ["run"]
