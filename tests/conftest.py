@@ -18,8 +18,10 @@ from data_tools.prepare.run import run as prepare
 # Threads make tiny matrices slower, many times so beside other work. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell without job control ignores Ctrl-C for what it starts with `&`, and so would every test.
+# A shell without job control ignores Ctrl-C for what it starts with `&`, nohup ignores SIGHUP, and so
+# would every process of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _PROCESSES = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system")
 _started: list[str] = []  # by the test that runs
