@@ -18,8 +18,8 @@ from data_tools.prepare.run import run as prepare
 # Threads make tiny matrices slower, many times so beside other work. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell without job control ignores Ctrl-C for what it starts with `&`, nohup ignores SIGHUP, and so
-# would every process of the tests.
+# A shell without job control ignores Ctrl-C for what it starts with `&`, nohup ignores SIGHUP, and
+# every process of the tests would do so, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -40,6 +40,7 @@ from gpt2zh.data.manifest import (
     SplitRule,
     build_split,
     build_unit,
+    read_manifest,
     write_manifest,
 )
 from gpt2zh.data.shard import TRAIN, VALIDATION
@@ -137,7 +138,17 @@ def _aside(output: Path) -> str:
 
 
 def _put_into_output(folder: PartialFolder) -> None:
-    """Move appended shards to the existing ones."""
+    """Move appended shards to the existing ones.
+
+    Raises:
+        UserError: Other shards have their name now.
+    """
+    joined, there = read_manifest(folder.path), read_manifest(folder.output)
+    if joined.units[: len(there.units)] != there.units:
+        raise UserError(
+            f"{folder.output} does not hold the shards that those in {folder.path} belong to; put "
+            "them back, or remove that folder and append again"
+        )
     for path in sorted(folder.path.iterdir()):
         if path.suffix in (".arrow", ".parquet", ".u8"):
             path.replace(folder.output / path.name)

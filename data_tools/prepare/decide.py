@@ -54,7 +54,7 @@ def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> N
         pairs = _near(plan, folder, compared, decisions)
         for pair in pairs:
             decisions[pair.dropped] = IS_NEAR
-        _write_table(folder, compared, pairs)
+        _write_table(plan, folder, compared, pairs)
     begins = np.cumsum([0, *(unit.documents for unit in compared)]).tolist()
     by_unit = {unit.number: begin for unit, begin in zip(compared, begins, strict=False)}
     rule = _choose_blocks(plan, compared, decisions == STAYS)
@@ -113,7 +113,10 @@ def _near(
 
 
 def _write_table(
-    folder: PartialFolder, compared: Sequence[ComparedUnit], pairs: Sequence[NearPairs]
+    plan: PreparePlan,
+    folder: PartialFolder,
+    compared: Sequence[ComparedUnit],
+    pairs: Sequence[NearPairs],
 ) -> None:
     """Write what was dropped for which document."""
     sources, lines = (
@@ -123,6 +126,7 @@ def _write_table(
         np.concatenate([getattr(pair, name) for pair in pairs])
         for name in ("dropped", "like", "similarity", "is_estimate")
     )
+    sources = plan.manifest_numbers(sources)
     order = np.argsort(dropped)
     dropped, like = dropped[order], like[order]
     columns = [sources[dropped], lines[dropped], sources[like], lines[like]]

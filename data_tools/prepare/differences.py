@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from data_tools.prepare.plan import NEWER_OPTIONS, PreparePlan
 from data_tools.sources.delimiter import name_of
-from data_tools.sources.source import Slice, SourceFile
+from data_tools.sources.source import SourceFile
 
 
 def differences(before: PreparePlan, now: PreparePlan) -> list[str]:
     """Return what distinguishes two plans, one line each."""
-    names = before.tokenizer.name, now.tokenizer.name
-    lines = option_differences(before.options, now.options, tokenizers=names)
+    lines = request_differences(before, now.options, now.tokenizer.name, now.base)
     old = {source.path.as_posix(): source for source in before.remaining.values()}
     new = {source.path.as_posix(): source for source in now.remaining.values()}
     lines += [f"input {path} is gone" for path in old.keys() - new.keys()]
@@ -26,20 +24,31 @@ def differences(before: PreparePlan, now: PreparePlan) -> list[str]:
             for name in ("bytes", "format", "compression", "encoding", "delimiter")
             if getattr(a, name) != getattr(b, name)
         ]
-    if before.base != now.base:
-        lines.append("the shards to append to have changed")
-    if not lines and find_cuts(before) != find_cuts(now):
-        lines.append("the input would be cut at other places, so the content of a file changed")
+    if not lines:
+        lines += [
+            f"input {path}: its records begin at other places, so its content changed"
+            for path in before.cuts.keys() | now.cuts.keys()
+            if before.cuts.get(path) != now.cuts.get(path)
+        ]
     return sorted(lines)
 
 
-def find_cuts(plan: PreparePlan) -> dict[Path, list[Slice]]:
-    """Return where each source is cut; the units follow from this, if no source was dropped."""
-    cuts: dict[Path, list[Slice]] = {}
-    for unit in plan.units:
-        for part in unit.slices:
-            cuts.setdefault(plan.source(part.source).path, []).append(part.slice)
-    return cuts
+def request_differences(
+    before: PreparePlan, options: dict[str, Any], tokenizer: str, base: str
+) -> list[str]:
+    """Return what distinguishes a plan from a request besides the input, one line each.
+
+    Args:
+        before: The plan.
+        options: Of the request, from `defining_options`.
+        tokenizer: As it was typed.
+        base: Fingerprint of the shards to append to; empty without any.
+    """
+    names = before.tokenizer.name, tokenizer
+    lines = option_differences(before.options, options, tokenizers=names)
+    if before.base != base:
+        lines.append("the shards to append to have changed")
+    return lines
 
 
 def _show(source: SourceFile, name: str) -> str:

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_tools.prepare.differences import find_cuts
-from data_tools.prepare.formats import has_draft, is_finished, read_draft
+from data_tools.prepare.formats import has_draft, is_finished, read_digests
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan, read_plan, write_plan
 from data_tools.sources.cut import cut
 from data_tools.sources.read import slice_digest
 from data_tools.sources.source import Slice, SourceFile
 from gpt2zh.config.errors import UserError, printable
+from gpt2zh.data.manifest import Manifest
 
 _SHOWN = 20
 
@@ -46,13 +46,13 @@ def drop_changed(folder: PartialFolder, *, only_missing: bool) -> PreparePlan:
         if only_missing:
             missing = (unit for unit in before.units if not _is_done(before, folder, unit.number))
             wanted &= {part.source for unit in missing for part in unit.slices}
-        digests = _drafted_digests(before, folder)
+        digests = read_digests(before, folder)
         found = {n: look_at(before.source(n), before, digests.get(n, {})) for n in sorted(wanted)}
         changed = {number: what for number, what in found.items() if isinstance(what, str)}
         if len(changed) == len(before.remaining):
             raise UserError(
-                f"all {len(changed)} files that {folder.path} was begun with are gone or changed, "
-                "so nothing would remain; bring them back, or use --restart to start again"
+                f"every file that {folder.path} was begun with is gone or changed, so nothing "
+                "would remain; bring them back, or use --restart to start again"
             )
         files = [what for what in found.values() if isinstance(what, SourceFile)]
         plan = without(before.with_times(files), changed)
@@ -60,8 +60,29 @@ def drop_changed(folder: PartialFolder, *, only_missing: bool) -> PreparePlan:
             folder.remove_packed()  # duplicates are decided again
         if plan != before:
             write_plan(folder.plan, plan)
-    _announce(plan, changed)
+    lines = [f"dropped: {plan.source(n).path} {why}" for n, why in changed.items()]
+    if not changed:
+        which = "file that is still to be read" if only_missing else "file"
+        lines = [f"no {which} is gone or changed"]
+    _show(lines)
+    announce_dropped(before)
     return plan
+
+
+def announce_dropped(plan: PreparePlan, found: Collection[Path] = ()) -> None:
+    """Print which sources a preparation has dropped so far.
+
+    Args:
+        plan: The plan as it is continued.
+        found: Files that the request names; those among them that were dropped are there again.
+    """
+    lines = []
+    for number in plan.dropped:
+        path = plan.source(number).path
+        lines.append(f"dropped before: {path}")
+        if path in found:
+            lines[-1] += "; it is there again: add it with --append when this is done"
+    _show(lines)
 
 
 def without(plan: PreparePlan, numbers: Iterable[int]) -> PreparePlan:
@@ -99,26 +120,26 @@ def look_at(source: SourceFile, plan: PreparePlan, read: dict[Slice, str]) -> So
     try:
         if any(slice_digest(source, part) != digest for part, digest in read.items()):
             return "changed: its content is not what was read"
-        planned = find_cuts(plan).get(source.path, [])
-        if cut(source, plan.config, plan.config.unit_bytes) != planned:
+        if cut(source, plan.config, plan.config.unit_bytes) != plan.cuts.get(source.path, []):
             return "changed: its records begin at other places"
     except UserError as error:
         return f"cannot be read any more ({error})"
     return replace(source, mtime_ns=status.st_mtime_ns)
 
 
-def refuse_new(plan: PreparePlan, files: Sequence[Path]) -> None:
-    """Refuse input files that the plan does not know.
+def refuse_new(plan: PreparePlan, files: Sequence[Path], base: Manifest | None) -> None:
+    """Refuse input files that neither the plan nor the shards to append to know.
 
     Raises:
         UserError: There is one.
     """
-    known = {source.path for source in plan.sources}
-    new = sorted({path for path in files if path not in known})
+    known = {source.path.as_posix() for source in plan.sources}
+    known |= {source.path for source in (base.sources if base else ())}
+    new = sorted({path for path in files if path.as_posix() not in known})
     if new:
         raise UserError(
             "--drop-changed goes on with the files that the preparation was begun with, but "
-            + (f"{new[0]} and {len(new) - 1} others are" if len(new) > 1 else f"{new[0]} is")
+            + (f"{new[0]} and {len(new) - 1} more are" if len(new) > 1 else f"{new[0]} is")
             + " new; leave new files out of --input now, and add them with --append when this is "
             "done"
         )
@@ -141,25 +162,9 @@ def _is_done(plan: PreparePlan, folder: PartialFolder, number: int) -> bool:
     return has_draft(plan, folder, unit) or is_finished(plan, folder, unit)
 
 
-def _drafted_digests(plan: PreparePlan, folder: PartialFolder) -> dict[int, dict[Slice, str]]:
-    """Return the digests of the slices that were read, by number of the source."""
-    digests: dict[int, dict[Slice, str]] = {}
-    for unit in plan.units:
-        if not has_draft(plan, folder, unit):
-            continue
-        for drafted in read_draft(folder, unit.number)["slices"]:
-            extent = drafted["extent"]
-            part = Slice(extent["begin"], extent["end"], extent["line"])
-            digests.setdefault(drafted["source"], {})[part] = extent["digest"]
-    return digests
-
-
-def _announce(plan: PreparePlan, changed: dict[int, str]) -> None:
-    """Print which sources are left out, and why."""
-    before = [number for number in plan.dropped if number not in changed]
-    lines = [f"dropped: {plan.source(n).path} {why}" for n, why in changed.items()]
-    lines += [f"dropped before: {plan.source(n).path}" for n in before]
+def _show(lines: list[str]) -> None:
+    """Print lines on stderr, but not thousands."""
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"and {len(lines) - _SHOWN} more"]
-    for line in lines or ["no file is gone or changed"]:
+    for line in lines:
         print(printable(line), file=sys.stderr)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan, Unit
+from data_tools.sources.source import Slice
 from gpt2zh.data.manifest import FileEntry
 from gpt2zh.files.checksum import file_sha256
 from gpt2zh.files.durable import whole_file, write_whole
@@ -89,9 +90,9 @@ def read_draft(folder: PartialFolder, unit: int) -> DraftRecord:
 
 def has_draft(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
     """Return whether the draft of a unit is complete."""
-    if not folder.draft(unit.number, "json").exists():
+    record = _intact(folder.draft(unit.number, "json"))
+    if record is None:
         return False
-    record = read_draft(folder, unit.number)
     held = [drafted["source"] for drafted in record["slices"]]
     if record["plan"] != plan.draft_identity or held != [part.source for part in unit.slices]:
         return False  # of another plan, or it holds a source that was dropped meanwhile
@@ -128,10 +129,8 @@ def write_decisions(
 
 def has_decisions(plan: PreparePlan, folder: PartialFolder) -> bool:
     """Return whether the decisions are complete."""
-    return (
-        folder.decided.exists()
-        and json.loads(folder.decided.read_text("utf-8"))["plan"] == plan.identity
-    )
+    record = _intact(folder.decided)
+    return record is not None and record["plan"] == plan.identity
 
 
 def read_decisions(folder: PartialFolder, unit: int, documents: int) -> np.ndarray:
@@ -156,9 +155,32 @@ def read_unit(folder: PartialFolder, unit: int) -> UnitRecord:
 
 
 def is_finished(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
-    """Return whether the shards of a unit are complete."""
-    path = folder.unit(unit.number)
-    return path.exists() and read_unit(folder, unit.number)["plan"] == plan.identity
+    """Return whether the shards of a unit are complete, and the record of its draft, too."""
+    record = _intact(folder.unit(unit.number))
+    if record is None or record["plan"] != plan.identity:
+        return False
+    return _intact(folder.draft(unit.number, "json")) is not None
+
+
+def read_digests(plan: PreparePlan, folder: PartialFolder) -> dict[int, dict[Slice, str]]:
+    """Return the digests of the slices that complete units have read, by number of the source."""
+    digests: dict[int, dict[Slice, str]] = {}
+    for unit in plan.units:
+        if not (has_draft(plan, folder, unit) or is_finished(plan, folder, unit)):
+            continue
+        for drafted in read_draft(folder, unit.number)["slices"]:
+            extent = drafted["extent"]
+            part = Slice(extent["begin"], extent["end"], extent["line"])
+            digests.setdefault(drafted["source"], {})[part] = extent["digest"]
+    return digests
+
+
+def _intact(path: Path) -> dict[str, Any] | None:
+    """Return a record; None if it is missing or damaged, so that its unit is made again."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def table_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:

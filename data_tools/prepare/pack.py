@@ -186,10 +186,9 @@ def _renumber(batch: pa.RecordBatch, plan: PreparePlan) -> pa.RecordBatch:
     """Return documents with the numbers that their sources get in the manifest."""
     if not plan.dropped:
         return batch
-    numbers = numpy_column(batch["source"])
-    fewer = np.searchsorted(np.array(plan.dropped), numbers).astype(numbers.dtype)
+    numbers = plan.manifest_numbers(numpy_column(batch["source"]))
     place = batch.schema.get_field_index("source")
-    return batch.set_column(place, batch.schema.field(place), arrow_column(numbers - fewer))
+    return batch.set_column(place, batch.schema.field(place), arrow_column(numbers))
 
 
 def _account(

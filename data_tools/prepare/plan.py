@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_tools.clean.options import describe
 from data_tools.config import PrepareConfig
 from data_tools.shards.split import HASH_NAME
@@ -51,7 +53,7 @@ class SourceSlice:
     """A slice of one source."""
 
     source: int
-    """Number of the source in the manifest; the sources of a base come first."""
+    """Number of the source in the plan; the sources of a base come first."""
     slice: Slice
 
 
@@ -93,7 +95,7 @@ class PreparePlan:
         return self.units[number - self.units[0].number]
 
     def source(self, number: int) -> SourceFile:
-        """Return a source by its number in the manifest."""
+        """Return a source by its number in the plan."""
         return self.sources[number - self.first_source]
 
     @cached_property
@@ -119,6 +121,24 @@ class PreparePlan:
         """The sources that are not dropped, by their numbers."""
         numbered = enumerate(self.sources, self.first_source)
         return {number: source for number, source in numbered if number not in self.dropped}
+
+    @cached_property
+    def cuts(self) -> dict[Path, list[Slice]]:
+        """Where each source is cut; the units follow from this, if no source was dropped."""
+        cuts: dict[Path, list[Slice]] = {}
+        for unit in self.units:
+            for part in unit.slices:
+                cuts.setdefault(self.source(part.source).path, []).append(part.slice)
+        return cuts
+
+    def manifest_numbers(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the numbers of sources in the manifest, which does not list dropped ones.
+
+        Args:
+            numbers: (n,) numbers in the plan, of any integer type.
+        """
+        before = np.searchsorted(np.array(self.dropped, numbers.dtype), numbers)
+        return numbers - before.astype(numbers.dtype)
 
     def with_times(self, sources: Sequence[SourceFile]) -> PreparePlan:
         """Return this plan with other times of some sources, whose content is the same."""

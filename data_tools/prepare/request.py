@@ -45,10 +45,7 @@ def check_options(config: PrepareConfig) -> None:
         faults.append(
             f"--unit-bytes {config.unit_bytes} is too small; use at least 1, usually 32000000"
         )
-    if config.workers < 0:
-        faults.append(
-            f"--workers {config.workers} is not a valid number of processes; use 0 for all cores"
-        )
+    faults += worker_faults(config.workers)
     if (config.part or config.parts != 1) and not 1 <= config.part <= config.parts:
         faults.append(
             f"--part {config.part} --parts {config.parts} do not go together; use a part from 1 to "
@@ -69,6 +66,13 @@ def check_options(config: PrepareConfig) -> None:
     if not config.input:
         faults.append("--input names no files; give a quoted glob such as 'corpus/**/*.csv'")
     raise_all(faults + clean_faults(config), "the options")
+
+
+def worker_faults(workers: int) -> list[str]:
+    """Return what is wrong with a number of processes."""
+    if workers >= 0:
+        return []
+    return [f"--workers {workers} is not a valid number of processes; use 0 for all cores"]
 
 
 def warn_of_cost(config: PrepareConfig) -> None:

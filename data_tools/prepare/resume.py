@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from data_tools.config import PrepareConfig
-from data_tools.prepare.differences import differences
-from data_tools.prepare.formats import has_draft, read_draft
+from data_tools.prepare.differences import differences, request_differences
+from data_tools.prepare.formats import read_digests
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import (
     PreparePlan,
@@ -16,7 +16,6 @@ from data_tools.prepare.plan import (
     read_plan,
     write_plan,
 )
-from data_tools.sources.cut import Slice
 from data_tools.sources.find import SourceFile
 from data_tools.sources.read import slice_digest
 from gpt2zh.config.errors import UserError
@@ -43,15 +42,39 @@ def choose_plan(
             tokenizer.save(folder.tokenizer)
             write_plan(folder.plan, plan)
             return plan
-    before = read_plan(folder.plan)
-    times = {source.path: source.mtime_ns for source in before.remaining.values()}
-    touched = [s for s in sources if times.get(s.path) != s.mtime_ns]
+        before = read_plan(folder.plan)
+        times = {source.path: source.mtime_ns for source in before.remaining.values()}
+        touched = [s for s in sources if times.get(s.path) != s.mtime_ns]
+        options = defining_options(config, tokenizer)
+        if before.options == options and not touched and len(times) == len(sources):
+            now = replace(before, base=base.fingerprint if base else "")  # nothing to cut again
+        else:
+            now = make_plan(config, tokenizer, sources, base)
+        _refuse(folder, differences(before, now) or _changed_content(before, folder, touched))
+        if touched:  # the content is the same: from now on compare with the new times
+            write_plan(folder.plan, before.with_times(sources))
+        return read_plan(folder.plan)
+
+
+def check_request(
+    plan: PreparePlan,
+    config: PrepareConfig,
+    folder: PartialFolder,
+    tokenizer: TextTokenizer,
+    base: Manifest | None,
+) -> None:
+    """Check that a request has the options of a plan, and the shards to which it appends.
+
+    Raises:
+        UserError: The plan is for other work.
+    """
     options = defining_options(config, tokenizer)
-    if before.options == options and not touched and len(times) == len(sources):
-        now = replace(before, base=base.fingerprint if base else "")  # nothing to cut again
-    else:
-        now = make_plan(config, tokenizer, sources, base)
-    lines = differences(before, now) or _changed_content(before, folder, touched)
+    fingerprint = base.fingerprint if base else ""
+    _refuse(folder, request_differences(plan, options, tokenizer.name, fingerprint))
+
+
+def _refuse(folder: PartialFolder, lines: Sequence[str]) -> None:
+    """Raise an error if anything differs from the plan in a folder."""
     if lines:
         raise UserError(
             f"{folder.path} holds an unfinished preparation with other input or options: "
@@ -60,9 +83,6 @@ def choose_plan(
             + _other_ways(lines)
             + "or --restart to discard it"
         )
-    if touched:  # the content is the same: from now on compare with the new times
-        write_plan(folder.plan, before.with_times(sources))
-    return read_plan(folder.plan)
 
 
 def _other_ways(lines: Sequence[str]) -> str:
@@ -79,16 +99,13 @@ def _other_ways(lines: Sequence[str]) -> str:
 def _changed_content(
     plan: PreparePlan, folder: PartialFolder, touched: Sequence[SourceFile]
 ) -> list[str]:
-    """Compare files with a new time with what complete drafts read from them."""
+    """Compare files with a new time with what complete units read from them."""
+    if not touched:
+        return []
     by_path = {source.path: source for source in touched}
-    lines = []
-    for unit in plan.units:
-        if not has_draft(plan, folder, unit):
-            continue
-        for drafted in read_draft(folder, unit.number)["slices"]:
-            source = by_path.get(plan.source(drafted["source"]).path)
-            extent = drafted["extent"]
-            part = Slice(extent["begin"], extent["end"], extent["line"])
-            if source and slice_digest(source, part) != extent["digest"]:
-                lines.append(f"the content of {source.path} changed")
-    return sorted(set(lines))
+    changed = set()
+    for number, digests in read_digests(plan, folder).items():
+        source = by_path.get(plan.source(number).path)
+        if source and any(slice_digest(source, part) != had for part, had in digests.items()):
+            changed.add(f"the content of {source.path} changed")
+    return sorted(changed)

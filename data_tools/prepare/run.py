@@ -18,7 +18,7 @@ from data_tools.prepare.assemble import assemble, put_in_place, seal
 from data_tools.prepare.damage import warn_of_damage
 from data_tools.prepare.decide import decide
 from data_tools.prepare.draft import begin_drafts, make_draft
-from data_tools.prepare.drop import drop_changed, has_touched, refuse_new
+from data_tools.prepare.drop import announce_dropped, drop_changed, has_touched, refuse_new
 from data_tools.prepare.formats import has_draft, is_finished
 from data_tools.prepare.pack import begin_packing, pack_unit
 from data_tools.prepare.partial_folder import PartialFolder
@@ -31,17 +31,18 @@ from data_tools.prepare.request import (
     is_complete,
     new_sources,
     warn_of_cost,
+    worker_faults,
 )
-from data_tools.prepare.resume import choose_plan
+from data_tools.prepare.resume import check_request, choose_plan
 from data_tools.prepare.split_writer import make_packer
 from data_tools.prepare.workers import Phase, Workers
 from data_tools.shards.output import check_output, disk_needed, holds_shards
 from data_tools.sources.find import SourceFile, find_files, inspect_all
-from gpt2zh.config.errors import UserError
+from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.data.manifest import Manifest, read_manifest
 from gpt2zh.pages.console import Progress, command
 from gpt2zh.pages.numbers import plural
-from gpt2zh.text.tokenizer import load_tokenizer
+from gpt2zh.text.tokenizer import TextTokenizer, load_tokenizer
 
 _DRAFTING = Phase("preparing", begin_drafts, make_draft)
 _PACKING = Phase("packing", begin_packing, pack_unit)
@@ -69,6 +70,7 @@ def run(config: PrepareConfig) -> None:
 def finish(config: FinishConfig) -> None:
     """Join the parts of a preparation and print what is in it."""
     begun = time.monotonic()
+    raise_all(worker_faults(config.workers), "the options")
     folder = PartialFolder(config.shards)
     with Workers(config.workers) as workers, disk_needed(config.shards, cure=_KEPT):
         _finish_renaming(folder, is_shared=False)
@@ -82,9 +84,11 @@ def finish(config: FinishConfig) -> None:
             )
         with folder.hold(is_shared=False):
             plan = read_plan(folder.plan)
+            base = _read_base(plan, folder)
             if config.drop_changed:
                 plan = drop_changed(folder, only_missing=True)
-            base = read_manifest(config.shards) if plan.base else None
+            else:
+                announce_dropped(plan)
             workers.get_ready(sum(unit.bytes for unit in plan.units))
             remade = [unit for unit in plan.units if unit.number in plan.remade]
             _make_drafts(plan, folder, remade, workers)
@@ -92,6 +96,23 @@ def finish(config: FinishConfig) -> None:
             manifest = _complete(plan, folder, base, workers)
     summary.show(manifest, config.shards, seconds=time.monotonic() - begun)
     warn_of_damage(manifest, config.shards)
+
+
+def _read_base(plan: PreparePlan, folder: PartialFolder) -> Manifest | None:
+    """Return the manifest of the shards to which a plan appends.
+
+    Raises:
+        UserError: Other shards have their name now.
+    """
+    if not plan.base:
+        return None
+    base = read_manifest(folder.output)
+    if base.fingerprint != plan.base:
+        raise UserError(
+            f"{folder.output} does not hold the shards that {folder.path} was begun to be appended "
+            "to; put them back, or remove that folder and append again"
+        )
+    return base
 
 
 def _finish_renaming(folder: PartialFolder, *, is_shared: bool) -> None:
@@ -103,24 +124,26 @@ def _finish_renaming(folder: PartialFolder, *, is_shared: bool) -> None:
 
 def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> Manifest | None:
     """Do the missing work; return the manifest if the whole is complete then."""
-    if config.restart:
-        folder.discard()
     base = find_base(config)
-    sources = _find_sources(config, folder)
-    workers.get_ready(sum(source.bytes for source in sources))
     tokenizer = load_tokenizer(config.tokenizer)
     make_packer(config, describe_tokenizer(tokenizer))  # raises if they do not go together
     if base is not None:
         check_same_options(base, config, tokenizer)
+    sources = _find_sources(config, folder, tokenizer, base)
+    workers.get_ready(sum(source.bytes for source in sources))
+    done = ""
+    if base is not None:
         sources = new_sources(base, sources)
-        if not sources:
-            print(f"{config.output} already holds all of these files; nothing to append")
-            return None
+        done = "" if sources else "already holds all of these files; nothing to append"
     elif is_complete(config, sources, tokenizer):
-        print(f"{config.output} is complete: the same files and options; nothing to do")
-        return None
+        done = "is complete: the same files and options; nothing to do"
     else:
         check_output(config.output, overwrite=config.overwrite)
+    if config.restart:
+        folder.discard()
+    if done:
+        print(f"{config.output} {done}")
+        return None
     if not folder.plan.exists():
         keeps_texts = config.near_duplicates != "keep"
         check_space(config.output, sources, tokenizer, keeps_texts=keeps_texts)
@@ -142,7 +165,12 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
         return _complete(plan, folder, base, workers)
 
 
-def _find_sources(config: PrepareConfig, folder: PartialFolder) -> Sequence[SourceFile]:
+def _find_sources(
+    config: PrepareConfig,
+    folder: PartialFolder,
+    tokenizer: TextTokenizer,
+    base: Manifest | None,
+) -> Sequence[SourceFile]:
     """Return the inspected input files, without those that were dropped from this preparation.
 
     Raises:
@@ -152,18 +180,21 @@ def _find_sources(config: PrepareConfig, folder: PartialFolder) -> Sequence[Sour
     def find() -> list[Path]:
         return [path for path in find_files(config.input) if not folder.owns(path)]
 
-    if not folder.plan.exists():
+    if config.restart or not folder.plan.exists():
         return inspect_all(find(), config)
     plan = read_plan(folder.plan)
     if config.drop_changed:
         found: list[Path] = []
         with contextlib.suppress(UserError):  # the name of a file that is gone matches nothing
             found = find()
-        refuse_new(plan, found)
+        refuse_new(plan, found, base)
+        check_request(plan, config, folder, tokenizer, base)  # a dropped file does not come back
         return list(drop_changed(folder, only_missing=False).remaining.values())
     dropped = {plan.source(number).path for number in plan.dropped}
     try:
-        return inspect_all([path for path in find() if path not in dropped], config)
+        files = find()
+        announce_dropped(plan, files)
+        return inspect_all([path for path in files if path not in dropped], config)
     except UserError as error:
         if not has_touched(plan):
             raise
@@ -242,7 +273,8 @@ def _check_drafts(plan: PreparePlan, folder: PartialFolder) -> None:
     Raises:
         UserError: Drafts are missing.
     """
-    missing = [unit.number for unit in _undrafted(plan, folder, plan.units)]
+    first = plan.units[0].number if plan.units else 0  # parts are dealt by place, not by number
+    missing = [unit.number - first for unit in _undrafted(plan, folder, plan.units)]
     if missing:
         some = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(

@@ -169,3 +169,70 @@ def test_near_duplicates_are_found_across_an_append(
 
 def is_held_out(text: str) -> bool:
     return document_hash(text.encode()) < 2**63
+
+
+def swap(shards: Path, command: Callable[..., int], write_csv: Callable) -> Path:
+    """Give the name of the shards to others with more units; return where the first ones are."""
+    write_csv("elsewhere/x.csv", OLD[:20])
+    write_csv("elsewhere/y.csv", NEW)
+    others = shards.with_name("others")
+    line = ("prepare", "--input", shards.parent / "elsewhere", "--output", others, *OPTIONS)
+    assert command(*line, "--unit-bytes", 500) == 0
+    old = shards.rename(shards.with_name("old"))
+    others.rename(shards)
+    return old
+
+
+def test_parts_are_not_joined_to_other_shards_of_the_same_name(
+    write_csv, command, shards: Path, capsys
+) -> None:
+    write_csv("in/b.csv", NEW)
+    assert append(command, shards, "--part", 1, "--parts", 1) == 0
+    old = swap(shards, command, write_csv)
+    before = files_of(shards)
+    assert command("finish", shards) == 2
+    assert "does not hold the shards that" in capsys.readouterr().err
+    assert files_of(shards) == before and command("verify", shards) == 0
+    shards.rename(shards.with_name("others"))
+    old.rename(shards)
+    assert command("finish", shards) == 0 and command("verify", shards) == 0
+
+
+def test_an_append_that_was_killed_at_its_end_does_not_go_into_other_shards(
+    write_csv, command, shards: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv("in/b.csv", NEW)
+
+    def killed(folder: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("data_tools.prepare.run.put_in_place", killed)
+        assert append(command, shards, "--workers", 1) == 130
+    old = swap(shards, command, write_csv)
+    before = files_of(shards)
+    assert command("finish", shards) == 2
+    assert "does not hold the shards that" in capsys.readouterr().err
+    assert files_of(shards) == before
+    shards.rename(shards.with_name("others"))
+    old.rename(shards)
+    assert command("finish", shards) == 0 and command("verify", shards) == 0
+    assert len(read_manifest(shards).sources) == 2
+
+
+def test_missing_units_of_an_append_are_named_by_their_place(
+    write_csv, command, shards: Path, capsys
+) -> None:
+    write_csv("in/b.csv", NEW)
+    small = ("--unit-bytes", 500)
+    whole = shards.with_name("whole")
+    line = ("prepare", "--input", shards.parent / "in/a.csv", "--output", whole, *OPTIONS, *small)
+    assert command(*line) == 0
+    first = len(read_manifest(whole).units)
+    more = (*line[:2], shards.parent / "in", *line[3:], "--append", "--parts", 2)
+    assert first > 1 and command(*more, "--part", 1) == 0
+    capsys.readouterr()
+    assert command("finish", whole) == 2
+    told = capsys.readouterr().err
+    assert "1 of 3 units are not prepared yet (1)" in told  # 0 and 2 of the new ones were part 1
+    assert command(*more, "--part", 2) == 0 and command("finish", whole) == 0

@@ -16,12 +16,13 @@ from data_tools.prepare.drop import drop_changed, look_at, without
 from data_tools.prepare.formats import has_draft
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import make_plan, read_plan, write_plan
+from data_tools.shards.near_table import near_tables
 from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import read_manifest
 from gpt2zh.data.shard import ShardSet
 
 from ..conftest import Command, many_texts, write_rows
-from .conftest import Begin, Work
+from .conftest import Begin, Work, long_text
 
 FILES = [["从前有座山", "短"], ["山里有座庙", "短"], ["第一行和单引号", "空格"], ["说然后走了"]]
 
@@ -169,10 +170,41 @@ def test_nothing_is_left_is_refused(begin: Begin) -> None:
     work = begin(*FILES[:2]).draft()
     for source in work.sources:
         source.path.unlink()
-    with pytest.raises(UserError, match=r"all 2 files .*nothing would remain; .*--restart"):
+    with pytest.raises(UserError, match=r"every file that .*nothing would remain; .*--restart"):
         drop_changed(work.folder, only_missing=False)
     assert read_plan(work.folder.plan) == work.plan
     assert not drop_changed(work.folder, only_missing=True).dropped, "all of their text was read"
+
+
+def test_finish_says_that_it_looked_only_at_what_is_still_to_be_read(
+    begin: Begin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = begin(*FILES).draft()
+    work.sources[0].path.unlink()
+    assert not drop_changed(work.folder, only_missing=True).dropped
+    assert capsys.readouterr().err == "no file that is still to be read is gone or changed\n"
+
+
+def test_a_unit_that_is_packed_is_compared_like_one_that_is_not(begin: Begin) -> None:
+    work = begin(*FILES, unit_bytes=1).draft().decide().pack()
+    path = work.sources[0].path
+    rewrite(path)
+    os.utime(path, ns=(0, 7))
+    assert drop_changed(work.folder, only_missing=False).dropped == (0,)
+
+
+def test_the_list_of_near_duplicates_has_the_numbers_of_the_manifest(begin: Begin) -> None:
+    text = long_text(1)
+    files = [[text], [long_text(2)], [long_text(3)], [long_text(2) + "。"]]
+    work = begin(*files, near_duplicates="drop").draft()
+    work.sources[0].path.unlink()
+    plan = drop_changed(work.folder, only_missing=False)
+    manifest = replace(work, plan=plan).finish()
+    names = [Path(source.path).name for source in manifest.sources]
+    (path,) = near_tables(work.config.output)
+    table = pq.read_table(path)
+    (source,), (like,) = table["source"].to_pylist(), table["like_source"].to_pylist()
+    assert (names[source], names[like]) == ("3.csv", "1.csv")
 
 
 def test_a_plan_without_nothing_is_the_same(begin: Begin) -> None:
@@ -251,6 +283,47 @@ def test_finish_drops_files_of_units_that_are_missing(
     assert command(*line, "--part", 3, "--drop-changed") == 0
     assert command("finish", out, "--workers", 1) == 0
     assert [source.path for source in read_manifest(out).sources] == [str(paths[3])]
+
+
+def test_a_dropped_file_is_named_each_time_and_a_refused_request_drops_nothing(
+    command: Command, tmp_path: Path, bert_tokenizer: Path, capsys
+) -> None:
+    paths = [write_rows(tmp_path / f"in/{n}.csv", many_texts(9, seed=n)) for n in range(3)]
+    out = tmp_path / "out"
+    line = ("prepare", "--input", tmp_path / "in", "--output", out, "--workers", 1)
+    line += ("--tokenizer", bert_tokenizer)
+    first = ("--part", 1, "--parts", 2)
+    assert command(*line, *first) == 0
+    away = paths[1].rename(tmp_path / "away.csv")
+    plan = read_plan(tmp_path / "out.partial/work/plan.json")
+    capsys.readouterr()
+    assert command(*line, *first, "--drop-changed", "--row-length", 256) == 2
+    told = capsys.readouterr().err
+    assert "--row-length was 512, is now 256" in told and "dropped: " not in told
+    assert read_plan(tmp_path / "out.partial/work/plan.json") == plan
+    assert command(*line, *first, "--drop-changed") == 0
+    away.rename(paths[1])
+    capsys.readouterr()
+    assert command(*line) == 0
+    again = f"dropped before: {paths[1]}; it is there again: add it with --append"
+    assert again in capsys.readouterr().err
+    assert len(read_manifest(out).sources) == 2
+
+
+def test_files_of_the_shards_are_not_new_to_an_append(
+    command: Command, tmp_path: Path, bert_tokenizer: Path
+) -> None:
+    write_rows(tmp_path / "in/0.csv", many_texts(9, seed=0))
+    out = tmp_path / "out"
+    line = ("prepare", "--input", tmp_path / "in", "--output", out, "--workers", 1)
+    line += ("--tokenizer", bert_tokenizer, "--row-length", 64)
+    assert command(*line) == 0
+    gone, stays = (write_rows(tmp_path / f"in/{n}.csv", many_texts(9, seed=n)) for n in (1, 2))
+    assert command(*line, "--append", "--part", 1, "--parts", 2) == 0
+    gone.unlink()
+    assert command(*line, "--append") == 2
+    assert command(*line, "--append", "--drop-changed") == 0
+    assert [source.path for source in read_manifest(out).sources][1:] == [str(stays)]
 
 
 def test_new_files_are_refused_with_a_way_on(

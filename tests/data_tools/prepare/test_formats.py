@@ -52,6 +52,25 @@ def test_work_of_another_plan_does_not_count(begin: Begin) -> None:
     assert not is_finished(other, work.folder, work.plan.unit(0))
 
 
+def test_a_damaged_record_is_as_good_as_none(begin: Begin) -> None:
+    """A disk that lost power may keep half of it; the unit is prepared again."""
+    work = begin(TEXTS).draft().decide().pack()
+    plan, folder, unit = work.plan, work.folder, work.plan.unit(0)
+    for path in (folder.unit(0), folder.draft(0, "json")):
+        whole = path.read_bytes()
+        for damaged in (whole[:6], b"", whole[:-1], b"\xff\x00"):
+            path.write_bytes(damaged)
+            assert not is_finished(plan, folder, unit)
+        path.write_bytes(whole)
+    assert is_finished(plan, folder, unit)
+    folder.decided.write_bytes(folder.decided.read_bytes()[:5])
+    assert not has_decisions(plan, folder)
+    folder.draft(0, "json").write_bytes(b"{")
+    assert not has_draft(plan, folder, unit)
+    manifest = work.finish()
+    assert manifest.sources[0].records == 2
+
+
 def test_decisions_come_back_by_unit(begin: Begin) -> None:
     work = begin(TEXTS)
     assert not has_decisions(work.plan, work.folder)

@@ -165,3 +165,30 @@ def test_overwrite_replaces_old_shards(write_csv, command: Command, tmp_path: Pa
     assert command("prepare", "--input", again, "--output", out, "--overwrite") == 0
     assert documents_of(out) == ["二"]
     assert sorted(os.listdir(tmp_path)) == ["in", "out"]
+
+
+def test_a_restart_that_is_refused_discards_nothing(
+    write_csv, command: Command, tmp_path: Path, capsys
+) -> None:
+    write_csv("in/a.csv", ["从前有座山"] * 3)
+    line = ("prepare", "--output", tmp_path / "out", "--workers", 1)
+    first = ("--input", tmp_path / "in", "--part", 1, "--parts", 2)
+    assert command(*line, *first) == 0
+    partial = tmp_path / "out.partial"
+    before = sorted(path.relative_to(partial) for path in partial.rglob("*"))
+    refused = (
+        ("--input", tmp_path / "nothing/*.csv"),
+        ("--input", tmp_path / "in", "--tokenizer", tmp_path / "none"),
+        ("--input", tmp_path / "in", "--append"),
+    )
+    for wrong in refused:
+        assert command(*line, *wrong, "--restart") == 2
+        assert sorted(path.relative_to(partial) for path in partial.rglob("*")) == before, wrong
+    assert command(*line, "--input", tmp_path / "in", "--restart") == 0 and not partial.exists()
+
+
+def test_finish_refuses_a_wrong_number_of_processes(
+    command: Command, tmp_path: Path, capsys
+) -> None:
+    assert command("finish", tmp_path / "out", "--workers", -3) == 2
+    assert "--workers -3 is not a valid number of processes" in capsys.readouterr().err
