@@ -103,6 +103,8 @@ def cut_documents(
 ) -> Parts:
     """Cut the documents that stay into parts for training and parts that are held out.
 
+    The others remain whole, as training text; those that stay as a whole are among them.
+
     Args:
         batch: (n,) lines of `DRAFT_TABLE`.
         ids: (t,), their tokens.
