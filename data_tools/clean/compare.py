@@ -16,7 +16,7 @@ from math import sqrt
 
 import numpy as np
 
-from data_tools.clean.compare_kernel import Batch, compare_batch
+from data_tools.clean.compare_kernel import MOST_LISTED, Batch, compare_batch
 from data_tools.clean.minhash import band_keys
 from data_tools.clean.near import PERMUTATIONS, Keys, band_shape, find_clusters
 
@@ -97,9 +97,7 @@ def find_near(corpus: Corpus, threshold: float, roles: Roles) -> NearPairs:
             listed=roles.listed[documents],
             tested=roles.tested[documents],
         )
-        like, similarity, estimated = compare_batch(
-            batch, threshold, _least(threshold), roles.drops_listed
-        )
+        like, similarity, estimated = _compare(batch, threshold, drops_listed=roles.drops_listed)
         hit = np.flatnonzero(like >= 0)
         for values, more in zip(
             found,
@@ -113,6 +111,32 @@ def find_near(corpus: Corpus, threshold: float, roles: Roles) -> NearPairs:
     )
     order = np.argsort(dropped)
     return NearPairs(dropped[order], like[order], similarity[order], estimated[order])
+
+
+def _compare(
+    batch: Batch, threshold: float, *, drops_listed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare the documents of a batch; see `compare_batch`.
+
+    If more listed documents share a key than are remembered for it, those that are dropped make
+    room for others, so it starts again without them until it drops none.
+    """
+    least, listed = _least(threshold), batch.listed
+    found = compare_batch(batch, threshold, least, drops_listed)
+    while drops_listed and _most_of_a_key(batch.groups[listed]) > MOST_LISTED:
+        listed = batch.listed & (found[0] < 0)
+        more = compare_batch(batch._replace(listed=listed), threshold, least, drops_listed)
+        hit = more[0] >= 0
+        if not hit.any():
+            break
+        for values, new in zip(found, more, strict=True):
+            values[hit] = new[hit]
+    return found
+
+
+def _most_of_a_key(groups: np.ndarray) -> int:
+    """Return how many documents share the most frequent key, of (n, bands) keys."""
+    return int(np.bincount(groups.reshape(-1)).max(initial=0))
 
 
 def _batches(clusters: np.ndarray) -> Iterator[np.ndarray]:

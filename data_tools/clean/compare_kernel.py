@@ -15,7 +15,7 @@ from gpt2zh.text.kernels.compiled import compiled, compiled_with_arrays
 MOST_LISTED = 1000
 """Staying documents that are remembered for a key; a boilerplate may give one to a million."""
 MOST_COMPARED = 8
-"""Texts, the most similar by their signatures, with which one text is compared."""
+"""Texts, the most similar by their signatures, with which one text is compared at once."""
 
 
 class Batch(NamedTuple):
@@ -47,7 +47,7 @@ class Lists(NamedTuple):
     following: np.ndarray
     """(m, bands) int64, the document before in the chain of each band, or -1."""
     seen: np.ndarray
-    """(m,) int64, the last document that was compared with each."""
+    """(m,) int64, the mark of the last search that met each."""
 
 
 class Best(NamedTuple):
@@ -57,6 +57,36 @@ class Best(NamedTuple):
     """(MOST_COMPARED,) int64."""
     shares: np.ndarray
     """(MOST_COMPARED,) float64, estimated similarities."""
+
+
+class Result(NamedTuple):
+    """What `compare_batch` returns."""
+
+    like: np.ndarray
+    """(m,) int64."""
+    similarity: np.ndarray
+    """(m,) float32."""
+    estimated: np.ndarray
+    """(m,) bool."""
+
+
+class Limits(NamedTuple):
+    """See `compare_batch`."""
+
+    threshold: float
+    least: float
+    drops_listed: bool
+
+
+class Search(NamedTuple):
+    """One search for documents like one; it goes on behind what the one before found."""
+
+    mark: int
+    """Differs for each search."""
+    share: float
+    """Estimated similarity of the last one that was found before."""
+    number: int
+    """Number of that one."""
 
 
 @compiled_with_arrays
@@ -77,9 +107,9 @@ def compare_batch(
     """
     count, bands = batch.groups.shape
     groups = batch.groups.max() + 1 if count else 0
-    like = np.full(count, -1, np.int64)
-    similarity = np.zeros(count, np.float32)
-    estimated = np.zeros(count, np.bool_)
+    result = Result(
+        np.full(count, -1, np.int64), np.zeros(count, np.float32), np.zeros(count, np.bool_)
+    )
     lists = Lists(
         np.full(groups, -1, np.int64),
         np.zeros(groups, np.int64),
@@ -87,25 +117,60 @@ def compare_batch(
         np.full(count, -1, np.int64),
     )
     best = Best(np.empty(MOST_COMPARED, np.int64), np.empty(MOST_COMPARED))
+    limits = Limits(threshold, least, drops_listed)
     for here in range(count):
-        found = _find_most_similar(here, batch, lists, best, like) if batch.tested[here] else 0
-        own = np.empty(0, np.uint64)
-        for place in range(found):
-            other, share = best.numbers[place], best.shares[place]
-            if share < least or (like[here] >= 0 and not drops_listed):
-                break
-            guessed = batch.ends[here] < 0 or batch.ends[other] < 0
-            if not guessed:
-                if not len(own):
-                    own = shingle_hashes(batch.data, batch.begins[here], batch.ends[here])
-                theirs = shingle_hashes(batch.data, batch.begins[other], batch.ends[other])
-                share = jaccard(own, theirs)
-            if share >= threshold:
-                one, two = (other, here) if drops_listed else (here, other)
-                like[one], similarity[one], estimated[one] = two, share, guessed
-        if batch.listed[here] and like[here] < 0:
+        if batch.tested[here]:
+            _test(here, batch, lists, best, result, limits)
+        if batch.listed[here] and result.like[here] < 0:
             _list(here, batch.groups[here], lists)
-    return like, similarity, estimated
+    return result.like, result.similarity, result.estimated
+
+
+@compiled_with_arrays
+def _test(
+    here: int, batch: Batch, lists: Lists, best: Best, result: Result, limits: Limits
+) -> None:
+    """Compare one document with the listed ones most like it.
+
+    Where listed ones are dropped, it goes on with the next ones while any of them are near or seem
+    so.
+    """
+    search = Search(here, np.inf, -1)
+    found = _find_most_similar(here, batch, lists, best, result.like, search)
+    near = _compare(here, found, batch, best, result, limits)
+    while limits.drops_listed and found == MOST_COMPARED:
+        if not near and best.shares[found - 1] < limits.threshold:
+            break
+        search = Search(
+            search.mark + len(batch.ends), best.shares[found - 1], best.numbers[found - 1]
+        )
+        found = _find_most_similar(here, batch, lists, best, result.like, search)
+        near = _compare(here, found, batch, best, result, limits)
+
+
+@compiled_with_arrays
+def _compare(
+    here: int, found: int, batch: Batch, best: Best, result: Result, limits: Limits
+) -> int:
+    """Compare one document with the `found` best ones; return how many are near."""
+    near = 0
+    own = np.empty(0, np.uint64)
+    for place in range(found):
+        other, share = best.numbers[place], best.shares[place]
+        if share < limits.least or (result.like[here] >= 0 and not limits.drops_listed):
+            break
+        guessed = batch.ends[here] < 0 or batch.ends[other] < 0
+        if not guessed:
+            if not len(own):
+                own = shingle_hashes(batch.data, batch.begins[here], batch.ends[here])
+            theirs = shingle_hashes(batch.data, batch.begins[other], batch.ends[other])
+            share = jaccard(own, theirs)
+        if share >= limits.threshold:
+            near += 1
+            one, two = (other, here) if limits.drops_listed else (here, other)
+            result.like[one], result.similarity[one] = two, share
+            result.estimated[one] = guessed
+    return near
 
 
 @compiled
@@ -120,16 +185,19 @@ def _list(here: int, groups: np.ndarray, lists: Lists) -> None:
 
 
 @compiled
-def _find_most_similar(here: int, batch: Batch, lists: Lists, best: Best, like: np.ndarray) -> int:
+def _find_most_similar(
+    here: int, batch: Batch, lists: Lists, best: Best, like: np.ndarray, search: Search
+) -> int:
     """Fill `best` with the listed documents that stay and are most like one; return how many."""
     found = 0
     for band in range(batch.groups.shape[1]):
         other = lists.heads[batch.groups[here, band]]
         while other >= 0:
-            if lists.seen[other] != here and like[other] < 0:
-                lists.seen[other] = here
+            if lists.seen[other] != search.mark and like[other] < 0:
+                lists.seen[other] = search.mark
                 share = estimate(batch.signed[here], batch.signed[other])
-                found = _insert(best, found, other, share)
+                if share < search.share or (share == search.share and other > search.number):
+                    found = _insert(best, found, other, share)
             other = lists.following[other, band]
     return found
 

@@ -48,12 +48,15 @@ class CleanConfig:
     in many poems and classical texts. It often misjudges lists of links, code and very short
     texts: use min_han for those. The whole preparation takes about five times as long with it."""
     exact_duplicates: Literal["drop", "keep"] = "drop"
-    """What to do with a document that equals an earlier one."""
+    """What to do with a document that equals an earlier one. With keep, --append still drops a copy
+    that would get into the validation split while the text is in the training split, or the other
+    way round, as can happen where blocks of documents are held out."""
     near_duplicates: Literal["keep", "drop", "validation"] = "keep"
     """What to do with a document that nearly equals an earlier one: keep, drop, or validation,
     which drops only held-out documents that nearly equal a training document (with --append also
-    new training documents that nearly equal an old held-out one). Needs room for the texts on the
-    disk until the shards are complete."""
+    new training documents that nearly equal an old held-out one). Where blocks of documents are
+    held out instead, documents that may nearly equal another one become training text as a whole.
+    Needs room for the texts on the disk until the shards are complete."""
     near_threshold: float = 0.8
     """Smallest similarity of nearly equal documents, 0.5 to 1: shared runs of five characters
     divided by all runs of both (Jaccard). 9 of 10 pairs at the threshold are found and dropped,

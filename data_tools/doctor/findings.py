@@ -14,6 +14,7 @@ from data_tools.doctor.sample import FileSample, list_set_aside
 from data_tools.sources.casualties import MOST, describe_all, find_first
 from gpt2zh.pages.characters import character_kind, visible
 from gpt2zh.pages.numbers import percent, plural
+from gpt2zh.text.tokenizer import BUILTIN
 
 LONG = 100_000
 """A document with more characters than this is called long."""
@@ -22,6 +23,7 @@ SERIOUS, MODERATE, MINOR = 3, 2, 1
 """Weights of a finding: the model gets worse; worth changing an option; good to know."""
 
 _FEW_STEPS = 1000
+_TRAIN_ONE = "train one on your own texts: python -m data_tools train-tokenizer"
 _MUCH_FOR_CHINESE = 1.3  # tokens per character; a vocabulary of single hanzi needs 1
 
 
@@ -82,8 +84,8 @@ def lost_shares(found: Examination) -> dict[str, float]:
 
 def _check_fidelity(facts: Facts) -> Iterator[Finding]:
     lost = facts.shares.lost
-    repair = ", or repair this vocabulary with --repair DIR" if facts.is_wordpiece else ""
-    cure = f"use --tokenizer builtin{repair}"
+    repair = ["repair this vocabulary with --repair DIR"] if facts.is_wordpiece else []
+    cure = ", or ".join([*_use_builtin(facts), *repair]) or _TRAIN_ONE
     if lost > 0:
         kinds = ", ".join(
             f"{name} {percent(share)}" for name, share in lost_families(facts.found)[:5]
@@ -105,8 +107,12 @@ def _check_fidelity(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _use_builtin(facts: Facts) -> list[str]:
+    """Return the cure of another tokenizer; empty if this is the tokenizer in use."""
+    return [] if facts.tokenizer == BUILTIN else [f"use --tokenizer {BUILTIN}"]
+
+
 def _check_vocabulary(facts: Facts) -> Iterator[Finding]:
-    cure = "train one on your own texts: python -m data_tools train-tokenizer"
     rate = facts.shares.tokens_per_character
     if rate > _MUCH_FOR_CHINESE:
         yield Finding(
@@ -114,7 +120,7 @@ def _check_vocabulary(facts: Facts) -> Iterator[Finding]:
             min(1.0, rate - 1),
             f"{facts.tokenizer} needs {rate:.2f} tokens per character: it was not made for this "
             "kind of text, and training takes longer by the same factor",
-            f"use --tokenizer builtin, or {cure}",
+            ", or ".join([*_use_builtin(facts), _TRAIN_ONE]),
         )
     if facts.shares.spelled >= 0.01:
         top = " ".join(character for character, _ in facts.found.spelled.most_common(12))
@@ -123,7 +129,7 @@ def _check_vocabulary(facts: Facts) -> Iterator[Finding]:
             facts.shares.spelled,
             f"{percent(facts.shares.spelled)} of the characters are spelled in bytes, such as "
             f"{visible(top)}",
-            cure,
+            _TRAIN_ONE,
         )
     if facts.vocab_size > 65535:
         yield Finding(
@@ -140,10 +146,11 @@ def _check_files(facts: Facts) -> Iterator[Finding]:
         usual, _ = encodings.most_common(1)[0]
         odd = [sample for sample in facts.samples if _encoding(sample) != usual]
         first = odd[0].source
+        are = "is" if len(odd) == 1 else "are"
         yield Finding(
             MODERATE,
             len(odd) / len(facts.samples),
-            f"{len(odd)} of {plural(len(facts.samples), 'file')} are not {usual} like the "
+            f"{len(odd)} of {plural(len(facts.samples), 'file')} {are} not {usual} like the "
             f"others; the first "
             f"is {first.path.as_posix()} ({first.encoding}): {_quote_beginning(odd[0])}",
             "if this text is readable, do nothing; if not, prepare these files alone and set "

@@ -215,11 +215,11 @@ def _documents(facts: Facts) -> list[str]:
     return [
         *table(rows),
         f"documents   {percent(facts.shares.short)} have fewer than {SHORT} characters, "
-        f"{count(long)} have more than {count(LONG)}, "
+        f"{plural(long, 'has', 'have')} more than {count(LONG)}, "
         f"{percent(facts.shares.row_filling)} fill a row",
         f"            {percent(facts.shares.copies)} are copies of another one in the sample, "
-        f"{count(sum(group.empty for group in groups))} are empty, {count(aside.total())} are set "
-        "aside" + (f": {left_out}" if left_out else ""),
+        f"{plural(sum(group.empty for group in groups), 'is', 'are')} empty, "
+        f"{plural(aside.total(), 'is', 'are')} set aside" + (f": {left_out}" if left_out else ""),
     ]
 
 

@@ -145,7 +145,8 @@ def _repair(
     lines = [
         "",
         f"repaired    {tokenizer.name}: its {tokenizer.vocab_size} ids are unchanged, "
-        f"{made.tokens} are new, {len(made.characters)} of them characters",
+        f"{plural(made.tokens, 'is', 'are')} new, "
+        f"{plural(len(made.characters), 'character')} among them",
         *report.before_and_after(found, after),
         f"words       {percent(same)} of the words and numbers in Latin letters keep their "
         "ids, case and all;",

@@ -68,7 +68,9 @@ def block_hashes(document: int, tokens: int, length: int) -> np.ndarray:
 def choose_rule(
     documents: Iterable[tuple[int, int]], length: int, fraction: float
 ) -> BlockRule | None:
-    """Return the rule that holds out a share of all blocks; None if there is only one block.
+    """Return the rule that holds out a share of all blocks, but not all of them.
+
+    It is None if there is only one block, or if all blocks have the same hash.
 
     Args:
         documents: Hash and tokens of each, without the end-of-document token.
@@ -77,10 +79,11 @@ def choose_rule(
     """
     hashes = [block_hashes(document, tokens, length) for document, tokens in documents]
     every = np.sort(np.concatenate(hashes)) if hashes else np.empty(0, np.uint64)
-    if len(every) < 2:
+    allowed = every[every < every[-1]] if len(every) else every  # copies have equal hashes
+    if not len(allowed):
         return None
-    count = min(max(1, round(fraction * len(every))), len(every) - 1)
-    return BlockRule(length, int(every[count - 1]))
+    count = min(max(1, round(fraction * len(every))), len(allowed))
+    return BlockRule(length, int(allowed[count - 1]))
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def cut_documents(
     batch: pa.RecordBatch, ids: np.ndarray, decision: np.ndarray, cutting: Cutting
 ) -> Parts:
     """Cut the documents that stay into parts for training and parts that are held out.
+
+    The others remain whole, as training text; those that stay as a whole are among them.
 
     Args:
         batch: (n,) lines of `DRAFT_TABLE`.
@@ -176,6 +181,8 @@ def _share_characters(total: int, pieces: list[np.ndarray], cutting: Cutting) ->
 
 def _share(total: int, weights: list[int]) -> list[int]:
     """Divide a total in proportion to weights; the shares are whole and sum up to it."""
+    if len(weights) == 1:
+        return [total]  # its weight may be 0: a document without a token
     ends = np.cumsum(weights)
     marks = [0, *(total * int(end) // int(ends[-1]) for end in ends)]
     return [end - begin for begin, end in pairwise(marks)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from data_tools.sources.stream import DAMAGED
 from gpt2zh.config.errors import printable
 from gpt2zh.data.manifest import ASIDE, SET_ASIDE, Manifest
+from gpt2zh.pages.numbers import plural
 
 _SHOWN = 10
 
@@ -24,7 +25,7 @@ def warn_of_damage(manifest: Manifest, output: Path) -> None:
         return
     shown = ", ".join(paths[:_SHOWN])
     shown += f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    files = f"{len(paths)} files are" if len(paths) > 1 else "1 file is"
+    files = plural(len(paths), "file is", "files are", show=str)
     text = (
         f"warning: {files} damaged, and what lies behind the damage is missing in these shards: "
         f"{shown}; {output / SET_ASIDE} says where each one ends; to have all of the text, get "

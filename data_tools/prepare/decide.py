@@ -15,16 +15,17 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from data_tools.clean.compare import NearPairs, Roles, find_near
-from data_tools.prepare.blocks import BlockRule, choose_rule
 from data_tools.prepare.compared import ComparedUnit, make_corpus
 from data_tools.prepare.duplicates import repeated
 from data_tools.prepare.formats import (
     IS_EXACT,
     IS_NEAR,
     STAYS,
+    STAYS_WHOLE,
     has_decisions,
     write_decisions,
 )
+from data_tools.prepare.hold_out import choose_blocks, crossing_copies
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan
 from data_tools.shards.near_table import near_table_name, write_near_table
@@ -45,11 +46,14 @@ def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> N
     compared = [*_old(plan, folder.output, base), *_new(plan, folder)]
     documents = sum(unit.documents for unit in compared)
     decisions = np.full(documents, STAYS, np.uint8)
-    # Old documents come first, so none of them repeats a new one; among themselves they differ.
+    # Old documents come first and stay: none of them repeats a new one. They may repeat each other,
+    # as parts of one document or as copies that are kept, so only decisions about new ones change.
     old = sum(unit.documents for unit in compared if unit.is_old)
     if config.exact_duplicates == "drop":
         copies = repeated(lambda: (unit.column("hash") for unit in compared), documents)
         decisions[old:][copies[old:]] = IS_EXACT
+    elif base and base.split_rule.block_tokens:
+        decisions[crossing_copies(compared)] = IS_EXACT
     if config.near_duplicates != "keep":
         pairs = _near(plan, folder, compared, decisions)
         for pair in pairs:
@@ -57,34 +61,10 @@ def decide(plan: PreparePlan, folder: PartialFolder, base: Manifest | None) -> N
         _write_table(plan, folder, compared, pairs)
     begins = np.cumsum([0, *(unit.documents for unit in compared)]).tolist()
     by_unit = {unit.number: begin for unit, begin in zip(compared, begins, strict=False)}
-    rule = _choose_blocks(plan, compared, decisions == STAYS)
+    rule, is_whole = choose_blocks(plan, compared, decisions == STAYS, folder.drafts)
+    if rule:
+        decisions[is_whole] = STAYS_WHOLE
     write_decisions(plan, folder, decisions, by_unit, blocks=asdict(rule) if rule else None)
-
-
-def _choose_blocks(
-    plan: PreparePlan, compared: Sequence[ComparedUnit], stays: np.ndarray
-) -> BlockRule | None:
-    """Return which blocks are held out, if whole documents leave one of the splits empty.
-
-    Args:
-        plan: With the wanted share.
-        compared: All units.
-        stays: (documents,) bool.
-    """
-    if not plan.config.validation_fraction or not len(stays):
-        return None
-    is_full = plan.config.packing == "full"
-    length = plan.config.row_length - (1 if is_full else 2)
-    sizes = np.concatenate([unit.column("tokens") for unit in compared]).astype(np.int64) - is_full
-    validation = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
-    fills = stays & (sizes >= (1 if is_full else length))
-    if (fills & validation).any() and (fills & ~validation).any():
-        return None
-    old = sum(unit.documents for unit in compared if unit.is_old)
-    hashes = np.concatenate([unit.column("hash") for unit in compared])
-    chosen = np.flatnonzero(fills[old:]) + old
-    documents = zip(hashes[chosen].tolist(), sizes[chosen].tolist(), strict=True)
-    return choose_rule(documents, length, plan.config.validation_fraction)
 
 
 def _near(

@@ -43,8 +43,9 @@ NEAR_KINDS = ("signatures", "texts", "text_sizes")
 (documents, PERMUTATIONS) uint8; the texts after cleaning, one after the other; and the bytes of
 each, (documents,) int64."""
 
-STAYS, IS_EXACT, IS_NEAR = 0, 1, 2
-"""Decisions about a document, one byte each: keep it, or drop it as a copy of another one."""
+STAYS, IS_EXACT, IS_NEAR, STAYS_WHOLE = 0, 1, 2, 3
+"""Decisions about a document, one byte each: keep it, drop it as a copy of another one, or, where
+other documents are cut into blocks, keep it as a whole in the training split."""
 
 
 class DraftRecord(TypedDict):

@@ -18,6 +18,7 @@ from data_tools.prepare.formats import (
     IS_EXACT,
     IS_NEAR,
     STAYS,
+    STAYS_WHOLE,
     UnitRecord,
     describe_file,
     read_blocks,
@@ -75,7 +76,8 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
     plan, folder = tools.plan, tools.folder
     cutting = _find_cutting(plan, folder)
     draft = read_draft(folder, number)
-    decisions = read_decisions(folder, number, draft["documents"])
+    codes = read_decisions(folder, number, draft["documents"])
+    decisions = np.where(codes == STAYS_WHOLE, STAYS, codes)  # the same, but for cutting
     writers = {name: SplitWriter(plan, folder.path, name, number) for name in (TRAIN, VALIDATION)}
     sources: dict[int, dict[str, Any]] = {}
     path = folder.path / f"documents-{number:05d}.parquet"
@@ -86,7 +88,7 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
             decision, before = decisions[some], batch
             begin += len(batch)
             if cutting is not None:
-                cut = cut_documents(batch, tokens, decision, cutting)
+                cut = cut_documents(batch, tokens, codes[some], cutting)
                 batch, tokens, decision = cut.table, cut.ids, decision[cut.documents]
                 parts[some] = np.bincount(cut.documents, minlength=len(before))
                 _count_parts(batch, before, sources)

@@ -89,7 +89,7 @@ class PartialFolder:
     def remove_packed(self) -> None:
         """Remove what was made of drafts, which must be packed again."""
         for path in [*self.units.iterdir(), *self.path.iterdir()]:
-            if path.parent == self.units or path.suffix in (".arrow", ".parquet", ".u64"):
+            if path.parent == self.units or path.suffix in (".arrow", ".parquet", ".u8"):
                 path.unlink()
 
     def sweep(self) -> None:

@@ -15,6 +15,7 @@ from gpt2zh.data.manifest import (
     EMPTY,
     FILTERED,
     KEPT,
+    NEAR,
     SET_ASIDE,
     STRUCTURE,
     Manifest,
@@ -50,16 +51,18 @@ def check_not_empty(manifest: Manifest, lists: Sequence[Path]) -> None:
         )
     if manifest.splits[TRAIN].documents:
         raise UserError(
-            f"--packing {manifest.packing} dropped all {documents} documents, because none "
-            f"fills a row of {manifest.row_length} tokens; use --packing full or a smaller "
-            "--row-length"
+            f"--packing {manifest.packing} dropped {_every(documents)}, because none fills a row "
+            f"of {manifest.row_length} tokens; use --packing full or a smaller --row-length"
         )
     raise UserError(
-        f"all {documents} documents fell into the validation split, and they are too short to "
-        f"hold out parts of them (--validation-fraction is "
-        f"{manifest.split_rule.validation_fraction}); give more text or set "
-        "--validation-fraction 0"
+        f"{_every(documents)} fell into the validation split, with no blocks of text left for "
+        f"training (--validation-fraction is {manifest.split_rule.validation_fraction}); give more "
+        "text or set --validation-fraction 0"
     )
+
+
+def _every(documents: int) -> str:
+    return f"all {plural(documents, 'document', show=str)}" if documents > 1 else "the one document"
 
 
 def show(
@@ -82,13 +85,32 @@ def show(
 def _warn(manifest: Manifest) -> None:
     """Warn on stderr about a result that is valid but probably not wanted."""
     fraction = manifest.split_rule.validation_fraction
-    if fraction and not manifest.splits[VALIDATION].rows:
-        print(
-            f"warning: the validation split is empty, so there will be no validation loss: "
-            f"{manifest.splits[TRAIN].tokens} tokens are too few to hold out a row of "
-            f"{manifest.row_length}; give more text or a smaller --row-length",
-            file=sys.stderr,
+    if not fraction or manifest.splits[VALIDATION].rows:
+        return
+    train = manifest.splits[TRAIN]
+    if _keeps_copies(manifest) and min(train.rows, train.documents) > 1:
+        why = (
+            "no text that fills a row could be held out without a copy, or nearly one, in the "
+            "training split; drop copies with --exact-duplicates drop --near-duplicates drop, or "
+            "give more text"
         )
+    else:
+        why = (
+            f"{plural(train.tokens, 'token is', 'tokens are', show=str)} too few to hold out a row "
+            f"of {manifest.row_length}; give more text or a smaller --row-length"
+        )
+    print(
+        f"warning: the validation split is empty, so there will be no validation loss: {why}",
+        file=sys.stderr,
+    )
+
+
+def _keeps_copies(manifest: Manifest) -> bool:
+    """Return whether copies of training text stay, because of which other text is not held out."""
+    options = manifest.options
+    return (
+        options.get("near_duplicates") == "validation" or options.get("exact_duplicates") == "keep"
+    )
 
 
 def _warn_of_losses(manifest: Manifest, output: Path) -> None:
@@ -153,9 +175,16 @@ def _next(manifest: Manifest, output: Path, machine: Machine) -> list[str]:
 def _notes(manifest: Manifest, output: Path) -> Iterator[str]:
     """Yield the lines about what is unusual."""
     if blocks := manifest.split_rule.block_tokens:
+        drops_held_out = manifest.options.get("near_duplicates") == "validation"
+        is_dropped = drops_held_out and by_kind(total(manifest.sources))[NEAR].documents
+        why = (
+            "the held-out documents were near copies"
+            if is_dropped
+            else "there are too few documents"
+        )
         yield (
-            f"held out    blocks of {blocks} tokens, because there are too few documents; a "
-            "document that is cut counts once for each part"
+            f"held out    blocks of {blocks} tokens, because {why}; a document that is cut counts "
+            "once for each part"
         )
     if long := _count_long_texts(manifest):
         yield (

@@ -18,6 +18,7 @@ from gpt2zh.data.manifest import (
     Source,
     Split,
 )
+from gpt2zh.pages.numbers import plural
 
 _ORDER = (KEPT, EXACT, NEAR, FILTERED, EMPTY, ASIDE, STRUCTURE)
 
@@ -72,8 +73,14 @@ def ledger_faults(manifest: Manifest) -> list[str]:
     kept = total(manifest.sources).get(KEPT, Count()).documents
     documents = sum(split.documents for split in manifest.splits.values())
     if kept != documents:
-        faults.append(f"{kept} documents kept of the sources, but {documents} in the splits")
+        faults.append(
+            f"{_count(kept, 'document')} kept of the sources, but {documents} in the splits"
+        )
     return faults
+
+
+def _count(number: int, noun: str) -> str:
+    return plural(number, noun, show=str)
 
 
 def _source_faults(source: Source) -> list[str]:
@@ -81,12 +88,15 @@ def _source_faults(source: Source) -> list[str]:
     sums = sum(source.fates.values(), Count())
     if (sums.documents, sums.bytes) != (source.records, source.read):
         faults.append(
-            f"{source.path}: {source.records} records and {source.read} bytes were read, but "
-            f"{sums.documents} records and {sums.bytes} bytes accounted for"
+            f"{source.path}: {_count(source.records, 'record')} and {_count(source.read, 'byte')} "
+            f"were read, but {_count(sums.documents, 'record')} and {_count(sums.bytes, 'byte')} "
+            "accounted for"
         )
     whole = source.compression == "" and source.encoding in ("utf-8", "utf-8-sig")
     if whole and source.format != "parquet" and source.read != source.bytes:
-        faults.append(f"{source.path} has {source.bytes} bytes, but {source.read} were read")
+        faults.append(
+            f"{source.path} has {_count(source.bytes, 'byte')}, but {source.read} were read"
+        )
     return faults
 
 
@@ -101,5 +111,5 @@ def _split_faults(name: str, split: Split, manifest: Manifest) -> list[str]:
     else:
         in_rows = split.rows * (manifest.row_length - 2) + split.dropped_tokens
     if in_rows != split.tokens:
-        faults.append(f"{name}: {split.tokens} tokens, but {in_rows} in rows or dropped")
+        faults.append(f"{name}: {_count(split.tokens, 'token')}, but {in_rows} in rows or dropped")
     return faults

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_tools.sources.block import SetAside
 from gpt2zh.pages.characters import visible
+from gpt2zh.pages.numbers import plural
 
 MOST = 0.01
 """Share of the bytes; if more was set aside, the user is warned."""
@@ -19,7 +20,7 @@ _CURES = {
     "bad encoding": "correct these bytes, or convert the file to UTF-8",
     "maybe Big5": "convert the file: iconv -f BIG5 -t UTF-8 OLD > NEW",
     "unclear encoding": "choose one with --encoding utf-8 or --encoding gb18030",
-    "damaged file": "replace it with a complete copy, and prepare again with --overwrite",
+    "damaged file": "replace it with a complete copy",
     "NUL character": "remove it; a file with many of them is not text",
     "missing key": "choose one of its keys with --content-column",
     "not a string": "write one string in each record, for example the turns of a dialogue joined "
@@ -50,7 +51,8 @@ class Casualty:
         """Return a line with the count, the place, the fault and its cure."""
         count = str(self.records)
         if self.followers:
-            count += f", and {self.followers} rows behind it that are pieces of the record"
+            one, many = "row behind it that is a piece", "rows behind it that are pieces"
+            count += f", and {plural(self.followers, one, many, show=str)} of the record"
         cure = _CURES.get(self.first.reason, "correct it there")
         excerpt = f": {visible(self.first.excerpt)}" if self.first.excerpt else ""
         return (

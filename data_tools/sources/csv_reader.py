@@ -33,6 +33,7 @@ from data_tools.sources.faults import (
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream
+from gpt2zh.pages.numbers import plural
 
 
 def read_csv(
@@ -115,7 +116,7 @@ def find_csv_starts(
 def _describe_fault(row: list[int], data: np.ndarray, header: Header, sign: str) -> SetAside:
     """Describe a fault that the kernel found, a row of `FAULT_COLUMNS`."""
     verdict, begin, size, line, why, fields = row
-    counts = f"{fields} fields where the header has {header.width}"
+    counts = f"{plural(fields, 'field', show=str)} where the header has {header.width}"
     if verdict == RAGGED:
         reason, detail = "ragged row", counts
     elif verdict == BROKEN:

@@ -34,6 +34,7 @@ from data_tools.sources.stream import ByteStream, open_file
 from data_tools.sources.walk import search
 from gpt2zh.config.errors import UserError, printable, raise_all
 from gpt2zh.pages.console import Progress
+from gpt2zh.pages.numbers import plural
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -65,7 +66,9 @@ def inspect_all(paths: Sequence[Path], options: InputConfig) -> list[SourceFile]
     """
     parse_delimiter(options.delimiter)
     faults: list[str] = []
-    progress = Progress("inspecting", 2 * len(paths), amount=lambda n: f"{n / 2:.0f} files")
+    progress = Progress(
+        "inspecting", 2 * len(paths), amount=lambda n: plural(round(n / 2), "file", show=str)
+    )
 
     def try_each(items: Sequence[_Item], act: Callable[[_Item], _Result]) -> list[_Result]:
         results = []

@@ -99,6 +99,41 @@ def test_a_row_of_zero_nlp_is_one_chunk_of_one_document(
     assert "1-14 " in told and "(tokens 0 to 13 of " in told
 
 
+def test_a_part_of_a_novel_is_called_a_part(
+    write_csv, command: Command, tmp_path: Path, capsys
+) -> None:
+    path = write_csv("in/one.csv", ["".join(verses(60, 1))])
+    out = tmp_path / "out"
+    options = ("--row-length", 16, "--validation-fraction", 0.3, "--workers", 1)
+    assert command("prepare", "--input", path, "--output", out, *options) == 0
+    capsys.readouterr()
+    assert command("cat", out, "--row", 0, "--split", "validation") == 0
+    shown = capsys.readouterr().out
+    assert "(a part of the document; others are in the other split" in shown
+    assert " of the document)" not in shown
+    for row in range(read_manifest(out).splits["train"].rows):
+        assert command("cat", out, "--row", row) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"other split; tokens 0 to \d+ of \d+ of the part", shown)
+
+
+def test_a_document_that_was_not_cut_is_not_called_a_part(
+    write_csv, command: Command, tmp_path: Path, capsys
+) -> None:
+    """It is training text as a whole, since it nearly equals another one."""
+    signs = np.random.default_rng(0).integers(0x4E00, 0x9FA5, (2, 300))
+    text, novel = ("".join(map(chr, row)) for row in signs)
+    path = write_csv("in/one.csv", [text, text + "。", novel], lineterminator="\n")
+    out = tmp_path / "out"
+    options = ("--row-length", 16, "--validation-fraction", 0.01, "--workers", 1)
+    options += ("--near-duplicates", "validation")
+    assert command("prepare", "--input", path, "--output", out, *options) == 0
+    assert read_manifest(out).split_rule.block_tokens
+    capsys.readouterr()
+    assert command("cat", out, "--row", 0) == 0
+    assert re.search(r"line 2\n\(tokens 0 to 15 of \d+ of the document;", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("row", [-1, 10**6])
 def test_a_row_that_is_not_there_is_refused(
     shards: Path, command: Command, capsys, row: int

@@ -15,6 +15,7 @@ from data_tools.clean.compare import (
     Texts,
     find_near,
 )
+from data_tools.clean.compare_kernel import MOST_LISTED
 from data_tools.clean.minhash import band_keys
 from data_tools.clean.near import Signer, band_shape
 
@@ -141,6 +142,28 @@ def test_held_out_documents_near_training_documents_leak_and_no_chain_does() -> 
 def test_all_held_out_documents_near_one_training_document_leak() -> None:
     text = random_text(6)
     assert leaks([changed(text, 1), changed(text, 2), text], held_out=[0, 1]) == [(0, 2), (1, 2)]
+
+
+def test_no_held_out_document_near_a_training_document_stays_however_many_there_are() -> None:
+    """All pairs are near, as in a page that differs in a few characters."""
+    text = random_text(7)
+    texts = [changed(text, 2, seed=seed) for seed in range(30)]
+    held_out = range(27)
+    assert all(similarity(texts[0], other) > 0.8 for other in texts[1:])
+    assert [one for one, _ in leaks(texts, held_out)] == [*held_out]
+
+
+def test_more_documents_of_one_key_than_are_remembered_leak_all_the_same() -> None:
+    count = 2 * MOST_LISTED + 100
+    signed = np.zeros((count + 1, 128), np.uint8)
+    unknown = np.full(count + 1, -1)
+    corpus = Corpus(
+        lambda band: np.zeros(len(signed), np.uint64),
+        lambda rows: signed[rows],
+        lambda rows: (np.empty(0, np.uint8), unknown[rows], unknown[rows]),
+    )
+    found = find_near(corpus, 0.8, roles(count + 1, range(count)))
+    assert found.dropped.tolist() == [*range(count)] and set(found.like.tolist()) == {count}
 
 
 def test_an_edited_article_is_near_and_an_edited_quatrain_is_not() -> None:

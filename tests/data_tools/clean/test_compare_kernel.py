@@ -54,6 +54,31 @@ def test_only_the_most_similar_are_compared_and_the_first_of_equal_ones_comes_fi
     assert compare_batch(batch, 0.8, 0.7, False)[0][-1] == 0
 
 
+def test_one_document_drops_all_listed_ones_that_are_near_it() -> None:
+    count = 3 * MOST_COMPARED + 5
+    batch = make_batch(count + 1)
+    batch.tested[:-1], batch.listed[-1] = False, False
+    batch.signed[:count:4, :40] = 1  # a quarter of them is not near
+    like, similarity, _ = compare_batch(batch, 0.8, 0.0, True)
+    is_near = np.arange(count) % 4 != 0
+    assert (like[:-1] == np.where(is_near, count, -1)).all() and like[-1] == -1
+    assert (similarity[:-1] == is_near).all()
+
+
+def test_far_ones_that_are_most_similar_by_estimate_do_not_hide_more_near_ones() -> None:
+    """Their texts differ, and one near text among each eight keeps the search going."""
+    rng = np.random.default_rng(0)
+    text, *others = (rng.integers(97, 123, 300).astype(np.uint8) for _ in range(8))
+    texts = [*others, text] * 3 + [text]
+    ends = np.cumsum([*map(len, texts)])
+    batch = make_batch(len(texts))._replace(
+        data=np.concatenate(texts), begins=ends - 300, ends=ends
+    )
+    batch.tested[:-1], batch.listed[-1] = False, False
+    like, _, _ = compare_batch(batch, 0.8, 0.7, True)
+    assert np.flatnonzero(like >= 0).tolist() == [7, 15, 23]
+
+
 def test_the_estimate_reckons_with_bytes_that_are_equal_by_chance() -> None:
     one, other = np.random.default_rng(0).integers(0, 256, (2, 1 << 16)).astype(np.uint8)
     assert estimate(one, other) < 0.002 and estimate(one, one) == 1.0

@@ -76,6 +76,15 @@ def test_only_a_wordpiece_can_be_repaired() -> None:
         assert ("--repair DIR" in finding.cure) == is_wordpiece
 
 
+def test_the_builtin_tokenizer_is_not_its_own_cure() -> None:
+    for shares in ({"tokens_per_character": 2.0}, {"lost": 0.1}):
+        facts = quiet_facts(**shares)
+        (other,) = draw_conclusions(facts)
+        assert other.cure.startswith("use --tokenizer builtin")
+        (finding,) = draw_conclusions(replace(facts, tokenizer="builtin"))
+        assert finding.cure == "train one on your own texts: python -m data_tools train-tokenizer"
+
+
 def test_few_steps_and_a_large_vocabulary_are_reported() -> None:
     weights = {99: MODERATE, 100: MINOR, 999: MINOR}
     for steps, weight in weights.items():
@@ -93,7 +102,7 @@ def test_one_odd_encoding_is_reported_with_its_beginning() -> None:
         make_sample("odd.csv", ["从前有座山"], encoding="gb18030"),
     ]
     (finding,) = draw_conclusions(replace(quiet_facts(), samples=samples))
-    assert "1 of 3 files are not utf-8 like the others" in finding.text
+    assert "1 of 3 files is not utf-8 like the others" in finding.text
     assert "/in/odd.csv (gb18030): 从前有座山" in finding.text and "--encoding" in finding.cure
 
 

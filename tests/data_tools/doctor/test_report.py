@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
+
 from data_tools.doctor.examine import examine
 from data_tools.doctor.findings import Finding, draw_conclusions
 from data_tools.doctor.report import before_and_after, machine_readable, report
@@ -37,6 +39,16 @@ def test_capitals_do_not_hide_what_else_is_lost(tokenizer: TextTokenizer) -> Non
     shown = report(facts, [], seconds=1.0)
     assert shown.count("LATIN CAPITAL LETTER") == 3 and "CJK UNIFIED IDEOGRAPH-9C7B" in shown
     assert "and 23 other characters" in shown
+
+
+def test_one_and_several_records_are_counted_in_good_english() -> None:
+    for count, words in ((1, ("has", "is", "is")), (2, ("have", "are", "are"))):
+        lengths = [np.full(count, 100_001)]
+        aside = Counter({"damaged file": count})
+        group = make_group(characters=lengths, empty=count, set_aside=aside)
+        shown = report(quiet_facts(make_examination(group)), [], seconds=1.0)
+        assert f", {count} {words[0]} more than 100,000" in shown
+        assert f"{count} {words[1]} empty, {count} {words[2]} set aside: {count} dam" in shown
 
 
 def test_each_finding_stands_above_its_cure() -> None:

@@ -34,6 +34,13 @@ def test_blocks_are_chosen_by_text_alone_about_the_share_and_at_least_one() -> N
     assert choose_rule([(7, 19)], 10, 0.5) is None and choose_rule([], 10, 0.5) is None
 
 
+def test_a_rule_never_holds_out_every_block_also_where_hashes_are_equal() -> None:
+    assert choose_rule([(7, 15), (7, 15)], 10, 0.5) is None  # one text twice, one block each
+    rule = choose_rule([(7, 15), (7, 15), (8, 15), (8, 15)], 10, 0.99)
+    assert rule is not None
+    assert sorted(rule.held_out(document, 15).sum() for document in (7, 8)) == [0, 1]
+
+
 def test_hashes_of_blocks_differ() -> None:
     hashes = np.concatenate([block_hashes(document, 1000, 1) for document in range(50)])
     assert len(np.unique(hashes)) == 50_000
@@ -84,6 +91,24 @@ def test_one_novel_is_held_out_by_blocks_and_the_ledger_sums_up(begin: Begin) ->
     assert train.characters + held.characters == 3000
     (source,) = manifest.sources
     assert source.records == source.fates[KEPT].documents == train.documents + held.documents
+
+
+@pytest.mark.parametrize("ids", [[], [5]])
+def test_a_document_of_one_part_keeps_its_bytes_also_without_a_token(ids: list[int]) -> None:
+    batch = draft([len(ids)])
+    own = np.array(ids, np.uint16)
+    batch = batch.set_column(2, batch.schema.field(2), pa.array([6], pa.int64()))
+    cutting = Cutting(BlockRule(5, 2**63), None, lambda ids: "x" * len(ids))
+    cut = cut_documents(batch, own, np.array([STAYS]), cutting)
+    assert cut.table["bytes"].to_pylist() == [6] and len(cut.ids) == len(ids)
+
+
+def test_a_document_without_tokens_is_kept_next_to_a_novel_that_is_cut(begin: Begin) -> None:
+    options = {"packing": "zero_nlp", "row_length": 16, "validation_fraction": 0.1}
+    manifest = begin([long_text(0) + long_text(1), "\u200b\u200b"], **options).finish()
+    assert manifest.split_rule.block_tokens == 14 and manifest.splits["validation"].rows
+    (source,) = manifest.sources
+    assert source.records == source.fates[KEPT].documents
 
 
 def test_enough_documents_are_held_out_as_a_whole(begin: Begin) -> None:

@@ -57,6 +57,15 @@ def test_clearing_removes_drafts_records_marks_and_tokenizer(folder: PartialFold
     assert keep.exists() and folder.drafts.is_dir()
 
 
+def test_what_was_packed_is_removed_and_drafts_stay(folder: PartialFolder) -> None:
+    names = ("train-00000-000.arrow", "documents-00000.parquet", "near-00000.u8")
+    packed = [folder.unit(0), *(folder.path / name for name in names)]
+    for path in (*packed, folder.draft(0, "json")):
+        path.touch()
+    folder.remove_packed()
+    assert not any(path.exists() for path in packed) and folder.draft(0, "json").exists()
+
+
 def test_a_sweep_removes_half_written_files_alone(folder: PartialFolder) -> None:
     (folder.path / "near-00000.u8.7.tmp").touch()
     (folder.path / "tokenizer.7.tmp").mkdir()

@@ -14,7 +14,7 @@ from ledgers import make_ledger, make_source, make_split
 from data_tools.prepare.summary import check_not_empty, show
 from gpt2zh.config.errors import UserError
 from gpt2zh.cost.cards import card_named
-from gpt2zh.data.manifest import ASIDE, EMPTY, EXACT, KEPT, Manifest
+from gpt2zh.data.manifest import ASIDE, EMPTY, EXACT, KEPT, NEAR, Manifest
 from gpt2zh.plan.machine import Machine
 
 FATES = {KEPT: (4, 400), EXACT: (2, 50), EMPTY: (1, 10)}
@@ -105,6 +105,27 @@ def test_blocks_that_are_held_out_are_named(capsys: pytest.CaptureFixture[str]) 
     rule = replace(made().split_rule, block_tokens=7)
     show(replace(made(), split_rule=rule), OUT, seconds=2.0)
     assert "held out    blocks of 7 tokens, because there are too few" in capsys.readouterr().out
+    near = made(FATES | {NEAR: (3, 30)})
+    near = replace(near, split_rule=rule, options={"near_duplicates": "validation"})
+    show(near, OUT, seconds=2.0)
+    assert "of 7 tokens, because the held-out documents were near" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options", [{"near_duplicates": "validation"}, {"exact_duplicates": "keep"}]
+)
+def test_a_validation_split_that_is_empty_because_of_copies_has_its_own_cure(
+    capsys: pytest.CaptureFixture[str], options: dict[str, str]
+) -> None:
+    empty = made().splits | {"validation": make_split()}
+    show(replace(made(), splits=empty, options=options), OUT, seconds=2.0)
+    shown = capsys.readouterr().err
+    assert "no text that fills a row could be held out without a copy" in shown
+    assert "--exact-duplicates drop --near-duplicates drop" in shown and "too few" not in shown
+    few = made(rows=1, tokens=1)
+    empty = few.splits | {"validation": make_split()}
+    show(replace(few, splits=empty, options=options), OUT, seconds=2.0)
+    assert "1 token is too few to hold out a row of 8" in capsys.readouterr().err
 
 
 def write_list(folder: Path, *faults: tuple[int, str]) -> Path:
@@ -194,6 +215,12 @@ def test_an_empty_result_names_the_first_fault_of_each_reason(tmp_path: Path) ->
             {"rows": 0, "documents": 0},
             r"all 4 documents fell into the validation split.*is 0\.1.*--validation-fraction 0$",
         ),
+        (
+            {KEPT: (1, 5)},
+            {"rows": 0, "documents": 0},
+            r"^the one document fell into the validation split, with no blocks of text left for",
+        ),
+        ({KEPT: (1, 5)}, {"rows": 0}, r"^--packing full dropped the one document, because none"),
     ],
 )
 def test_a_result_without_a_row_to_train_on_is_refused(

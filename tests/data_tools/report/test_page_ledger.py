@@ -42,7 +42,10 @@ def test_of_too_many_files_the_page_shows_the_largest_and_says_so(
 ) -> None:
     monkeypatch.setattr("data_tools.report.page_ledger._MOST_FILES", 2)
     text = html.page(account)
-    assert "The largest 2 files" in text and "The 1 smallest files are not shown here" in text
+    assert "The largest 2 files" in text and " The smallest file is not shown here" in text
+    monkeypatch.setattr("data_tools.report.page_ledger._MOST_FILES", 1)
+    text = html.page(account)
+    assert "The largest 1 file<" in text and " The 2 smallest files are not shown here" in text
 
 
 def width_of(figure: Figure, name: str) -> float:

@@ -36,6 +36,16 @@ def test_one_missing_quote_is_one_record_hurt() -> None:
     assert (ragged.records, ragged.first.line, broken.records) == (1, 400, 1)
 
 
+def test_one_row_behind_an_open_quote_is_a_piece() -> None:
+    (quote,) = find_first([("a", fault(1, "unclosed quote")), ("a", fault(2, "ragged row"))])
+    assert "(1, and 1 row behind it that is a piece of the record): a:1" in quote.describe()
+
+
+def test_a_damaged_file_has_a_cure_that_also_fits_before_a_preparation() -> None:
+    (damaged,) = find_first([("a", fault(1, "damaged file"))])
+    assert damaged.describe().endswith(" -> replace it with a complete copy")
+
+
 def test_a_ragged_row_of_another_file_is_a_fault_of_its_own() -> None:
     found = find_first([("a", fault(1, "unclosed quote")), ("b", fault(2, "ragged row"))])
     assert [(one.file, one.records, one.followers) for one in found] == [("a", 1, 0), ("b", 1, 0)]

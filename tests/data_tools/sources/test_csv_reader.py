@@ -148,6 +148,11 @@ def test_files_without_records_hold_nothing(read: Read, data: bytes) -> None:
     assert not reading.documents and not reading.aside and reading.overhead == len(data)
 
 
+def test_a_row_of_one_field_is_counted_as_one(read: Read) -> None:
+    (fault,) = read("a.csv", "content,id\n好,0\n坏\n".encode()).aside
+    assert fault.detail == "1 field where the header has 2"
+
+
 @pytest.mark.parametrize(
     ("data", "reason", "detail", "excerpt"),
     [
