@@ -79,7 +79,7 @@ class TrainTokenizerConfig(InputConfig):
     use. corpus: only those of the inputs, for toy models. Others are spelled in bytes."""
     limit: int = 10_000_000
     """Maximum characters taken from each input without its own @number; documents are chosen by a
-    hash of their text."""
+    hash of their text, and the last one is cut to fit."""
 
 
 @dataclass(frozen=True, kw_only=True)

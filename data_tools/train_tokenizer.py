@@ -18,7 +18,7 @@ from data_tools.sources.cut import cut
 from data_tools.sources.find import SourceFile, find_files, inspect_all
 from data_tools.sources.read import SliceReader
 from data_tools.sources.stream import DAMAGED
-from gpt2zh.config.errors import UserError, printable
+from gpt2zh.config.errors import UserError, printable, raise_all
 from gpt2zh.pages.console import Progress, command
 from gpt2zh.pages.numbers import plural
 from gpt2zh.text.training import train_tokenizer
@@ -27,9 +27,14 @@ _ASIDE_KEPT = 100_000  # records set aside that are counted for the message abou
 
 
 def run(config: TrainTokenizerConfig) -> None:
-    """Train a tokenizer of the builtin kind and save it."""
+    """Train a tokenizer of the builtin kind and save it.
+
+    Raises:
+        UserError: A limit is not positive, or the inputs hold no text.
+    """
     begun = time.monotonic()
     plan = [_parse_input(text, config.limit) for text in config.input]
+    raise_all([*_limit_faults(config, plan)], "the limits")
     found = [
         (inspect_all(find_files([pattern]), config), limit, pattern) for pattern, limit in plan
     ]
@@ -68,16 +73,23 @@ def run(config: TrainTokenizerConfig) -> None:
 def take_sample(documents: Iterable[str], limit: int) -> list[str]:
     """Return the documents with the smallest hashes, at most `limit` characters of them.
 
-    The sample depends on the texts alone, and only the sample is held in memory.
+    The last document is cut to what is left of the limit. So a text that is longer than the limit
+    is not lost, and the sample depends on the texts alone, not on their order. Only the sample is
+    held in memory.
     """
     chosen: list[tuple[int, str]] = []
     size = 0
     for text in documents:
         heapq.heappush(chosen, (-document_hash(text.encode()), text))
         size += len(text)
-        while size > limit:
+        # Once the limit is reached, what remains always reaches it, so a document that goes can
+        # never be needed later.
+        while size - len(chosen[0][1]) >= limit:
             size -= len(heapq.heappop(chosen)[1])
-    return [text for _, text in sorted(chosen, reverse=True)]
+    sample = [text for _, text in sorted(chosen, reverse=True)]
+    if size > limit:
+        sample[-1] = sample[-1][: limit - size]
+    return sample
 
 
 class _Reading:
@@ -113,3 +125,12 @@ def _parse_input(text: str, limit: int) -> tuple[str, int]:
     """Split `GLOB@5000000` into the glob and its own limit."""
     match = re.fullmatch(r"(.+)@(\d+)", text)
     return (match[1], int(match[2])) if match and not Path(text).exists() else (text, limit)
+
+
+def _limit_faults(config: TrainTokenizerConfig, plan: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """Yield what is wrong with the limits."""
+    if config.limit < 1:
+        yield f"--limit is {config.limit}, must be at least 1 character"
+    for (pattern, limit), text in zip(plan, config.input, strict=True):
+        if limit < 1 and text != pattern:
+            yield f"--input {text} limits {pattern} to {limit} characters, must be at least 1"

@@ -6,6 +6,7 @@ signature.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -110,11 +111,17 @@ def _gather_texts(units: Sequence[ComparedUnit], documents: np.ndarray, scratch:
 
 
 def _buffer(size: int, scratch: Path) -> np.ndarray:
-    """Return an array for texts, (size,) uint8; a large one is a file that nobody else sees."""
+    """Return an array for texts, (size,) uint8; a large one is a file that nobody else sees.
+
+    Raises:
+        OSError: The disk is full.
+    """
     if size <= _IN_MEMORY:
         return np.empty(size, np.uint8)
     with tempfile.TemporaryFile(dir=scratch) as file:
-        file.truncate(size)
+        # Without its blocks the file could outgrow the disk when the array is filled, and the
+        # system would end the process (SIGBUS) without a message.
+        os.posix_fallocate(file.fileno(), 0, size)
         return np.asarray(np.memmap(file, np.uint8, "r+"))
 
 

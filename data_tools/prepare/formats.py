@@ -6,10 +6,12 @@ document. `pack` reads both and writes the shards and a record of each unit, whi
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
-from typing import IO, Any, TypedDict
+from typing import IO, Any, NoReturn, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ import pyarrow.parquet as pq
 from data_tools.prepare.partial_folder import PartialFolder
 from data_tools.prepare.plan import PreparePlan, Unit
 from data_tools.sources.source import Slice
+from gpt2zh.config.errors import UserError
 from gpt2zh.data.manifest import FileEntry
 from gpt2zh.files.checksum import file_sha256
 from gpt2zh.files.durable import whole_file, write_whole
@@ -84,14 +87,24 @@ def write_draft(folder: PartialFolder, unit: int, record: DraftRecord) -> None:
     write_whole(folder.draft(unit, "json"), json.dumps(record, ensure_ascii=False))
 
 
+def find_draft(folder: PartialFolder, unit: int) -> DraftRecord | None:
+    """Return the record of a draft; None if it does not exist or is damaged."""
+    found = _read_record(folder.draft(unit, "json"), DraftRecord.__required_keys__)
+    return cast("DraftRecord | None", found)
+
+
 def read_draft(folder: PartialFolder, unit: int) -> DraftRecord:
-    """Read the record of a draft."""
-    return json.loads(folder.draft(unit, "json").read_text("utf-8"))
+    """Read the record of a draft.
+
+    Raises:
+        UserError: It does not exist or is damaged.
+    """
+    return find_draft(folder, unit) or _refuse(folder.draft(unit, "json"))
 
 
 def has_draft(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
     """Return whether the draft of a unit is complete."""
-    record = _intact(folder.draft(unit.number, "json"))
+    record = find_draft(folder, unit.number)
     if record is None:
         return False
     held = [drafted["source"] for drafted in record["slices"]]
@@ -124,25 +137,60 @@ def write_decisions(
     """
     with whole_file(folder.decisions, is_durable=True) as file:
         file.write(decisions.tobytes())
-    decided = {"plan": plan.identity, "begins": begins, "blocks": blocks}
+    decided = {
+        "plan": plan.identity,
+        "begins": begins,
+        "documents": len(decisions),
+        "blocks": blocks,
+    }
     write_whole(folder.decided, json.dumps(decided))
 
 
 def has_decisions(plan: PreparePlan, folder: PartialFolder) -> bool:
     """Return whether the decisions are complete."""
-    record = _intact(folder.decided)
-    return record is not None and record["plan"] == plan.identity
+    decided = _find_decided(folder)
+    if decided is None or decided["plan"] != plan.identity or not folder.decisions.exists():
+        return False
+    size = folder.decisions.stat().st_size
+    return size == decided.get("documents", size)  # absent in records of earlier versions
 
 
 def read_decisions(folder: PartialFolder, unit: int, documents: int) -> np.ndarray:
-    """Read the decisions about the documents of one unit, (documents,) uint8."""
-    begin = json.loads(folder.decided.read_text("utf-8"))["begins"][str(unit)]
+    """Read the decisions about the documents of one unit, (documents,) uint8.
+
+    Raises:
+        UserError: They do not exist or are damaged.
+    """
+    begin = _read_decided(folder)["begins"][str(unit)]
     return np.fromfile(folder.decisions, np.uint8, documents, offset=begin)
 
 
 def read_blocks(folder: PartialFolder) -> dict[str, int] | None:
-    """Read the rule by which parts of documents are held out; None if whole documents are."""
-    return json.loads(folder.decided.read_text("utf-8")).get("blocks")
+    """Read the rule by which parts of documents are held out; None if whole documents are.
+
+    Raises:
+        UserError: The decisions do not exist or are damaged.
+    """
+    return _read_decided(folder).get("blocks")
+
+
+def _read_decided(folder: PartialFolder) -> dict[str, Any]:
+    return _find_decided(folder) or _refuse(folder.decided)
+
+
+def _find_decided(folder: PartialFolder) -> dict[str, Any] | None:
+    """Return the record of the decisions; None if it does not exist or is damaged."""
+    try:
+        status = folder.decided.stat()
+    except FileNotFoundError:
+        return None
+    return _parse_decided(folder.decided, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@functools.lru_cache(1)  # it is asked for each unit, and lists all units
+def _parse_decided(path: Path, state: tuple[int, ...]) -> dict[str, Any] | None:
+    del state  # only so that another file is read again
+    return _read_record(path, {"plan", "begins"})
 
 
 def write_unit(folder: PartialFolder, unit: int, record: UnitRecord) -> None:
@@ -151,16 +199,32 @@ def write_unit(folder: PartialFolder, unit: int, record: UnitRecord) -> None:
 
 
 def read_unit(folder: PartialFolder, unit: int) -> UnitRecord:
-    """Read the record of a finished unit."""
-    return json.loads(folder.unit(unit).read_text("utf-8"))
+    """Read the record of a finished unit.
+
+    Raises:
+        UserError: It does not exist or is damaged.
+    """
+    return _find_unit(folder, unit) or _refuse(folder.unit(unit))
+
+
+def _find_unit(folder: PartialFolder, unit: int) -> UnitRecord | None:
+    found = _read_record(folder.unit(unit), UnitRecord.__required_keys__)
+    return cast("UnitRecord | None", found)
 
 
 def is_finished(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
-    """Return whether the shards of a unit are complete, and the record of its draft, too."""
-    record = _intact(folder.unit(unit.number))
-    if record is None or record["plan"] != plan.identity:
-        return False
-    return _intact(folder.draft(unit.number, "json")) is not None
+    """Return whether the shards of a unit are complete.
+
+    The files of its draft are gone then. So if a record that is still needed is damaged, the unit
+    must be made again from its draft on.
+    """
+    record = _find_unit(folder, unit.number)
+    return (
+        record is not None
+        and record["plan"] == plan.identity
+        and find_draft(folder, unit.number) is not None
+        and has_decisions(plan, folder)
+    )
 
 
 def read_digests(plan: PreparePlan, folder: PartialFolder) -> dict[int, dict[Slice, str]]:
@@ -176,12 +240,24 @@ def read_digests(plan: PreparePlan, folder: PartialFolder) -> dict[int, dict[Sli
     return digests
 
 
-def _intact(path: Path) -> dict[str, Any] | None:
-    """Return a record; None if it is missing or damaged, so that its unit is made again."""
+def _read_record(path: Path, keys: Collection[str]) -> dict[str, Any] | None:
+    """Return a record that has all the keys; None if there is none.
+
+    A disk that lost a part of the file must not stop a preparation: the work of the record is done
+    again.
+    """
     try:
-        return json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+    return record if isinstance(record, dict) and record.keys() >= set(keys) else None
+
+
+def _refuse(path: Path) -> NoReturn:
+    raise UserError(
+        f"{path} is missing or damaged; run prepare again with the same options, which makes it "
+        "again"
+    )
 
 
 def table_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:

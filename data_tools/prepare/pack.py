@@ -162,7 +162,8 @@ def _read_documents(
         folder.draft(unit, "json").unlink()
         raise UserError(
             f"{folder.draft(unit, 'tokens')} was damaged after it was written and has been "
-            "deleted; run the same command again to rebuild it"
+            "deleted; to rebuild it, run prepare again with the same options; after work in parts, "
+            "run the parts again, which only do what is missing, and then finish"
         )
 
 

@@ -244,8 +244,8 @@ def read_plan(path: Path) -> PreparePlan:
         if table.pop("format", 1) != _FORMAT:
             raise UserError(
                 f"{path} was written by another version of gpt2zh, which this one cannot continue; "
-                "run the same command with --restart to start again, or finish it with the version "
-                "that began it"
+                "run prepare with --restart to start again, or finish it with the version that "
+                "began it"
             )
         units = (
             Unit(
@@ -261,6 +261,6 @@ def read_plan(path: Path) -> PreparePlan:
         return PreparePlan(tokenizer=tokenizer, sources=tuple(sources), units=tuple(units), **table)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise UserError(
-            f"{path} is damaged ({type(error).__name__}: {error}); run the same command with "
-            "--restart to start again"
+            f"{path} is damaged ({type(error).__name__}: {error}); run prepare with --restart to "
+            "start again"
         ) from error

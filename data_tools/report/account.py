@@ -17,6 +17,7 @@ from data_tools.shards.ledger import ledger_faults
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.data.manifest import MANIFEST, Manifest, Source, read_manifest
 from gpt2zh.files.checksum import check_size
+from gpt2zh.pages.numbers import plural
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,17 @@ class Account:
         """Of all documents, by group."""
         pairs = zip(self.train, self.validation, strict=True)
         return tuple(joined(pair) for pair in pairs)
+
+    @cached_property
+    def cutting(self) -> str:
+        """How documents were cut, which changes what counts as a document; "" if they are whole."""
+        blocks = self.manifest.split_rule.block_tokens
+        if not blocks:
+            return ""
+        return (
+            f"blocks of {plural(blocks, 'token')} are held out for validation, not whole "
+            "documents; each part of a document that was cut counts as a document here"
+        )
 
     @cached_property
     def unusual(self) -> list[Source]:

@@ -11,7 +11,7 @@ from gpt2zh.pages.numbers import count, share
 
 @dataclass(frozen=True)
 class RowsSection:
-    """Rows, padding and what is in no row; every file of the folder."""
+    """Rows, padding and what is in no row; every file that the manifest lists."""
 
     splits: Table
     shards: Table
@@ -54,6 +54,7 @@ def rows(account: Account) -> RowsSection:
         for entry in (unit.documents, unit.bands)
         if entry is not None
     ]
+    others += [[entry.file, "-", count(entry.bytes)] for entry in manifest.extras]
     return RowsSection(
         splits=Table(head, by_split),
         shards=Table(["shard", "split", "unit", "rows", "padding", "bytes"], shards, left=2),

@@ -86,6 +86,8 @@ def _head(account: Account) -> list[str]:
         lines.append(
             f"            {plural(len(account.groups), 'folder')} here; the page lists the files"
         )
+    if account.cutting:
+        lines += paragraph("held out", [account.cutting])
     return lines
 
 

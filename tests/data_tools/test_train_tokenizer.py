@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,36 @@ def test_sample_depends_on_the_texts_alone_and_keeps_its_limit() -> None:
     documents = [f"第{i}篇" for i in range(1000)]
     sample = take_sample(documents, 500)
     assert sample == take_sample(reversed(documents), 500)
-    assert 480 < sum(map(len, sample)) <= 500
+    assert sum(map(len, sample)) == 500
+    assert set(sample[:-1]) < set(documents)
+    assert sorted(take_sample(documents, 10_000)) == sorted(documents)
+
+
+def test_a_document_longer_than_the_limit_does_not_empty_the_sample() -> None:
+    assert take_sample(["长" * 3000], 2000) == ["长" * 2000]
+    for long in range(8):  # in some of them the hash of the long document is the smallest
+        documents = [*(f"第{i}篇" * 10 for i in range(12)), f"{long}" * 500]
+        rng = random.Random(long)
+        samples = [take_sample(rng.sample(documents, len(documents)), 400) for _ in range(20)]
+        assert sum(map(len, samples[0])) == 400
+        assert all(sample == samples[0] for sample in samples)
+
+
+@pytest.mark.parametrize(
+    ("own", "limit", "told"),
+    [
+        ("", "-5", "--limit is -5, must be at least 1 character"),
+        ("", "0", "--limit is 0, must be at least 1 character"),
+        ("@0", "9", "a.csv@0 limits {path} to 0 characters, must be at least 1"),
+    ],
+)
+def test_a_limit_that_takes_nothing_is_refused(
+    write_csv, command: Command, tmp_path: Path, capsys, own: str, limit: str, told: str
+) -> None:
+    path, out = write_csv("in/a.csv"), tmp_path / "out"
+    line = ("train-tokenizer", "--input", f"{path}{own}", "--output", out, "--limit", limit)
+    assert command(*line) == 2
+    assert told.format(path=path) in capsys.readouterr().err and not out.exists()
 
 
 def test_reading_shows_its_progress(

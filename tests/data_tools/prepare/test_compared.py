@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -48,6 +51,25 @@ def test_documents_are_found_in_their_units(
     assert found == [None, b"a", b"ccc", b"eeeee"]
     assert len(corpus.keys(0)) == len(signed) == 7
     assert not list(tmp_path.glob("tmp*"))  # the file behind a large buffer has no name
+
+
+def test_the_file_of_large_texts_has_its_blocks_before_it_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+
+    def watch(**options: Any) -> IO[bytes]:
+        file = temporary_file(**options)
+        files.append(os.dup(file.fileno()))
+        return file
+
+    temporary_file = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", watch)
+    monkeypatch.setattr(compared, "_IN_MEMORY", 0)
+    assert len(compared._buffer(100_000, tmp_path)) == 100_000
+    # Writing to a mapped hole on a full disk ends the process with SIGBUS.
+    assert os.fstat(files[0]).st_blocks * 512 >= 100_000
+    os.close(files[0])
 
 
 def test_no_units_have_no_documents(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_tools.config import FinishConfig
 from data_tools.prepare.formats import (
     DOCUMENTS_TABLE,
     describe_file,
@@ -20,10 +22,17 @@ from data_tools.prepare.formats import (
     has_draft,
     is_finished,
     most_common,
+    read_blocks,
     read_decisions,
+    read_draft,
+    read_unit,
     table_writer,
     write_decisions,
 )
+from data_tools.prepare.pack import begin_packing, pack_unit
+from data_tools.prepare.run import finish, run
+from gpt2zh.config.errors import UserError
+from gpt2zh.data.manifest import read_manifest
 
 from .conftest import Begin
 
@@ -52,23 +61,49 @@ def test_work_of_another_plan_does_not_count(begin: Begin) -> None:
     assert not is_finished(other, work.folder, work.plan.unit(0))
 
 
-def test_a_damaged_record_is_as_good_as_none(begin: Begin) -> None:
-    """A disk that lost power may keep half of it; the unit is prepared again."""
+@pytest.mark.parametrize("text", [b'{"plan', b"null", b"{}", b"\xff"])
+@pytest.mark.parametrize("name", ["drafts/00001.json", "drafts/00002.json", "drafts/decided.json"])
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_work_whose_record_is_damaged_is_done_again(
+    begin: Begin, name: str, text: bytes, is_joined: bool
+) -> None:
+    _check_done_again(begin, name, text, is_joined)
+
+
+@pytest.mark.parametrize("name", ["units/00001.json", "drafts/decisions"])
+def test_work_that_lacks_its_end_is_done_again(begin: Begin, name: str) -> None:
+    _check_done_again(begin, name, b"", False)
+
+
+def _check_done_again(begin: Begin, name: str, text: bytes, is_joined: bool) -> None:
+    """Damage a file of three units, of which the first two are packed, and go on."""
+    whole = begin(TEXTS, unit_bytes=1)
+    expected = whole.finish()
+    shutil.rmtree(whole.config.output)
+    work = begin(TEXTS, unit_bytes=1).draft().decide()
+    tools = begin_packing(work.folder.output)
+    for number in (0, 1):
+        pack_unit(tools, number, lambda size: None)
+    (work.folder.work / name).write_bytes(text)
+    if is_joined:
+        with pytest.raises(UserError, match="not prepared yet"):
+            finish(FinishConfig(shards=work.config.output))
+    run(replace(work.config, workers=1))
+    found = read_manifest(work.config.output)
+    assert replace(found, extras=()) == replace(expected, extras=())
+    assert not work.folder.path.exists()
+
+
+def test_a_record_that_is_gone_is_named(begin: Begin) -> None:
     work = begin(TEXTS).draft().decide().pack()
-    plan, folder, unit = work.plan, work.folder, work.plan.unit(0)
-    for path in (folder.unit(0), folder.draft(0, "json")):
-        whole = path.read_bytes()
-        for damaged in (whole[:6], b"", whole[:-1], b"\xff\x00"):
-            path.write_bytes(damaged)
-            assert not is_finished(plan, folder, unit)
-        path.write_bytes(whole)
-    assert is_finished(plan, folder, unit)
-    folder.decided.write_bytes(folder.decided.read_bytes()[:5])
-    assert not has_decisions(plan, folder)
-    folder.draft(0, "json").write_bytes(b"{")
-    assert not has_draft(plan, folder, unit)
-    manifest = work.finish()
-    assert manifest.sources[0].records == 2
+    for path, read in (
+        (work.folder.draft(0, "json"), lambda: read_draft(work.folder, 0)),
+        (work.folder.unit(0), lambda: read_unit(work.folder, 0)),
+        (work.folder.decided, lambda: read_blocks(work.folder)),
+    ):
+        path.unlink()
+        with pytest.raises(UserError, match=f"{path} is missing or damaged; run prepare again"):
+            read()
 
 
 def test_decisions_come_back_by_unit(begin: Begin) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from data_tools.clean.near import PERMUTATIONS
+from data_tools.config import FinishConfig
 from data_tools.prepare.formats import DOCUMENTS_TABLE, is_finished, read_unit
 from data_tools.prepare.pack import begin_packing, pack_unit, take_documents
+from data_tools.prepare.run import finish, run
 from gpt2zh.config.errors import UserError
+from gpt2zh.data.manifest import read_manifest
 
 from .conftest import Begin
 
@@ -66,7 +71,24 @@ def test_a_damaged_draft_is_removed_so_that_it_is_made_again(begin: Begin) -> No
     work = begin(TEXTS).draft().decide()
     tokens = work.folder.draft(0, "tokens")
     tokens.write_bytes(b"x" + tokens.read_bytes()[1:])
-    with pytest.raises(UserError, match=r"00000\.tokens was damaged.* run the same command again"):
+    message = (
+        r"00000\.tokens was damaged.* run prepare again .*; after work in parts, run the parts"
+    )
+    with pytest.raises(UserError, match=message):
         work.pack()
     assert not work.folder.draft(0, "json").exists() and not work.folder.unit(0).exists()
     assert work.draft().pack().folder.unit(0).exists()
+
+
+def test_what_the_message_about_a_damaged_draft_advises_helps_after_parts(begin: Begin) -> None:
+    work = begin(TEXTS)
+    part = replace(work.config, part=1, parts=1, workers=1)
+    run(part)
+    tokens = work.folder.draft(0, "tokens")
+    tokens.write_bytes(b"x" + tokens.read_bytes()[1:])
+    for message in ("run the parts again", "not prepared yet"):  # finish alone does not help
+        with pytest.raises(UserError, match=message):
+            finish(FinishConfig(shards=work.config.output, workers=1))
+    run(part)
+    finish(FinishConfig(shards=work.config.output, workers=1))
+    assert read_manifest(work.config.output).splits["train"].documents == 3

@@ -101,9 +101,12 @@ def test_a_plan_comes_back_as_it_was_written(begin: Begin, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda table: table | {"format": 1}, r"another version.*--restart"),
+        (lambda table: table | {"format": 1}, r"another version.*run prepare with --restart"),
         (lambda table: {k: v for k, v in table.items() if k != "format"}, "another version"),
-        (lambda table: table | {"units": None}, r"is damaged \(TypeError: .*--restart"),
+        (
+            lambda table: table | {"units": None},
+            r"is damaged \(TypeError: .*run prepare with --restart",
+        ),
         (lambda table: {k: v for k, v in table.items() if k != "sources"}, "is damaged .KeyError"),
         (lambda table: table | {"odd": 1}, "is damaged .TypeError"),
         (lambda table: [table], "is damaged .*Error"),

@@ -10,7 +10,7 @@ from data_tools.report import html
 from data_tools.report.account import Account
 from gpt2zh.data.manifest import EMPTY, KEPT
 
-from .conftest import make_account
+from .conftest import cut, make_account, make_lengths
 
 
 def test_every_plot_says_what_it_is_and_has_its_numbers_in_a_table(
@@ -39,6 +39,19 @@ def test_the_page_needs_nothing_from_anywhere(account: Account) -> None:
     for sign in ("http:", "https:", "<script", "src=", "url(", "@import", "<link", "onload"):
         assert sign not in text, sign
     assert "default-src 'none'" in text and "prefers-color-scheme: dark" in text
+
+
+def test_the_page_says_that_documents_were_cut() -> None:
+    lengths = [make_lengths({7: 3})]
+    source = make_source(fates={KEPT: (3, 90)}, characters=30, tokens=20)
+    account = make_account(source, train=lengths)
+    told = (
+        "blocks of 7 tokens are held out",
+        "lengths are those of the parts",
+        "number of a block",
+    )
+    whole, parts = (" ".join(html.page(one).split()) for one in (account, cut(account)))
+    assert not any(text in whole for text in told) and all(text in parts for text in told)
 
 
 def test_the_first_numbers_are_those_that_matter_most() -> None:

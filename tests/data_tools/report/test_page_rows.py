@@ -8,6 +8,7 @@ from ledgers import make_source
 
 from data_tools.report.account import Account
 from data_tools.report.page_rows import options, rows
+from data_tools.shards.inventory import list_files
 from gpt2zh.data.manifest import KEPT, FileEntry, UnitEntry
 
 from .conftest import make_account
@@ -30,16 +31,22 @@ def test_rows_and_shards_have_their_padding_and_what_was_dropped() -> None:
     assert all(len(row) == len(section.splits.head) for row in section.splits.rows)
 
 
-def test_tables_of_documents_and_keys_of_units_are_other_files() -> None:
+def test_every_other_file_that_the_manifest_lists_is_shown() -> None:
     account = account_of()
     table, keys = (FileEntry(file=name, bytes=1234, sha256="0") for name in ("d", "n"))
     units = (UnitEntry(number=0, documents=table, bands=keys), UnitEntry(number=1, documents=table))
-    section = rows(replace(account, manifest=replace(account.manifest, units=units)))
+    extras = tuple(replace(table, file=name) for name in ("near_duplicates-00000.parquet", "x"))
+    manifest = replace(account.manifest, units=units, extras=extras)
+    section = rows(replace(account, manifest=manifest))
     assert section.other_files.rows == [
         ["d", "0", "1,234"],
         ["n", "0", "1,234"],
         ["d", "1", "1,234"],
+        ["near_duplicates-00000.parquet", "-", "1,234"],
+        ["x", "-", "1,234"],
     ]
+    shown = {row[0] for row in section.shards.rows + section.other_files.rows}
+    assert shown == {item.entry.file for item in list_files(manifest)}
 
 
 def test_chosen_options_come_before_those_with_their_defaults() -> None:

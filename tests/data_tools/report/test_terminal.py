@@ -16,7 +16,7 @@ from data_tools.report.terminal import (
 )
 from gpt2zh.data.manifest import EMPTY, KEPT
 
-from .conftest import make_account, make_lengths
+from .conftest import cut, make_account, make_lengths
 
 
 def test_the_ledger_is_printed_and_sums_up(account: Account) -> None:
@@ -87,6 +87,14 @@ def test_one_file_needs_no_line_for_all() -> None:
     assert "all (" not in shown and "\nall " not in shown
     assert "unknown     none" in shown and "options     all have their default values" in shown
     assert "all (2 files)" in report(make_account(source, make_source("d/b.csv")))
+
+
+def test_documents_that_were_cut_are_announced() -> None:
+    account = make_account(make_source(fates={KEPT: (3, 90)}, characters=30, tokens=20))
+    assert "held out" not in report(account)
+    shown = report(cut(account))
+    assert "held out    blocks of 7 tokens are held out" in shown
+    assert "each part of a document that was cut" in " ".join(shown.split())
 
 
 def test_of_many_files_that_are_not_plain_the_kinds_are_counted() -> None:
