@@ -7,18 +7,18 @@ has a manifest and every file has the size given there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files.checksum import file_sha256
+from gpt2zh.files.removal import DELETING, delete_folder, move_folder
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
@@ -177,13 +177,25 @@ def set_aside_newer(run: Path, step: int) -> list[Path]:
     return [_set_aside(folder) for number, folder in list_checkpoints(run) if number > step]
 
 
+def delete_newer(run: Path, step: int) -> None:
+    """Delete the checkpoints after `step`, the newest first.
+
+    Raises:
+        OSError: One cannot be deleted.
+    """
+    for number, folder in reversed(list_checkpoints(run)):
+        if number > step:
+            delete_folder(folder)
+
+
 def _set_aside(folder: Path) -> Path:
     """Rename a checkpoint so that no reader takes it for one; keep its content."""
     target, count = folder.with_name(f"superseded-{folder.name}"), 1
     while target.exists():
         count += 1
         target = folder.with_name(f"superseded-{folder.name}.{count}")
-    return folder.rename(target)
+    move_folder(folder, target)
+    return target
 
 
 def prune(
@@ -198,6 +210,9 @@ def prune(
         keep_last: How many of the newest complete checkpoints stay.
         keep_every: Checkpoints at multiples of this step stay; 0 for none.
         pinned: Steps whose checkpoints stay in any case.
+
+    Raises:
+        OSError: Some cannot be deleted; the others are.
     """
     complete = [
         (step, path) for step, path in list_checkpoints(run) if not find_faults(path, content=False)
@@ -207,29 +222,39 @@ def prune(
         for step, path in complete[:-keep_last]
         if step not in pinned and not (keep_every and step % keep_every == 0)
     ]
-    if not doomed:
-        return
     kept = [path for _, path in reversed(complete) if path not in doomed]
     valid = 0
     for path in [*kept, *reversed(doomed)]:
-        if valid == MINIMUM:
+        if valid == MINIMUM or not doomed:
             break
         if not find_faults(path, content=True):
             valid += 1
             if path in doomed:
                 doomed.remove(path)
-    for path in doomed:
-        # Rename first: deleting takes a while, and no reader must find half a checkpoint.
-        dying = run / f".{path.name}.deleting"
-        with contextlib.suppress(OSError):
-            path.rename(dying)
-        shutil.rmtree(dying, ignore_errors=True)
+    _delete_all([*doomed, *run.glob(f".checkpoint-*{DELETING}")])
 
 
 def sweep(run: Path) -> None:
-    """Delete what a killed run has left half written or half deleted."""
-    for left in run.glob(".checkpoint-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Delete what a killed run has left half written or half deleted.
+
+    Raises:
+        OSError: Some of it cannot be deleted; the rest is.
+    """
+    _delete_all(list(run.glob(".checkpoint-*")))
+
+
+def _delete_all(folders: Sequence[Path]) -> None:
+    """Delete folders; report those that cannot be deleted after trying all."""
+    failures: dict[str, OSError] = {}
+    for folder in folders:
+        try:
+            delete_folder(folder)
+        except OSError as error:
+            failures[folder.name] = error
+    if failures:
+        first = next(iter(failures.values()))
+        names = ", ".join(sorted(failures))
+        raise OSError(first.errno, f"{names}: {first.strerror or first}")
 
 
 def _sync(path: Path) -> None:

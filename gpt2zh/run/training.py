@@ -193,7 +193,10 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
         except OSError as error:  # every checkpoint holds them, too
             fault = explain_unwritable(error, run / name)
             warn(plan.world, f"{name} cannot be written: {fault}. Training continues without it")
-    run_folder.sweep(run)
+    try:
+        run_folder.sweep(run)
+    except OSError as error:
+        warn(plan.world, f"{run}: what an earlier start left cannot be deleted: {error}")
     for moved in run_folder.set_aside_newer(run, state.step):
         warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
 
