@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from gpt2zh.config.schema import CheckpointConfig
-from gpt2zh.files import run_folder
+from gpt2zh.files import pruning, run_folder
 from gpt2zh.ranks.logs import warn
 from gpt2zh.ranks.world import World
 
@@ -43,7 +43,7 @@ class OldCheckpoints:
         if any(complete):  # the newest complete one replaces all before it
             self._pinned = self._pinned[len(complete) - 1 - complete[::-1].index(True) :]
         self._pruning = self._thread.submit(
-            run_folder.prune,
+            pruning.prune,
             self._run,
             keep_last=self._config.keep_last,
             keep_every=self._config.keep_every,

@@ -20,7 +20,7 @@ from gpt2zh.checkpoint.old_checkpoints import OldCheckpoints
 from gpt2zh.config.errors import RunError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import CheckpointConfig
-from gpt2zh.files import run_folder
+from gpt2zh.files import pruning, run_folder
 from gpt2zh.files.lock import LostFolderError
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.peers import Peers
@@ -228,7 +228,7 @@ class Saver:
             or self.save_now(state, attempts=3, pause=2.0, give_up=lambda: False)
         ):
             return
-        error = self._on_main_rank(lambda: run_folder.delete_newer(self._run, state.step))
+        error = self._on_main_rank(lambda: pruning.delete_newer(self._run, state.step))
         if error is not None:
             warn(self._world, f"checkpoints after step {state.step} cannot be deleted: {error}")
         elif self._world.is_main:

@@ -12,18 +12,16 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files.checksum import file_sha256
-from gpt2zh.files.removal import DELETING, delete_folder, move_folder
+from gpt2zh.files.removal import move_folder
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
-MINIMUM = 2
-"""Number of valid checkpoints that are never deleted."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -49,6 +47,11 @@ def parse_step(folder: Path) -> int | None:
 def list_files(folder: Path) -> set[str]:
     """Return the names of the files in the manifest of a complete checkpoint."""
     return set(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
+
+
+def find_unlisted(folder: Path) -> set[str]:
+    """Return the names of files with tensors that are not in the manifest: nothing reads them."""
+    return {path.name for path in folder.glob("*.safetensors")} - list_files(folder)
 
 
 def find_faults(folder: Path, *, content: bool) -> list[str]:
@@ -177,17 +180,6 @@ def set_aside_newer(run: Path, step: int) -> list[Path]:
     return [_set_aside(folder) for number, folder in list_checkpoints(run) if number > step]
 
 
-def delete_newer(run: Path, step: int) -> None:
-    """Delete the checkpoints after `step`, the newest first.
-
-    Raises:
-        OSError: One cannot be deleted.
-    """
-    for number, folder in reversed(list_checkpoints(run)):
-        if number > step:
-            delete_folder(folder)
-
-
 def _set_aside(folder: Path) -> Path:
     """Rename a checkpoint so that no reader takes it for one; keep its content."""
     target, count = folder.with_name(f"superseded-{folder.name}"), 1
@@ -196,65 +188,6 @@ def _set_aside(folder: Path) -> Path:
         target = folder.with_name(f"superseded-{folder.name}.{count}")
     move_folder(folder, target)
     return target
-
-
-def prune(
-    run: Path, *, keep_last: int, keep_every: int, pinned: Collection[int] = frozenset()
-) -> None:
-    """Delete old checkpoints.
-
-    At least two whose bytes are all correct stay, even if newer ones are damaged.
-
-    Args:
-        run: The run folder.
-        keep_last: How many of the newest complete checkpoints stay.
-        keep_every: Checkpoints at multiples of this step stay; 0 for none.
-        pinned: Steps whose checkpoints stay in any case.
-
-    Raises:
-        OSError: Some cannot be deleted; the others are.
-    """
-    complete = [
-        (step, path) for step, path in list_checkpoints(run) if not find_faults(path, content=False)
-    ]
-    doomed = [
-        path
-        for step, path in complete[:-keep_last]
-        if step not in pinned and not (keep_every and step % keep_every == 0)
-    ]
-    kept = [path for _, path in reversed(complete) if path not in doomed]
-    valid = 0
-    for path in [*kept, *reversed(doomed)]:
-        if valid == MINIMUM or not doomed:
-            break
-        if not find_faults(path, content=True):
-            valid += 1
-            if path in doomed:
-                doomed.remove(path)
-    _delete_all([*doomed, *run.glob(f".checkpoint-*{DELETING}")])
-
-
-def sweep(run: Path) -> None:
-    """Delete what a killed run has left half written or half deleted.
-
-    Raises:
-        OSError: Some of it cannot be deleted; the rest is.
-    """
-    _delete_all(list(run.glob(".checkpoint-*")))
-
-
-def _delete_all(folders: Sequence[Path]) -> None:
-    """Delete folders; report those that cannot be deleted after trying all."""
-    failures: dict[str, OSError] = {}
-    for folder in folders:
-        try:
-            delete_folder(folder)
-        except OSError as error:
-            failures[folder.name] = error
-    if failures:
-        first = next(iter(failures.values()))
-        names = ", ".join(sorted(failures))
-        raise OSError(first.errno, f"{names}: {first.strerror or first}")
 
 
 def _sync(path: Path) -> None:

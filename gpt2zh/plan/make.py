@@ -24,6 +24,7 @@ from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.fit import choose, with_any_micro_batch
 from gpt2zh.plan.resume import check_allowed_changes, find_checkpoint, refuse_other_run
 from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RunPlan
+from gpt2zh.plan.saved_state import read_saved_state
 from gpt2zh.plan.setup import Setup
 from gpt2zh.ranks.device import Device
 from gpt2zh.ranks.logs import warn
@@ -119,7 +120,7 @@ def continue_run(plan: RunPlan, *, is_elsewhere: bool = False) -> RunPlan:
     checkpoint = attempt(lambda: find_checkpoint(plan), faults)
     plan = dataclasses.replace(plan, resume_from=checkpoint)
     if checkpoint is not None and plan.world.is_main:
-        progress = run_folder.read_state(checkpoint)["progress"]
+        progress = read_saved_state(checkpoint)["progress"]
         plan = dataclasses.replace(plan, done=(progress["step"], progress["rows"]))
     if plan.world.is_main and not faults:
         faults += attempt(lambda: _other_run_faults(plan), faults) or []

@@ -20,7 +20,7 @@ from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import Portions, training_steps
-from gpt2zh.files import run_folder
+from gpt2zh.files import pruning, run_folder
 from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
 from gpt2zh.files.owners import explain_unwritable
@@ -194,7 +194,7 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
             fault = explain_unwritable(error, run / name)
             warn(plan.world, f"{name} cannot be written: {fault}. Training continues without it")
     try:
-        run_folder.sweep(run)
+        pruning.sweep(run)
     except OSError as error:
         warn(plan.world, f"{run}: what an earlier start left cannot be deleted: {error}")
     for moved in run_folder.set_aside_newer(run, state.step):

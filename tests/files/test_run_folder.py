@@ -126,27 +126,6 @@ def test_begin_clears_what_a_killed_run_left_of_the_same_step(tmp_path: Path) ->
     assert names(run_folder.begin(tmp_path, 7)) == []
 
 
-def test_what_a_killed_run_left_of_other_steps_does_not_stay_for_ever(tmp_path: Path) -> None:
-    """Each is as large as a checkpoint; a run that saves by the clock never reuses the name."""
-    (run_folder.begin(tmp_path, 6) / "half").write_text("x")
-    (tmp_path / ".checkpoint-3.deleting").mkdir()
-    make(tmp_path, 7)
-    run_folder.set_aside_newer(tmp_path, 6)
-    make(tmp_path, 5)
-    run_folder.sweep(tmp_path)
-    assert names(tmp_path) == ["checkpoint-5", "superseded-checkpoint-7"]
-    run_folder.sweep(tmp_path / "missing")
-
-
-def test_newer_ones_are_deleted_where_the_run_returns_to_an_older_one(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
-        make(tmp_path, step)
-    run_folder.delete_newer(tmp_path, 1)
-    assert names(tmp_path) == ["checkpoint-1"]
-    run_folder.delete_newer(tmp_path, 0)
-    assert names(tmp_path) == []
-
-
 def test_newer_ones_are_set_aside_and_none_is_lost(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         make(tmp_path, step)
