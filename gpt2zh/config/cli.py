@@ -141,7 +141,12 @@ def to_plain(config: Any) -> Any:
 
 def dump(config: Any) -> str:
     """Return a config as YAML, which `--config` reads back to an equal object."""
-    return yaml.safe_dump(to_plain(config), allow_unicode=True, sort_keys=False)
+    return dump_plain(to_plain(config))
+
+
+def dump_plain(table: dict[str, Any]) -> str:
+    """Return the plain values of a config as the YAML that `dump` writes."""
+    return yaml.safe_dump(table, allow_unicode=True, sort_keys=False)
 
 
 def _normalize(argv: list[str], kinds: dict[str, Any]) -> list[str]:

@@ -66,8 +66,10 @@ def find_faults(folder: Path, *, content: bool) -> list[str]:
         files = json.loads(text)["files"]
         expected = {str(k): (int(v["bytes"]), str(v["sha256"])) for k, v in files.items()}
         intact = text == _manifest_text(files) or json.loads(text)["format"] == 1
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return [f"{folder} has no {MANIFEST}"]
+    except OSError as error:
+        return [f"{folder / MANIFEST} cannot be read: {error.strerror or error}"]
     except (ValueError, KeyError, TypeError, AttributeError):
         intact = False
     if not intact:

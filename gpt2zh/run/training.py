@@ -220,6 +220,11 @@ def _device_name() -> str:
 
 def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
     last = run_folder.checkpoint_path(plan.config.output, state.step)
+    if stopped and not last.is_dir():  # no step was done in this start
+        if plan.resume_from is None:
+            say(plan.world, "stopped before the first step was done; start again to begin")
+            return
+        last = plan.resume_from
     if stopped:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
         if "CROSS_RANK" in os.environ:  # its launcher cannot be told that this is no error
