@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from gpt2zh.checkpoint import checkpoint, master_weights, snapshot
+from gpt2zh.checkpoint.old_checkpoints import OldCheckpoints
 from gpt2zh.config.errors import RunError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import CheckpointConfig
-from gpt2zh.files import run_folder
+from gpt2zh.files import pruning, run_folder
 from gpt2zh.files.lock import LostFolderError
 from gpt2zh.ranks.logs import say, warn
 from gpt2zh.ranks.peers import Peers
@@ -75,7 +76,6 @@ class Saver:
         self._layout = master_weights.find_layout(engine, peers.control)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: _Writing | None = None
-        self._pruning: Future[None] | None = None
         self._saved_at = time.monotonic()
         self._retry_in = FIRST_RETRY
         self._retry_at: float | None = None
@@ -83,7 +83,8 @@ class Saver:
         """Step of the last complete checkpoint of this start."""
         self.failure: str | None = None
         """Why the last attempt failed, if it did."""
-        self._pinned: list[int] = []
+        self._old = OldCheckpoints(self._thread, config, run, peers.world)
+        self._in_streak = self._returning = False
 
     @property
     def busy(self) -> bool:
@@ -99,7 +100,7 @@ class Saver:
 
         That one stays until the new one is complete: writing it may fail.
         """
-        self._pinned.append(step)
+        self._old.pin(step)
 
     def is_due(self, step: int) -> bool:
         """Return whether it is time to save after this step, by this rank's clock."""
@@ -118,6 +119,7 @@ class Saver:
         self.complete()
         self._watch.mark("beginning a checkpoint")
         self._saved_at, self._retry_at = begun, None
+        self._in_streak = state.bad_streak > 0
         temporary = run_folder.writing_path(self._run, state.step)
         error = self._on_main_rank(lambda: run_folder.begin(self._run, state.step))
         if error is not None:
@@ -175,8 +177,9 @@ class Saver:
             f"saved {run_folder.checkpoint_path(self._run, writing.step)} ({seconds:.1f} s; "
             f"training paused for {writing.stalled:.2f} s)",
         )
-        if self._world.is_main:
-            self._prune()
+        # Newer ones would push the state before the streak out of `keep_last`.
+        if self._world.is_main and not (self._in_streak or self._returning):
+            self._old.prune()
 
     def save_now(
         self, state: TrainState, *, attempts: int, pause: float, give_up: Callable[[], bool]
@@ -209,9 +212,38 @@ class Saver:
                     time.sleep(0.2)
         return False
 
+    def return_to(self, state: TrainState) -> None:
+        """Make an earlier state the newest checkpoint; its weights are the present ones.
+
+        Newer checkpoints are deleted once it is complete. If it cannot be saved, they stay.
+
+        Args:
+            state: Progress before the streak of bad steps; step 0 needs no checkpoint.
+        """
+        self.complete()
+        self._returning = True
+        if not (
+            state.step == 0
+            or self._is_on_disk(state.step)
+            or self.save_now(state, attempts=3, pause=2.0, give_up=lambda: False)
+        ):
+            return
+        error = self._on_main_rank(lambda: pruning.delete_newer(self._run, state.step))
+        if error is not None:
+            warn(self._world, f"checkpoints after step {state.step} cannot be deleted: {error}")
+        elif self._world.is_main:
+            self._old.prune()
+
+    def _is_on_disk(self, step: int) -> bool:
+        """Return on every rank whether the checkpoint of a step is complete, byte by byte."""
+        folder = run_folder.checkpoint_path(self._run, step)
+        mine = self._world.is_main and not run_folder.find_faults(folder, content=True)
+        return bool(self._control.broadcast(mine))
+
     def close(self) -> None:
         """Wait until all writing and deleting is done."""
         self._thread.shutdown(wait=True)
+        self._old.warn_of_failure()
 
     def _failed(self, step: int, error: str) -> None:
         self.failure = error
@@ -240,18 +272,3 @@ class Saver:
         if is_lost:
             raise RunError(Exit.NOT_SAVED, f"the last steps are not saved: {error}")
         return error
-
-    def _prune(self) -> None:
-        """Delete old checkpoints in the thread; a failure does not stop the training."""
-        if self._pruning is not None and self._pruning.done() and self._pruning.exception():
-            warn(self._world, f"old checkpoints cannot be deleted: {self._pruning.exception()}")
-        complete = [run_folder.checkpoint_path(self._run, step).is_dir() for step in self._pinned]
-        if any(complete):  # the newest complete one replaces all before it
-            self._pinned = self._pinned[len(complete) - 1 - complete[::-1].index(True) :]
-        self._pruning = self._thread.submit(
-            run_folder.prune,
-            self._run,
-            keep_last=self._config.keep_last,
-            keep_every=self._config.keep_every,
-            pinned=frozenset(self._pinned),
-        )

@@ -6,7 +6,7 @@ for the next copy, and pinned (page-locked) where there is a GPU.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -91,7 +91,7 @@ def take(
     described = {
         "format": 2,
         "optimizer": kind_of(engine.basic_optimizer),
-        "progress": asdict(state),
+        "progress": state.record,
         "updates": master_weights.count_updates(engine),
         "loss_scale": get_scaler_state(engine),
         "ranks": world.size,

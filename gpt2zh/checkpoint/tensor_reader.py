@@ -6,6 +6,7 @@ looked up by name in all files.
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from gpt2zh.config.errors import UserError
+from gpt2zh.files.run_folder import list_files
 from gpt2zh.train.optimizer import moments_of
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer-*.safetensors"
+_MOST = 4
+"""Faults of a checkpoint that a refusal lists."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,11 @@ class StoredTensor:
         """Its shape, from the file's header."""
         return tuple(self._file.get_slice(self.name).get_shape())
 
+    @property
+    def dtype(self) -> str:
+        """Its type in the file's header, such as `F32`."""
+        return str(self._file.get_slice(self.name).get_dtype())
+
     def read(self) -> torch.Tensor:
         """Read the tensor to the CPU."""
         return self._file.get_tensor(self.name)
@@ -42,20 +52,27 @@ class StoredTensor:
 def open_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Return every weight by parameter name and every moment as `<moment>.<parameter name>`.
 
+    Only files in the manifest are read: others may be of another checkpoint, and nothing checks
+    their bytes.
+
     Raises:
         OSError: A file cannot be read.
         SafetensorError: A file is damaged.
     """
     found = {}
-    for path in (folder / WEIGHTS, *sorted(folder.glob(OPTIMIZER))):
+    listed = sorted(list_files(folder))
+    for name in (WEIGHTS, *fnmatch.filter(listed, OPTIMIZER)):
+        if name not in listed:
+            continue
+        path = folder / name
         file = safe_open(path, "pt")
-        for name in file.keys():  # noqa: SIM118
-            found[name] = StoredTensor(name, path, file)
+        for tensor in file.keys():  # noqa: SIM118
+            found[tensor] = StoredTensor(tensor, path, file)
     return found
 
 
 def find_tensor_faults(
-    folder: Path, shapes: Mapping[str, tuple[int, ...]], *, optimizer: str
+    folder: Path, shapes: Mapping[str, tuple[int, ...]], *, optimizer: str, values: bool
 ) -> Iterator[str]:
     """Yield what is wrong with the tensors of a checkpoint, each fault with its file.
 
@@ -63,6 +80,7 @@ def find_tensor_faults(
         folder: The checkpoint.
         shapes: Shapes of the model's parameters, by name.
         optimizer: The `optimizer.kind` of its run.
+        values: Also read the values, and find those that are not finite.
     """
     try:
         stored = open_tensors(folder)
@@ -81,18 +99,42 @@ def find_tensor_faults(
         tensor = stored[name]
         try:
             yield from (
-                f"{tensor.path}: {name} {fault}" for fault in _faults(tensor, expected[name])
+                f"{tensor.path}: {name} {fault}"
+                for fault in _faults(tensor, expected[name], values)
             )
         except (OSError, SafetensorError) as error:
             yield f"{tensor.path}: {name} cannot be read: {error}"
 
 
-def _faults(tensor: StoredTensor, shape: tuple[int, ...]) -> Iterator[str]:
+def require_fitting(folder: Path, shapes: Mapping[str, tuple[int, ...]], *, optimizer: str) -> None:
+    """Check by the headers of its files that a checkpoint fits a model, before it is loaded.
+
+    Args:
+        folder: The checkpoint, which is complete.
+        shapes: Shapes of the model's parameters, by name.
+        optimizer: The `optimizer.kind` of the run.
+
+    Raises:
+        UserError: It does not fit; with the first faults.
+    """
+    faults = list(find_tensor_faults(folder, shapes, optimizer=optimizer, values=False))
+    if faults:
+        more = f" and {len(faults) - _MOST} more" if len(faults) > _MOST else ""
+        raise UserError(
+            f"checkpoint {folder} does not fit this run: {'; '.join(faults[:_MOST])}{more}. Its "
+            "weights and moments must be those of the model and optimizer of the run; continue "
+            "from another checkpoint with --resume, or with the version that wrote this one"
+        )
+
+
+def _faults(tensor: StoredTensor, shape: tuple[int, ...], values: bool) -> Iterator[str]:
     if tensor.shape != shape:
         yield f"has shape {list(tensor.shape)}, but the model has {list(shape)}"
+    if tensor.dtype != "F32":
+        yield f"is {tensor.dtype}, not fp32"
+    if not values:
+        return
     value = tensor.read()
-    if value.dtype != torch.float32:
-        yield f"is {value.dtype}, not fp32"
     bad = int((~value.isfinite()).sum())
     if bad:
         yield f"has {bad:,} values of {value.numel():,} that are not finite"

@@ -29,7 +29,7 @@ from jsonargparse.typing import register_type
 
 from gpt2zh.config.duration import Duration
 from gpt2zh.config.errors import UserError, raise_all
-from gpt2zh.config.paths import expand_home, expand_homes
+from gpt2zh.config.paths import expand_home, expand_homes, find_copied_run
 from gpt2zh.config.retired import RETIRED, check_retired, drop_retired
 from gpt2zh.config.stages import Stages
 from gpt2zh.config.suggestions import suggest
@@ -141,7 +141,12 @@ def to_plain(config: Any) -> Any:
 
 def dump(config: Any) -> str:
     """Return a config as YAML, which `--config` reads back to an equal object."""
-    return yaml.safe_dump(to_plain(config), allow_unicode=True, sort_keys=False)
+    return dump_plain(to_plain(config))
+
+
+def dump_plain(table: dict[str, Any]) -> str:
+    """Return the plain values of a config as the YAML that `dump` writes."""
+    return yaml.safe_dump(table, allow_unicode=True, sort_keys=False)
 
 
 def _normalize(argv: list[str], kinds: dict[str, Any]) -> list[str]:
@@ -210,6 +215,9 @@ def _check_files(flags: Sequence[str], kinds: dict[str, Any]) -> list[str]:
         sections = {name.rpartition(".")[0] for name in kinds}
         given = list(flatten(table))
         faults += _given_twice(path, given)
+        if not any(other.startswith("--output=") for other in flags):
+            fault = find_copied_run(path, table.get("output"))
+            faults += [fault] if fault else []
         for key, value in given:
             if key in sections:
                 faults.append(f"{path}: {key} is a section; write its options below it, indented")

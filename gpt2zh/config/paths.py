@@ -24,6 +24,24 @@ def expand_home(text: str) -> str:
     return os.path.expanduser(text)
 
 
+def find_copied_run(file: Path, output: object) -> str | None:
+    """Return what is wrong if a run folder was copied or moved, and its config names the old place.
+
+    Args:
+        file: A config; a run folder and its checkpoints hold one next to `identity.json`.
+        output: The folder of the run that it names.
+    """
+    if not (file.parent / "identity.json").is_file() or not isinstance(output, str):
+        return None
+    home, named = file.resolve().parent, Path(expand_home(output)).resolve()
+    if named in (home, home.parent):
+        return None
+    return (
+        f"{file}: output is {output}, but the file lies in the run folder {home}, which was copied "
+        f"or moved; add --output {home} to continue here, or --output {output} for that folder"
+    )
+
+
 def expand_homes(config: Config) -> Config:
     """Return a config with the home folder in all paths that begin with `~`.
 

@@ -7,23 +7,21 @@ has a manifest and every file has the size given there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files.checksum import file_sha256
+from gpt2zh.files.removal import move_folder
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
-MINIMUM = 2
-"""Number of valid checkpoints that are never deleted."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -51,6 +49,11 @@ def list_files(folder: Path) -> set[str]:
     return set(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
 
 
+def find_unlisted(folder: Path) -> set[str]:
+    """Return the names of files with tensors that are not in the manifest: nothing reads them."""
+    return {path.name for path in folder.glob("*.safetensors")} - list_files(folder)
+
+
 def find_faults(folder: Path, *, content: bool) -> list[str]:
     """Return what is wrong with a checkpoint; an empty list if it is complete.
 
@@ -63,8 +66,10 @@ def find_faults(folder: Path, *, content: bool) -> list[str]:
         files = json.loads(text)["files"]
         expected = {str(k): (int(v["bytes"]), str(v["sha256"])) for k, v in files.items()}
         intact = text == _manifest_text(files) or json.loads(text)["format"] == 1
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return [f"{folder} has no {MANIFEST}"]
+    except OSError as error:
+        return [f"{folder / MANIFEST} cannot be read: {error.strerror or error}"]
     except (ValueError, KeyError, TypeError, AttributeError):
         intact = False
     if not intact:
@@ -183,53 +188,8 @@ def _set_aside(folder: Path) -> Path:
     while target.exists():
         count += 1
         target = folder.with_name(f"superseded-{folder.name}.{count}")
-    return folder.rename(target)
-
-
-def prune(
-    run: Path, *, keep_last: int, keep_every: int, pinned: Collection[int] = frozenset()
-) -> None:
-    """Delete old checkpoints.
-
-    At least two whose bytes are all correct stay, even if newer ones are damaged.
-
-    Args:
-        run: The run folder.
-        keep_last: How many of the newest complete checkpoints stay.
-        keep_every: Checkpoints at multiples of this step stay; 0 for none.
-        pinned: Steps whose checkpoints stay in any case.
-    """
-    complete = [
-        (step, path) for step, path in list_checkpoints(run) if not find_faults(path, content=False)
-    ]
-    doomed = [
-        path
-        for step, path in complete[:-keep_last]
-        if step not in pinned and not (keep_every and step % keep_every == 0)
-    ]
-    if not doomed:
-        return
-    kept = [path for _, path in reversed(complete) if path not in doomed]
-    valid = 0
-    for path in [*kept, *reversed(doomed)]:
-        if valid == MINIMUM:
-            break
-        if not find_faults(path, content=True):
-            valid += 1
-            if path in doomed:
-                doomed.remove(path)
-    for path in doomed:
-        # Rename first: deleting takes a while, and no reader must find half a checkpoint.
-        dying = run / f".{path.name}.deleting"
-        with contextlib.suppress(OSError):
-            path.rename(dying)
-        shutil.rmtree(dying, ignore_errors=True)
-
-
-def sweep(run: Path) -> None:
-    """Delete what a killed run has left half written or half deleted."""
-    for left in run.glob(".checkpoint-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    move_folder(folder, target)
+    return target
 
 
 def _sync(path: Path) -> None:

@@ -6,13 +6,18 @@ found here, and all faults are reported at once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
+from gpt2zh.config.cli import dump_plain, to_plain
 from gpt2zh.config.errors import attempt, raise_all
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
@@ -24,6 +29,7 @@ from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.fit import choose, with_any_micro_batch
 from gpt2zh.plan.resume import check_allowed_changes, find_checkpoint, refuse_other_run
 from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RunPlan
+from gpt2zh.plan.saved_state import read_saved_state
 from gpt2zh.plan.setup import Setup
 from gpt2zh.ranks.device import Device
 from gpt2zh.ranks.logs import warn
@@ -119,7 +125,7 @@ def continue_run(plan: RunPlan, *, is_elsewhere: bool = False) -> RunPlan:
     checkpoint = attempt(lambda: find_checkpoint(plan), faults)
     plan = dataclasses.replace(plan, resume_from=checkpoint)
     if checkpoint is not None and plan.world.is_main:
-        progress = run_folder.read_state(checkpoint)["progress"]
+        progress = read_saved_state(checkpoint)["progress"]
         plan = dataclasses.replace(plan, done=(progress["step"], progress["rows"]))
     if plan.world.is_main and not faults:
         faults += attempt(lambda: _other_run_faults(plan), faults) or []
@@ -188,9 +194,23 @@ def _other_run_faults(plan: RunPlan) -> list[str]:
     if came_from != run.resolve():
         if (run / IDENTITY).is_file():
             refuse_other_run(run, plan)
-        elif (run / CONFIG).is_file():
+        elif (run / CONFIG).is_file() and not _is_config_of_a_run(run / CONFIG, plan):
             return [f"{run / CONFIG} belongs to another program; use another --output"]
     return []
+
+
+def _is_config_of_a_run(file: Path, plan: RunPlan) -> bool:
+    """Return whether a run wrote this config, as one that was killed before its identity was.
+
+    There is no checkpoint in its folder, so nothing is lost by a start in it.
+    """
+    try:
+        text = file.read_text("utf-8")
+        saved = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    is_written = isinstance(saved, dict) and text == dump_plain(saved)
+    return is_written and saved.keys() >= to_plain(plan.config).keys()
 
 
 def _disk_faults(plan: RunPlan) -> list[str]:
@@ -210,8 +230,7 @@ def _disk_faults(plan: RunPlan) -> list[str]:
     # One more while the next is being written, and the best one.
     count = config.checkpoint.keep_last + 1 + config.checkpoint.keep_best
     needed *= count
-    held = sum(f.stat().st_size for _, c in run_folder.list_checkpoints(run) for f in c.iterdir())
-    if free + held >= needed:
+    if free + _bytes_held(run) >= needed:
         return []
     return [
         f"--output {run} has {free / 2**30:.1f} GiB free but checkpoints need "
@@ -219,3 +238,12 @@ def _disk_faults(plan: RunPlan) -> list[str]:
         + (", and the best one" if config.checkpoint.keep_best else "")
         + "); make room or keep fewer"
     ]
+
+
+def _bytes_held(run: Path) -> int:
+    """Return the size of the checkpoints of a run; those that cannot be read count as nothing."""
+    held = 0
+    for _, folder in run_folder.list_checkpoints(run):
+        with contextlib.suppress(OSError):
+            held += sum(file.stat().st_size for file in folder.iterdir())
+    return held

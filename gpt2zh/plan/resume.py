@@ -44,6 +44,12 @@ def find_checkpoint(plan: RunPlan) -> Path | None:
     if chosen is not None and plan.world.is_main:
         refuse_other_run(chosen, plan)
         _refuse_other_vocabulary(chosen, plan)
+        for name in sorted(run_folder.find_unlisted(chosen)):
+            warn(
+                plan.world,
+                f"{chosen / name} is not listed in {run_folder.MANIFEST} and is not read; it is of "
+                "another checkpoint",
+            )
     return chosen
 
 

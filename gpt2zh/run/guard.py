@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -42,9 +41,7 @@ class Guard:
         self._saver = saver
         self._control = control
         self._log = log
-        self._first_step = state.step
         self._loss: float | None = None  # of the current step, if spikes are looked for
-        self._before_streak: TrainState | None = None
 
     @property
     def looks_for_spikes(self) -> bool:
@@ -58,7 +55,7 @@ class Guard:
 
     def step_was_good(self) -> None:
         """Note that a step updated the weights."""
-        self._state.bad_streak = 0
+        self._state.end_streak()
         if self._loss is not None:
             window = self._plan.config.guard.spike_window
             self._state.recent = [*self._state.recent, self._loss][-window:]
@@ -76,8 +73,8 @@ class Guard:
         found = self._control.gather((bad_steps.find_suspects(batches, first), mine))
         rows = [n for some, _ in found for n in some] or [n for _, every in found for n in every]
         bad = BadStep(state.step + 1, first.fault() or "loss", outcome, tuple(rows))
-        if state.bad_streak == 0:
-            self._before_streak = copy.deepcopy(state)
+        if state.bad_streak == 0 and outcome != "good":
+            state.begin_streak()
         state.incidents = [*state.incidents, bad.record][-_MOST_INCIDENTS:]
         self._log.bad_step(bad, state)
         if outcome == "good":
@@ -87,10 +84,12 @@ class Guard:
             self._give_up(state)
 
     def _give_up(self, state: TrainState) -> None:
-        """Save the state before the bad steps, which did not change the weights, and end."""
-        good = self._before_streak
-        if good is not None and good.step > self._first_step:
-            self._saver.save_now(good, attempts=3, pause=2.0, give_up=lambda: False)
+        """Go back to the state before the bad steps, which did not change the weights, and end.
+
+        Whatever was saved among them goes: from there, the next start would leave out their rows.
+        """
+        if state.before_streak is not None:  # an older version may have saved within the streak
+            self._saver.return_to(TrainState(**state.before_streak))
         raise RunError(
             Exit.BAD_NUMBERS,
             f"{state.bad_streak} steps in a row had bad numbers (guard.bad_steps), up to step "

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 from gpt2zh.checkpoint import checkpoint, master_weights
+from gpt2zh.checkpoint.tensor_reader import require_fitting
 from gpt2zh.config import profiles
 from gpt2zh.config.errors import UserError
 from gpt2zh.cost.memory import Memory, training_phases
@@ -119,6 +120,8 @@ def _build(plan: RunPlan) -> tuple[Any, TrainState]:
     start_id = plan.data.document_start_id
     model = new_model(config.model, plan.data.tokenizer, seed=config.seed, document_start=start_id)
     if resume_from is not None:
+        shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        require_fitting(resume_from, shapes, optimizer=config.optimizer.kind)
         checkpoint.load_weights(model, resume_from)
     if config.train.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -20,7 +20,7 @@ from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.data.batch import Batch
 from gpt2zh.data.loader import Portions, training_steps
-from gpt2zh.files import run_folder
+from gpt2zh.files import pruning, run_folder
 from gpt2zh.files.durable import write_whole
 from gpt2zh.files.lock import RunLock
 from gpt2zh.files.owners import explain_unwritable
@@ -193,7 +193,10 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
         except OSError as error:  # every checkpoint holds them, too
             fault = explain_unwritable(error, run / name)
             warn(plan.world, f"{name} cannot be written: {fault}. Training continues without it")
-    run_folder.sweep(run)
+    try:
+        pruning.sweep(run)
+    except OSError as error:
+        warn(plan.world, f"{run}: what an earlier start left cannot be deleted: {error}")
     for moved in run_folder.set_aside_newer(run, state.step):
         warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
 
@@ -217,6 +220,11 @@ def _device_name() -> str:
 
 def _farewell(plan: RunPlan, state: TrainState, stopped: bool) -> None:
     last = run_folder.checkpoint_path(plan.config.output, state.step)
+    if stopped and not last.is_dir():  # no step was done in this start
+        if plan.resume_from is None:
+            say(plan.world, "stopped before the first step was done; start again to begin")
+            return
+        last = plan.resume_from
     if stopped:
         say(plan.world, f"stopped at step {state.step} of {plan.steps}; start again to continue")
         if "CROSS_RANK" in os.environ:  # its launcher cannot be told that this is no error

@@ -58,15 +58,16 @@ def find_checkpoint_faults(folder: Path) -> Iterator[str]:
         yield f"{folder / files.STATE} is of step {progress.get('step')}, but its folder of {step}"
     if not re.fullmatch("[0-9a-f]{64}", str(progress.get("chain", chain.START))):
         yield f"{folder / files.STATE} has no valid hash chain of the rows"
-    unlisted = {path.name for path in folder.glob("*.safetensors")} - files.list_files(folder)
-    for name in sorted(unlisted):
-        yield f"{folder / name} is not listed in {files.MANIFEST}, but would be read"
+    for name in sorted(files.find_unlisted(folder)):
+        yield f"{folder / name} is not listed in {files.MANIFEST} and is never read; delete it"
     try:
         shapes = shapes_in(folder)
     except (OSError, ValueError) as error:
         yield f"{folder / 'config.json'} does not describe a model: {error}"
         return
-    yield from find_tensor_faults(folder, shapes, optimizer=state.get("optimizer", "adamw"))
+    yield from find_tensor_faults(
+        folder, shapes, optimizer=state.get("optimizer", "adamw"), values=True
+    )
 
 
 def format_report(folder: Path, faults: list[str]) -> str:

@@ -26,6 +26,22 @@ def test_the_old_file_stays_when_the_new_one_cannot_be_written(tmp_path: Path) -
     assert path.read_text("utf-8") == "old"
 
 
+def test_the_name_is_on_the_disk_before_the_next_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could keep the second file of a run without the first."""
+    seen: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        fsync(descriptor)
+        seen.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "first").exists()))
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    write_whole(tmp_path / "first", "text")
+    assert seen[-1] == (str(tmp_path), True) and not seen[0][1]
+
+
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "gone" / "state.json", "text")

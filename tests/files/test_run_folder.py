@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_checkpoints import cut, flip_byte, make, names
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files import run_folder
-
-
-def make(run: Path, step: int) -> Path:
-    """A complete checkpoint of two small files, written as `recipes.saving` does."""
-    temporary = run_folder.begin(run, step)
-    (temporary / "model.safetensors").write_bytes(bytes(range(100)))
-    (temporary / run_folder.STATE).write_text(json.dumps({"step": step}), "utf-8")
-    entries = run_folder.make_entries(temporary.iterdir())
-    final = run_folder.checkpoint_path(run, step)
-    run_folder.commit(temporary, final, entries)
-    return final
-
-
-def names(run: Path) -> list[str]:
-    return sorted(path.name for path in run.iterdir())
-
-
-def flip_byte(checkpoint: Path) -> None:
-    path = checkpoint / "model.safetensors"
-    data = bytearray(path.read_bytes())
-    data[50] ^= 1
-    path.write_bytes(data)
-
-
-def cut(checkpoint: Path) -> None:
-    path = checkpoint / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
 
 
 def manifest(text: str) -> Callable[[Path], None]:
@@ -142,76 +115,6 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         run_folder.require_complete(tmp_path / "run" / "checkpoint-1")
 
 
-@pytest.mark.parametrize(
-    ("keep_last", "keep_every", "left"),
-    [
-        (2, 0, [50, 60]),
-        (3, 0, [40, 50, 60]),
-        (2, 20, [20, 40, 50, 60]),
-        (2, 30, [30, 50, 60]),
-        (9, 0, [10, 20, 30, 40, 50, 60]),
-    ],
-)
-def test_prune_keeps_the_newest_and_the_multiples(
-    tmp_path: Path, keep_last: int, keep_every: int, left: list[int]
-) -> None:
-    for step in range(10, 70, 10):
-        make(tmp_path, step)
-    run_folder.prune(tmp_path, keep_last=keep_last, keep_every=keep_every)
-    assert names(tmp_path) == [f"checkpoint-{step}" for step in left]
-
-
-def test_an_incomplete_one_never_counts_as_kept(tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4, 5):
-        make(tmp_path, step)
-    cut(tmp_path / "checkpoint-5")
-    (tmp_path / "checkpoint-4" / "manifest.json").unlink()
-    run_folder.prune(tmp_path, keep_last=2, keep_every=0)
-    assert run_folder.newest_complete(tmp_path)[0] == tmp_path / "checkpoint-3"
-    assert (tmp_path / "checkpoint-2").exists()
-    assert not (tmp_path / "checkpoint-1").exists()
-
-
-@pytest.mark.parametrize(
-    ("ruined", "left"),
-    [
-        ([], [5, 6]),
-        ([6], [4, 5, 6]),
-        ([5], [4, 5, 6]),
-        ([5, 6], [3, 4, 5, 6]),
-        ([4, 6], [3, 5, 6]),
-        ([3, 4, 5, 6], [1, 2, 5, 6]),
-        ([1, 2, 3, 4, 5, 6], [5, 6]),
-    ],
-)
-def test_prune_leaves_two_whose_every_byte_is_right(
-    tmp_path: Path, ruined: list[int], left: list[int]
-) -> None:
-    """A disk may ruin what had been written well; sizes do not tell."""
-    for step in range(1, 7):
-        make(tmp_path, step)
-    for step in ruined:
-        flip_byte(tmp_path / f"checkpoint-{step}")
-    run_folder.prune(tmp_path, keep_last=2, keep_every=0)
-    assert names(tmp_path) == [f"checkpoint-{step}" for step in left]
-
-
-def test_multiples_that_are_kept_for_good_count_among_the_two(tmp_path: Path) -> None:
-    for step in range(1, 7):
-        make(tmp_path, step)
-    for step in (5, 6):
-        flip_byte(tmp_path / f"checkpoint-{step}")
-    run_folder.prune(tmp_path, keep_last=2, keep_every=2)
-    assert names(tmp_path) == [f"checkpoint-{step}" for step in (2, 4, 5, 6)]
-
-
-def test_as_few_as_there_are_stay(tmp_path: Path) -> None:
-    run_folder.prune(tmp_path, keep_last=2, keep_every=0)
-    make(tmp_path, 1)
-    run_folder.prune(tmp_path, keep_last=2, keep_every=0)
-    assert names(tmp_path) == ["checkpoint-1"]
-
-
 def test_a_checkpoint_of_the_same_step_is_set_aside_and_not_lost(tmp_path: Path) -> None:
     cut(make(tmp_path, 7))
     assert run_folder.find_faults(make(tmp_path, 7), content=True) == []
@@ -221,27 +124,6 @@ def test_a_checkpoint_of_the_same_step_is_set_aside_and_not_lost(tmp_path: Path)
 def test_begin_clears_what_a_killed_run_left_of_the_same_step(tmp_path: Path) -> None:
     (run_folder.begin(tmp_path, 7) / "half").write_text("x")
     assert names(run_folder.begin(tmp_path, 7)) == []
-
-
-def test_what_a_killed_run_left_of_other_steps_does_not_stay_for_ever(tmp_path: Path) -> None:
-    """Each is as large as a checkpoint; a run that saves by the clock never reuses the name."""
-    (run_folder.begin(tmp_path, 6) / "half").write_text("x")
-    (tmp_path / ".checkpoint-3.deleting").mkdir()
-    make(tmp_path, 7)
-    run_folder.set_aside_newer(tmp_path, 6)
-    make(tmp_path, 5)
-    run_folder.sweep(tmp_path)
-    assert names(tmp_path) == ["checkpoint-5", "superseded-checkpoint-7"]
-    run_folder.sweep(tmp_path / "missing")
-
-
-def test_what_is_being_written_survives_pruning(tmp_path: Path) -> None:
-    """Old checkpoints are deleted beside the training, when the next may have begun."""
-    for step in (1, 2, 3):
-        make(tmp_path, step)
-    (run_folder.begin(tmp_path, 4) / "half").write_text("x")
-    run_folder.prune(tmp_path, keep_last=2, keep_every=0)
-    assert names(tmp_path) == [".checkpoint-4.writing", "checkpoint-2", "checkpoint-3"]
 
 
 def test_newer_ones_are_set_aside_and_none_is_lost(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plans import ROOT, altered, arguments, plan_of, refused, save_checkpoint
@@ -271,6 +273,56 @@ def test_an_output_folder_of_another_program(tiny_shards: Path, run: Path) -> No
     (run / "config.yaml").write_text("theirs: 1\n")
     message = refused(tiny_shards, run)
     assert "config.yaml belongs to another program" in message and "use another --output" in message
+
+
+NAMES = ("identity.json", "config.yaml", "deepspeed_config.json", "deepspeed.json")
+
+
+@pytest.mark.parametrize("kept", [NAMES[:1], NAMES[:2], NAMES[:3], NAMES[1:2], NAMES[1:]])
+def test_a_first_start_that_was_killed_while_it_wrote_these_files_begins_again(
+    tiny_shards: Path, run: Path, kept: tuple[str, ...]
+) -> None:
+    """Older versions, and a disk without a place for the identity, leave a config without it."""
+    texts = plan_of(tiny_shards, run).texts()
+    assert tuple(texts) == NAMES
+    run.mkdir(parents=True)
+    for name in kept:
+        (run / name).write_text(texts[name], "utf-8")
+    assert plan_of(tiny_shards, run).resume_from is None
+
+
+@pytest.mark.parametrize("change", ["# mine\n{}", "{}extra: [\n", "output: runs\n"])
+def test_a_config_that_no_run_wrote_is_not_overwritten(
+    tiny_shards: Path, run: Path, change: str
+) -> None:
+    text = plan_of(tiny_shards, run).texts()["config.yaml"]
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(change.format(text), "utf-8")
+    assert "config.yaml belongs to another program" in refused(tiny_shards, run)
+
+
+def test_a_newest_checkpoint_that_must_not_be_read_is_named_with_the_reason(
+    tiny_shards: Path,
+    run: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = plan_of(tiny_shards, run)
+    older, newer = save_checkpoint(plan, 9), save_checkpoint(plan, 10)
+
+    def forbidding(act: Callable[..., Any]) -> Callable[..., Any]:
+        def acted(path: Path, *arguments: Any, **more: Any) -> Any:
+            if newer in (path, path.parent):
+                raise PermissionError(13, "Permission denied", str(path))
+            return act(path, *arguments, **more)
+
+        return acted
+
+    for name in ("read_text", "iterdir"):  # root may read everything
+        monkeypatch.setattr(Path, name, forbidding(getattr(Path, name)))
+    assert plan_of(tiny_shards, run).resume_from == older
+    error = capsys.readouterr().err
+    assert f"{newer}/manifest.json cannot be read: Permission denied; the run continues" in error
 
 
 def test_the_same_data_by_another_path_is_no_other_run(

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from tiny_runs import go
 
 from gpt2zh.config.exit_codes import Exit
+from gpt2zh.files.run_folder import list_checkpoints
 from tests.faults.compare import differences
 from tests.faults.fault import Fault
 from tests.faults.tiny import arguments
@@ -155,6 +156,37 @@ def test_too_many_bad_steps_in_a_row_end_the_run_with_the_last_good_state(
     argv = arguments(tiny_shards, whole, {"stage": 2}, *EVERY_STEP, steps=12)
     assert go(argv, whole).codes == [Exit.DONE] * 2
     assert equal(run / "checkpoint-5", whole / "checkpoint-5")
+
+
+def test_saves_among_bad_steps_do_not_replace_the_state_before_them(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    """The run is stopped within the streak, ends by it, and goes on as if it had not been."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    more = ("--guard.bad_steps=4", "--checkpoint.every=1steps", "--checkpoint.keep_last=2")
+    argv = arguments(tiny_shards, run, {"stage": 1}, *more, steps=12)
+    ended = go([*argv, "--stop-after=6steps"], run, bad("loss is NaN", step=5, steps=9))
+    assert ended.codes == [Exit.STOPPED] * 2, run.with_suffix(".log").read_text("utf-8")[-3000:]
+    assert list_checkpoints(run)[-1][0] == 6  # within the streak: no step is lost by a stop
+    ended = go(argv, run, bad("loss is NaN", step=1, steps=9))
+    assert ended.codes == [Exit.BAD_NUMBERS] * 2, run.with_suffix(".log").read_text("utf-8")[-3000:]
+    assert [step for step, _ in list_checkpoints(run)] == [3, 4]
+    ended = go(argv, run)
+    assert ended.codes == [Exit.DONE] * 2
+    assert f"continuing from {run}/checkpoint-4 at step 4" in run.with_suffix(".log").read_text()
+    argv = arguments(tiny_shards, whole, {"stage": 1}, *more, steps=12)
+    assert go(argv, whole).codes == [Exit.DONE] * 2
+    assert differences(whole, run, steps=12) == []
+
+
+def test_bad_steps_from_the_first_one_on_leave_no_checkpoint_of_themselves(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    run = tmp_path / "run"
+    argv = arguments(tiny_shards, run, {"stage": 1}, "--guard.bad_steps=3", *EVERY_STEP, steps=6)
+    ended = go(argv, run, bad("loss is NaN", step=1, steps=5))
+    assert ended.codes == [Exit.BAD_NUMBERS] * 2
+    assert list_checkpoints(run) == []
 
 
 @pytest.mark.parametrize("limit", [0.0, 6.0])

@@ -20,7 +20,7 @@ from gpt2zh.acts import pretrain
 from gpt2zh.acts.options import StopConfig
 from gpt2zh.acts.stop import run as stop
 from gpt2zh.config.exit_codes import Exit
-from gpt2zh.files import run_folder
+from gpt2zh.files import pruning, run_folder
 from gpt2zh.run import agreement
 from gpt2zh.run.hooks import RunHooks
 from gpt2zh.run.step_log import StepLog
@@ -35,13 +35,13 @@ def test_ranks_wait_for_the_one_that_still_deletes_old_checkpoints(
     tmp_path: Path, tiny_shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading them to see that enough are valid takes minutes; who left meanwhile seemed dead."""
-    prune = run_folder.prune
+    prune = pruning.prune
 
     def slow(run: Path, **kept: Any) -> None:
         time.sleep(FaultyWatch.silence + 3)
         prune(run, **kept)
 
-    monkeypatch.setattr(run_folder, "prune", slow)  # the ranks are forks of this process
+    monkeypatch.setattr(pruning, "prune", slow)  # the ranks are forks of this process
     run = tmp_path / "run"
     ended = go(arguments(tiny_shards, run, {"stage": 1}, steps=2), run)
     text = run.with_suffix(".log").read_text("utf-8")

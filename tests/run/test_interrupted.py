@@ -61,3 +61,21 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(
     assert ended.codes == [Exit.LOST_RANK, 143] and ended.apart < 15
     assert not list(run.glob("checkpoint-*"))
     assert "rank 1" in run.with_suffix(".log").read_text("utf-8")
+
+
+def test_a_stop_within_the_first_step_names_no_checkpoint_that_does_not_exist(
+    tmp_path: Path, tiny_shards: Path
+) -> None:
+    run = tmp_path / "run"
+    argv = arguments(tiny_shards, run, {"stage": 1}, steps=STEPS)
+    assert go([*argv, "--stop-after=0.001s"], run).codes == [Exit.STOPPED] * 2
+    text = run.with_suffix(".log").read_text("utf-8")
+    assert "stopped before the first step was done" in text and "checkpoint-0" not in text
+    assert go([*argv, "--stop-after=2steps"], run).codes == [Exit.STOPPED] * 2
+    other = tmp_path / "other"
+    argv = [
+        *arguments(tiny_shards, other, {"stage": 1}, steps=STEPS),
+        f"--resume={run}/checkpoint-2",
+    ]
+    assert go([*argv, "--stop-after=0.001s"], other).codes == [Exit.STOPPED] * 2
+    assert f"checkpoint  {run}/checkpoint-2" in other.with_suffix(".log").read_text("utf-8")

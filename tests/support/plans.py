@@ -77,7 +77,8 @@ def save_checkpoint(plan: RunPlan, step: int) -> Path:
     target = plan.config.output
     temporary = run_folder.begin(target, step)
     batch = plan.config.train.global_batch
-    state = {"progress": {"step": step, "rows": batch * step}}
+    progress = {"step": step, "rows": batch * step}
+    state = {"progress": progress, "updates": step, "loss_scale": {}}
     (temporary / run_folder.STATE).write_text(json.dumps(state), "utf-8")
     for name, text in plan.texts().items():
         (temporary / name).write_text(text, "utf-8")

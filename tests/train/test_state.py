@@ -47,3 +47,18 @@ def test_the_progress_of_an_older_checkpoint_is_read() -> None:
     """They knew neither a chain nor bad steps."""
     state = TrainState(step=5, rows=40, tokens=1280)
     assert state.chain == chain.START and state.bad_streak == 0
+
+
+def test_the_state_before_a_streak_is_kept_until_a_good_step() -> None:
+    state = TrainState(step=4, rows=32, recent=[0.5])
+    whole = state.record
+    assert "before_streak" not in whole  # as older versions wrote it
+    state.begin_streak()
+    state.bad_streak = 1
+    state.recent.append(0.7)
+    state.advance(np.arange(8), tokens=64)
+    saved = TrainState(**json.loads(json.dumps(state.record)))
+    assert saved == state and saved.before_streak is not None
+    assert TrainState(**saved.before_streak) == TrainState(**whole)
+    saved.end_streak()
+    assert saved.record.keys() == whole.keys() and saved.bad_streak == 0

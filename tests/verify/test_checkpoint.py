@@ -105,7 +105,7 @@ def set_nan(tensor: torch.Tensor) -> torch.Tensor:
         (MOMENT, lambda tensor: tensor.T.contiguous(), "has shape [120, 30], but the model has"),
         (MOMENT, lambda tensor: None, "lacks"),
         (WEIGHT, lambda tensor: None, "lacks"),
-        (WEIGHT, lambda tensor: tensor.bfloat16(), "is torch.bfloat16, not fp32"),
+        (WEIGHT, lambda tensor: tensor.bfloat16(), "is BF16, not fp32"),
     ],
     ids=["moment-nan", "weight-nan", "shape", "moment-gone", "weight-gone", "precision"],
 )
