@@ -29,8 +29,9 @@ owner on another machine whose clock is hours off. `foreign files`: see foreign.
 """
 MARKS, NOTES = 70, 30
 """Last mark and last note at which a fault strikes."""
-_LAST_FILE, _LAST_EARLY_FILE = 150, 60
-"""Last file operation before which a kill strikes; in a start without a checkpoint."""
+_FILES = (150, 60, 30)
+"""Last file operation before which a kill strikes: in any start, in one without a checkpoint up to
+the end of the first checkpoint, and up to its first step."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,17 @@ class Deck:
     """Kinds of attacks in random order: within one round each comes as often as `KINDS` says."""
 
     def __init__(self, rng: random.Random, only: str | None = None) -> None:
-        """Shuffle it.
+        """Shuffle it; the first round begins with one of each kind.
 
         Args:
             rng: Random numbers.
             only: The one kind to draw; None for all.
         """
+        kinds = [only] if only else list(KINDS)
         self._rng = rng
-        self._round = (
-            [only] if only else [kind for kind, times in KINDS.items() for _ in range(times)]
-        )
-        self._left: list[str] = []
+        self._round = [kind for kind in kinds for _ in range(KINDS[kind])]
+        more = [kind for kind in kinds for _ in range(KINDS[kind] - 1)]
+        self._left = [*rng.sample(kinds, len(kinds)), *rng.sample(more, len(more))]
 
     def draw(self, *, ranks: int, steps: int, done: int, bad_steps: int) -> Attack:
         """Draw an attack.
@@ -73,14 +74,13 @@ class Deck:
             done: Steps of its newest complete checkpoint; 0 without one.
             bad_steps: Length of a streak that ends the run.
         """
-        if not self._left:
-            self._left = self._rng.sample(self._round, len(self._round))
-        kind = self._left.pop()
+        last = steps - bad_steps - done + 1  # a shorter streak would be part of the run
+        kind = self._next({"bad steps": last >= 1, "foreign files": done > 0})
         rng = self._rng
         if kind == "mark":
             return Attack(kind, self._at_mark(ranks))
         if kind == "file":
-            at = rng.randint(1, _LAST_FILE if done else _LAST_EARLY_FILE)
+            at = rng.randint(1, _FILES[0] if done else rng.choice(_FILES[1:]))
             rank = 0 if rng.random() < 0.8 else rng.randrange(ranks)
             return Attack(kind, Fault("kill -9", rank, False, at, place=FILE))
         if kind == "group":
@@ -90,9 +90,6 @@ class Deck:
                 kind, Fault("kill -9", rng.randrange(ranks), False, 1, place=place, then=then)
             )
         if kind == "bad steps":
-            last = steps - bad_steps - done + 1  # a shorter streak would be part of the run
-            if last < 1:
-                return Attack("mark", self._at_mark(ranks))
             what, at = rng.choice(("loss is NaN", "gradient is infinite")), rng.randint(1, last)
             rank, phase = rng.randrange(ranks), "computing micro-batch 2"
             return Attack(kind, Fault(what, rank, False, at, phase, steps=bad_steps))
@@ -102,6 +99,19 @@ class Deck:
         if kind == "foreign files":
             return Attack(kind, fault)
         return self._twice(kind, fault)
+
+    def _next(self, useful: dict[str, bool]) -> str:
+        """Take a kind; one that would do little in the next start waits for a later one."""
+        if not self._left:
+            self._left = self._rng.sample(self._round, len(self._round))
+        for place, kind in enumerate(self._left):
+            if useful.get(kind, True):
+                return self._left.pop(place)
+        kind = self._left.pop(0)
+        if kind == "bad steps":  # only these are left, and too few steps
+            self._left.append(kind)
+            return "mark"
+        return kind
 
     def _at_mark(self, ranks: int) -> Fault:
         return Fault.draw(self._rng, ranks=ranks, marks=MARKS, notes=NOTES)

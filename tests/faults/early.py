@@ -46,8 +46,10 @@ def prepare(fault: Fault | None, rank: int, run: Path, told: Path) -> None:
         run: The run folder.
         told: File that gets a line of JSON when the fault strikes.
     """
-    shorten_meeting(patient=bool(fault and fault.then))
-    if fault is None or not fault.place or fault.rank != rank:
+    if fault is None or not fault.place:
+        return
+    _shorten_meeting(patient=bool(fault.then))
+    if fault.rank != rank:
         return
 
     def kill(at: str) -> None:
@@ -68,14 +70,15 @@ def prepare(fault: Fault | None, rank: int, run: Path, told: Path) -> None:
         _kill_after(engine, "meet", lambda: kill(fault.place))
 
 
-def shorten_meeting(*, patient: bool) -> None:
+def _shorten_meeting(*, patient: bool) -> None:
     """Let ranks wait seconds for one that never comes, instead of minutes.
 
     Args:
         patient: They wait on, because a signal will end them.
     """
-    for name, seconds in (("LIMIT", 8.0), ("SAY", 0.5), ("SILENCE", 4.0), ("BEAT", 0.2)):
-        replace(meeting, name, _PATIENT if patient and name in ("LIMIT", "SILENCE") else seconds)
+    limits = {"LIMIT": _PATIENT, "SILENCE": _PATIENT} if patient else {"LIMIT": 6.0, "SILENCE": 3.0}
+    for name, seconds in (limits | {"SAY": 0.5, "BEAT": 0.2}).items():
+        replace(meeting, name, seconds)
 
 
 def _kill_after(where: Any, name: str, kill: Callable[[], None]) -> None:

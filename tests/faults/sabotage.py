@@ -15,6 +15,7 @@ from gpt2zh.acts import launch
 from gpt2zh.checkpoint import master_weights, snapshot
 from gpt2zh.data.loader import _AHEAD
 from gpt2zh.files import lock, run_folder
+from gpt2zh.plan import run_plan
 from gpt2zh.ranks import meeting
 from gpt2zh.train import loop
 from gpt2zh.train.step import step_seed
@@ -23,6 +24,7 @@ from tests.faults.replacing import replace
 SABOTAGES = ("random numbers", "prefetched rows", "moments", "trust in files")
 """Those that the faults at marks find."""
 GUARDS = {
+    "config first": "file",
     "lost output": "output",
     "strict terminal": "output",
     "early plan": "second start",
@@ -39,10 +41,11 @@ def break_code(name: str) -> None:
         name: `random numbers`: every start begins with the same random numbers; `prefetched
             rows`: rows that were only read ahead count as used; `moments`: half of the optimizer's
             state is not restored; `trust in files`: a checkpoint is written under its final name,
-            and every checkpoint counts as complete; `lost output`: a line that cannot be printed
-            is an error; `strict terminal`: so is a character that the terminal lacks; `early
-            plan`: the plan is made before the lock is held; `clocks`: the time of the lock file is
-            compared with our clock; `endless meeting`: a rank waits for the others without end.
+            and every checkpoint counts as complete; `config first`: a run folder gets its config
+            before its identity; `lost output`: a line that cannot be printed is an error; `strict
+            terminal`: so is a character that the terminal lacks; `early plan`: the plan is made
+            before the lock is held; `clocks`: the time of the lock file is compared with our clock;
+            `endless meeting`: a rank waits for the others without end.
     """
     if name == "random numbers":
         steps = itertools.count(1)
@@ -77,7 +80,10 @@ def break_code(name: str) -> None:
 
 
 def _break_guard(name: str) -> None:
-    if name == "lost output":
+    if name == "config first":
+        texts = run_plan.RunPlan.texts
+        replace(run_plan.RunPlan, "texts", lambda self: dict(reversed(list(texts(self).items()))))
+    elif name == "lost output":
         replace(launch, "drop_lost_output", lambda: None)
     elif name == "strict terminal":
         replace(launch, "prepare_output", lambda: None)
