@@ -62,7 +62,7 @@ def thrown_away(run: Path) -> str | None:
     """Return a message if a complete checkpoint was set aside: a start went back without need."""
     for folder in sorted(run.glob("superseded-*")):
         is_complete = not run_folder.find_faults(folder, content=True)
-        if is_complete and not run_folder.read_state(folder)["progress"]["bad_streak"]:
+        if is_complete and not run_folder.read_state(folder)["progress"].get("bad_streak"):
             return f"{folder.name} is complete, but the run went back to an older state"
     return None
 

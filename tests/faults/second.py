@@ -12,6 +12,8 @@ from tests.faults.ranks import Ranks
 
 _LATE = 2.0
 """Seconds in which this process notices the end of a rank, on a busy machine."""
+_LATEST = 3.0
+"""Seconds after which the second start begins though the fault has not struck."""
 _BESIDE = {Exit.REFUSED, Exit.LOST_RANK, by_signal(15), -15}
 """Exit codes in a start that is refused: a launcher ends the other ranks."""
 
@@ -21,7 +23,7 @@ class Moment:
     """When the second start begins."""
 
     delay: float
-    """Seconds after the begin of the first, or after its fault has struck."""
+    """Seconds after the begin of the first, or after its fault has struck if it does soon."""
     after_fault: bool
     same_port: bool
     """Whether the ranks of both would meet at one port."""
@@ -43,7 +45,8 @@ class SecondStart:
         self._begin = begin
         self.accepted = Path(f"{told}.accepted")
         """The file that rank 0 of the second start writes when it has the folder."""
-        self._since: float | None = None if moment.after_fault else time.monotonic()
+        self._begun = time.monotonic()
+        self._struck_at: float | None = None
         self._left_at: float | None = None
         self.ranks: Ranks | None = None
 
@@ -52,13 +55,20 @@ class SecondStart:
         now = time.monotonic()
         if 0 in first.codes and self._left_at is None:
             self._left_at = now
-        if self._since is None and self._told.exists():
-            self._since = now
-        due = self._since is not None and now - self._since >= self._moment.delay
+        if self._struck_at is None and self._told.exists():
+            self._struck_at = now
         if self.ranks is not None:
             self.ranks.poll()
-        elif due and not first.has_ended:
-            self.ranks = self._begin(first.port if self._moment.same_port else None)
+        elif self._is_due(now) and not first.has_ended:
+            # Ranks that still wait for each other would take those of the second start for theirs.
+            joins = self._moment.same_port and self._struck_at is not None
+            self.ranks = self._begin(first.port if joins else None)
+
+    def _is_due(self, now: float) -> bool:
+        moment = self._moment
+        if moment.after_fault and self._struck_at is not None:
+            return now - self._struck_at >= moment.delay
+        return now - self._begun >= (_LATEST if moment.after_fault else moment.delay)
 
     def outcome(self, first: Ranks) -> tuple[str, str | None]:
         """Wait for its end; return what became of it, and what was wrong with that.
