@@ -62,6 +62,8 @@ class Deck:
         kinds = [only] if only else list(KINDS)
         self._rng = rng
         self._round = [kind for kind in kinds for _ in range(KINDS[kind])]
+        if only == "group":  # every start dies; the run must end some time
+            self._round.append("none")
         more = [kind for kind in kinds for _ in range(KINDS[kind] - 1)]
         self._left = [*rng.sample(kinds, len(kinds)), *rng.sample(more, len(more))]
 
@@ -77,6 +79,8 @@ class Deck:
         last = steps - bad_steps - done + 1  # a shorter streak would be part of the run
         kind = self._next({"bad steps": last >= 1, "foreign files": done > 0})
         rng = self._rng
+        if kind == "none":
+            return Attack(kind)
         if kind == "mark":
             return Attack(kind, self._at_mark(ranks))
         if kind == "file":
