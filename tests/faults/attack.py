@@ -62,7 +62,7 @@ class Deck:
         kinds = [only] if only else list(KINDS)
         self._rng = rng
         self._round = [kind for kind in kinds for _ in range(KINDS[kind])]
-        if only == "group":  # every start dies; the run must end some time
+        if only in ("group", "bad steps"):  # no such start ends well; some must
             self._round.append("none")
         more = [kind for kind in kinds for _ in range(KINDS[kind] - 1)]
         self._left = [*rng.sample(kinds, len(kinds)), *rng.sample(more, len(more))]
