@@ -30,7 +30,7 @@ help:
 	@echo "make demo     prepare, pretrain, stop, resume and generate, in a few minutes"
 	@echo "make quick    run the fast tests, which start no processes: under 2 minutes on two cores"
 	@echo "make test     run the whole test suite"
-	@echo "make torture  run tiny trainings with N random faults (N=300 SEED=1), compare their ends"
+	@echo "make torture  run tiny trainings with N random faults (N=300 SEED=1 SEEDS=1), compare their ends"
 	@echo "make compat   compare small checkpoints in old transformers and lm-eval with this project"
 	@echo "make check    formatting, lint, types and import layers"
 	@echo "make format   let ruff correct what it can"
@@ -63,7 +63,7 @@ test: $(INSTALLED)
 
 torture: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.faults \
-		--faults $(or $(N),300) --seed $(or $(SEED),1) $(TORTURE_ARGS)
+		--faults $(or $(N),300) --seed $(or $(SEED),1) --seeds $(or $(SEEDS),1) $(TORTURE_ARGS)
 
 compat: $(INSTALLED)
 	$(BIN)/python -m tests.compat $(COMPAT_ARGS)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
+from pathlib import Path
 
 import psutil
 
-from gpt2zh.config.exit_codes import Exit
+from gpt2zh.config.exit_codes import Exit, by_signal
+from gpt2zh.files import run_folder
+from tests.faults.early import MEETING
 from tests.faults.fault import Fault
 from tests.faults.ranks import Ended
 
 APART = 12.0
 """Seconds in which all ranks must follow the first one."""
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
-_NUMBERS = {"SIGTERM": 15, "SIGINT": 2, "SIGUSR1": 10}
+_STOPPING = ("SIGTERM", "SIGINT", "SIGUSR1")
 
 
 def wrong_ending(ended: Ended, fault: Fault | None) -> str | None:
@@ -37,15 +41,30 @@ def _codes_fit(codes: list[int], fault: Fault) -> bool:
     struck, found = codes[fault.rank], set(codes)
     if fault.kind == "kill -9":
         # 0: the other rank may be through with everything when this one dies.
-        return struck == -9 and found <= {-9, Exit.LOST_RANK, 0}
+        others = {-9, Exit.LOST_RANK} | (set() if fault.place in MEETING else {0})
+        if fault.then:
+            number = signal.Signals[fault.then]
+            others |= {-number, by_signal(number)}  # minus: Python had not yet set its handlers
+        return struck == -9 and found <= others
     if fault.kind == "hang":
         return found <= {Exit.HUNG, Exit.LOST_RANK}
-    if fault.kind in _NUMBERS:
-        code = 128 + _NUMBERS[fault.kind]
+    if fault.kind in _STOPPING:
+        code = by_signal(signal.Signals[fault.kind])
         # Nothing to save yet: that rank ends at once, and the other one loses it.
         early = struck == code and found <= {code, Exit.LOST_RANK}
         return early or found == {Exit.STOPPED} or not any(codes)
+    if fault.steps:
+        return found == {Exit.BAD_NUMBERS}
     return not any(codes)
+
+
+def thrown_away(run: Path) -> str | None:
+    """Return a message if a complete checkpoint was set aside: a start went back without need."""
+    for folder in sorted(run.glob("superseded-*")):
+        is_complete = not run_folder.find_faults(folder, content=True)
+        if is_complete and not run_folder.read_state(folder)["progress"].get("bad_streak"):
+            return f"{folder.name} is complete, but the run went back to an older state"
+    return None
 
 
 class Orphans:

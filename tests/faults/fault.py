@@ -52,6 +52,10 @@ class Fault:
     """Count only marks of phases that begin with this text."""
     steps: int = 0
     """Steps for which the numbers stay bad; 0: once, so that the repeated step is good."""
+    place: str = ""
+    """Strike outside the marks, see `tests.faults.early`: `FILE`, or a moment of `MEETING`."""
+    then: str = ""
+    """Signal that the other ranks get when this one has died; empty: they must end without it."""
 
     @classmethod
     def draw(cls, rng: random.Random, *, ranks: int, marks: int, notes: int) -> Fault:
@@ -90,7 +94,8 @@ class FaultyWatch(Watch):
             told: File that gets a line of JSON when the fault strikes.
         """
         super().__init__(world, folder=folder, hang_after=hang_after)
-        self._fault = fault if fault is not None and fault.rank == world.rank else None
+        mine = fault is not None and fault.rank == world.rank and not fault.place
+        self._fault = fault if mine else None
         self._told = told
         self._notes = 0
         self._met = 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gc
 import importlib
-import itertools
 import math
 import os
 import signal
@@ -15,34 +16,30 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
-from gpt2zh.acts.pretrain import make_plan
-from gpt2zh.checkpoint import master_weights, snapshot
-from gpt2zh.config.cli import parse
-from gpt2zh.config.errors import RunError, UserError
+from gpt2zh.acts import launch
+from gpt2zh.acts.pretrain import main
 from gpt2zh.config.exit_codes import Exit
-from gpt2zh.config.schema import LaunchOptions, PretrainConfig
-from gpt2zh.data.loader import _AHEAD
-from gpt2zh.files import run_folder
 from gpt2zh.model.loss import SummedLoss
-from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.world import World
-from gpt2zh.run import training
-from gpt2zh.train import loop
 from gpt2zh.train.deepspeed_library import import_deepspeed
-from gpt2zh.train.step import step_seed
+from tests.faults import clock, early
 from tests.faults.fault import Fault, FaultyWatch
+from tests.faults.output import LOG, Output
+from tests.faults.replacing import replace
+from tests.faults.sabotage import break_code
 
-import_deepspeed()  # imported once, for all forks
+# Imported once, for all forks.
+import_deepspeed()
+importlib.import_module("gpt2zh.run.training")
 # Every ZeRO engine imports it, and with it torch's compiler. On a busy machine that takes seconds,
 # after which the watch of a fork believes that the rank hangs.
 importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
 
-FOLLOW = 15.0
+FOLLOW = 30.0
 """Seconds in which the other ranks must end after the first one has ended."""
 
 
@@ -58,6 +55,121 @@ class Ended:
     """Ranks that had to be killed."""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What is different in the ranks of one start."""
+
+    told: Path
+    """File that gets a line when the fault strikes; without its suffix, the run folder."""
+    fault: Fault | None = None
+    """Strikes one of them."""
+    sabotage: str | None = None
+    """How to break the code, see `tests.faults.sabotage`."""
+    hours: float | None = None
+    """If given, they are on another machine, whose clock is ahead by so much."""
+    accepted: Path | None = None
+    """File that gets the monotonic time when rank 0 holds the folder and has its plan."""
+
+
+class Ranks:
+    """The ranks of one start, without a launcher that ends the others when one has died."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        setting: Setting,
+        *,
+        ranks: int,
+        patience: float,
+        log: Path,
+        output: str = LOG,
+        port: int | None = None,
+    ) -> None:
+        """Start them.
+
+        Args:
+            argv: The command line of launcher/pretrain.py.
+            setting: What is different in them.
+            ranks: Number of processes.
+            patience: Seconds after which they are killed; `FOLLOW` after the end of the first one.
+            log: File for their output.
+            output: Kind of output, see `tests.faults.output`.
+            port: Where they meet; None for a free one.
+        """
+        self.port = port or _free_port()
+        self.codes: dict[int, int] = {}
+        self._stuck: list[int] = []
+        self._then = setting.fault.then if setting.fault else ""
+        self._patience = patience
+        self._owns_port = port is None
+        self._begun, self._first, self._last = time.monotonic(), 0.0, 0.0
+        self._output = Output(output, log)
+        self._processes = {}
+        sys.stdout.flush()
+        for rank in range(ranks):
+            child = os.fork()
+            if child == 0:
+                try:
+                    _become(rank, ranks, self.port, self._output)
+                    os._exit(_run(list(argv), setting, rank))
+                finally:  # this fork of the parent must never go on here
+                    os._exit(Exit.CRASHED)
+            self._processes[child] = rank
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all have ended."""
+        return len(self.codes) == len(self._processes)
+
+    def poll(self) -> None:
+        """Note who has ended, and act on the others if it is time."""
+        self._output.look()
+        for child, rank in self._processes.items():
+            if rank not in self.codes:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    self._last = time.monotonic()
+                    self._first = self._first or self._last
+                    self.codes[rank] = os.waitstatus_to_exitcode(status)
+        now = time.monotonic()
+        since = now - self._first if self._first else 0.0
+        if Exit.REFUSED in self.codes.values() and not self._then:
+            self._then = "SIGTERM"  # as every launcher does
+        if self._then and since > 1.0:
+            self._send(signal.Signals[self._then])
+            self._then = ""
+        if now - self._begun > self._patience or since > FOLLOW:
+            self._stuck += [rank for rank in self._processes.values() if rank not in self.codes]
+            self._send(signal.SIGKILL)
+
+    def wait(self, meanwhile: Callable[[Ranks], None] | None = None) -> Ended:
+        """Wait until all have ended by themselves, and return how.
+
+        Args:
+            meanwhile: Called again and again.
+        """
+        while not self.has_ended:
+            self.poll()
+            if meanwhile is not None:
+                meanwhile(self)
+            time.sleep(0.01)
+        self._output.close()
+        codes = [self.codes[rank] for rank in range(len(self.codes))]
+        return Ended(codes, self._last - self._first, sorted(set(self._stuck)))
+
+    def check_port(self) -> None:
+        """Raise an OSError if a rank still listens."""
+        if self._owns_port:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", self.port))
+
+    def _send(self, number: signal.Signals) -> None:
+        for child, rank in self._processes.items():
+            if rank not in self.codes:
+                os.kill(child, number)
+
+
 def start(
     argv: Sequence[str],
     *,
@@ -68,53 +180,21 @@ def start(
     told: Path,
     patience: float,
 ) -> Ended:
-    """Start the ranks of a run, and wait until they end by themselves.
+    """Start the ranks of a run, and wait until they end by themselves; see `Ranks`."""
+    setting = Setting(told, fault, sabotage)
+    started = Ranks(argv, setting, ranks=ranks, patience=patience, log=log)
+    ended = started.wait()
+    started.check_port()
+    return ended
 
-    Args:
-        argv: The command line of launcher/pretrain.py.
-        ranks: Number of processes.
-        fault: Strikes one of them.
-        sabotage: How to break the code, see `break_code`.
-        log: File for their output.
-        told: File that gets a line when the fault strikes.
-        patience: Seconds after which they are killed; `FOLLOW` after the end of the first one.
-    """
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    sys.stdout.flush()
-    processes = {}
-    for rank in range(ranks):
-        child = os.fork()
-        if child == 0:
-            _become(rank, ranks, port, log)
-            os._exit(_run(list(argv), fault, sabotage, told))
-        processes[child] = rank
-    codes: dict[int, int] = {}
-    stuck: list[int] = []
-    begun, first, last = time.monotonic(), 0.0, 0.0
-    while len(codes) < ranks:
-        for child, rank in processes.items():
-            if rank not in codes:
-                ended, status = os.waitpid(child, os.WNOHANG)
-                if ended:
-                    last = time.monotonic()
-                    first = first or last
-                    codes[rank] = os.waitstatus_to_exitcode(status)
-        now = time.monotonic()
-        if now - begun > patience or (first and now - first > FOLLOW):
-            for child, rank in processes.items():
-                if rank not in codes and rank not in stuck:
-                    stuck.append(rank)
-                    os.kill(child, signal.SIGKILL)
-        time.sleep(0.01)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))  # fails if a rank still listens
-    return Ended([codes[rank] for rank in range(ranks)], last - first, stuck)
+        return int(probe.getsockname()[1])
 
 
-def _become(rank: int, ranks: int, port: int, log: Path) -> None:
+def _become(rank: int, ranks: int, port: int, output: Output) -> None:
     """Turn this fork into a process as a launcher starts it."""
     gc.freeze()  # collections would touch, and so copy, every object of the parent
     os.environ.update(
@@ -125,48 +205,47 @@ def _become(rank: int, ranks: int, port: int, log: Path) -> None:
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
     )
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
+    output.attach()
 
 
-def _run(argv: list[str], fault: Fault | None, sabotage: str | None, told: Path) -> int:
-    """Run like `launcher/pretrain.py`, with a watch in which a fault strikes."""
-    stop = StopRequest()
-    stop.install()
-    world = World.detect()
+def _run(argv: list[str], setting: Setting, rank: int) -> int:
+    """Run launcher/pretrain.py, with a watch in which a fault strikes."""
     try:
-        config, options = parse(PretrainConfig, LaunchOptions, argv=argv, prog="torture")
-        plan = make_plan(config, options, world)
-        hang_after = config.guard.hang_after.seconds
-        watch = FaultyWatch(
-            world, folder=plan.stacks, hang_after=hang_after, fault=fault, told=told
-        )
-        _poison_losses(watch)
-        if sabotage is not None:
-            break_code(sabotage)
-        return training.run_training(plan, stop, watch)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return Exit.REFUSED
-    except RunError as error:
-        if world.is_main:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        return error.code
-    except BaseException:  # this is a fork of pytest, which must not go on here
-        traceback.print_exc()
+        clock.shorten_beats()
+        if setting.hours is not None:
+            clock.move_elsewhere(setting.hours)
+        early.prepare(setting.fault, rank, setting.told.with_suffix(""), setting.told)
+        replace(launch, "Watch", functools.partial(_watch, setting))
+        if setting.sabotage is not None:
+            break_code(setting.sabotage)
+        sys.argv[1:] = argv
+        return main()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
         return Exit.CRASHED
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def _watch(setting: Setting, world: World, *, folder: Path, hang_after: float) -> FaultyWatch:
+    """Make the watch of a rank; the run folder is held and the plan is made."""
+    if setting.accepted is not None and world.is_main:
+        setting.accepted.write_text(str(time.monotonic()), "ascii")
+    watch = FaultyWatch(
+        world, folder=folder, hang_after=hang_after, fault=setting.fault, told=setting.told
+    )
+    _poison_losses(watch)
+    return watch
 
 
 def _poison_losses(watch: FaultyWatch) -> None:
     """Let the watch spoil a training loss, or its gradient."""
     forward = SummedLoss.forward
 
-    def poisoned(self: SummedLoss, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def poisoned(self: SummedLoss, input_ids: torch.Tensor, labels: torch.Tensor) -> Any:
         loss = forward(self, input_ids, labels)
         kind = watch.poison() if torch.is_grad_enabled() else None
         if kind is None:
@@ -179,56 +258,3 @@ def _poison_losses(watch: FaultyWatch) -> None:
         return loss
 
     setattr(SummedLoss, "forward", poisoned)  # noqa: B010 (mypy refuses to assign to a method)
-
-
-SABOTAGES = ("random numbers", "prefetched rows", "moments", "trust in files")
-
-
-def break_code(name: str) -> None:
-    """Break a promise on purpose, so that a test can see that the comparison notices it.
-
-    Args:
-        name: `random numbers`: every start begins with the same random numbers; `prefetched
-            rows`: rows that were only read ahead count as used; `moments`: half of the optimizer's
-            state is not restored; `trust in files`: a checkpoint is written under its final name,
-            and every checkpoint counts as complete.
-    """
-    if name == "random numbers":
-        steps = itertools.count(1)
-
-        def restarted(seed: int, step: int, rank: int) -> int:
-            return step_seed(seed, step=next(steps), rank=rank)
-
-        _replace(loop, "step_seed", restarted)
-    elif name == "prefetched rows":
-        take = snapshot.take
-
-        def counted(*arguments: Any) -> snapshot.Snapshot:
-            taken = take(*arguments)
-            taken.described["progress"]["rows"] += _AHEAD * 8
-            return taken
-
-        _replace(snapshot, "take", counted)
-    elif name == "moments":
-        restore = master_weights.restore
-
-        def half(engine: Any, read: Callable[[str, str], torch.Tensor], updates: int) -> None:
-            restore(engine, lambda k, n: read(k, n) * (k != "exp_avg_sq"), updates)
-
-        _replace(master_weights, "restore", half)
-    elif name == "trust in files":
-        _replace(run_folder, "find_faults", lambda path, content: [])
-        _replace(run_folder, "writing_path", run_folder.checkpoint_path)
-        _replace(run_folder, "begin", _begin_under_the_final_name)
-        _replace(run_folder, "commit", lambda temporary, final, entries: None)
-    else:
-        raise ValueError(f"{name!r} is not one of {SABOTAGES}")
-
-
-def _replace(module: ModuleType, name: str, value: Any) -> None:
-    assert hasattr(module, name), f"{module.__name__} has no {name} any more"
-    setattr(module, name, value)
-
-
-def _begin_under_the_final_name(run: Path, number: int) -> None:
-    run_folder.checkpoint_path(run, number).mkdir(exist_ok=True)
