@@ -211,7 +211,8 @@ class LaunchOptions:
     """Options of one start of a run; not saved in the run's config."""
 
     resume: Path | None = None
-    """Checkpoint to continue from; by default the newest complete one in output, if any."""
+    """Checkpoint to continue from; by default the newest complete one in output, if any. The same
+    command given again, as by a scheduler, continues from what it has saved since."""
     stop_after: Duration = field(default_factory=Duration)
     """Save and exit after this much training in this start: 500steps, 8h or never."""
     allow_change: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from gpt2zh.config.cli import flatten, to_plain
 from gpt2zh.config.errors import UserError, raise_all
 from gpt2zh.files import run_folder
 from gpt2zh.pages.console import command
+from gpt2zh.plan.requeued import RESUMED, find_continuation
 from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RAW_DEEPSPEED, RunPlan
 from gpt2zh.ranks.logs import warn
 
@@ -32,9 +33,17 @@ def find_checkpoint(plan: RunPlan) -> Path | None:
     """Return the checkpoint to continue from, checked byte by byte; rank 0 finds it for all."""
     run, named = plan.config.output, plan.options.resume
     if named is not None:
-        if plan.world.is_main:
-            run_folder.require_complete(named)
         chosen: Path | None = named
+        if plan.world.is_main:
+            if (continued := find_continuation(plan)) is not None:
+                chosen = continued
+                warn(
+                    plan.world,
+                    f"this command has gone back to {named} before, so the run continues from "
+                    f"{continued}; delete {run / RESUMED} to go back once more",
+                )
+            else:
+                run_folder.require_complete(named)
     elif plan.world.is_main:
         chosen, rejected = run_folder.newest_complete(run)
         for fault in rejected:

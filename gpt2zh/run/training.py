@@ -26,6 +26,7 @@ from gpt2zh.files.lock import RunLock
 from gpt2zh.files.owners import explain_unwritable
 from gpt2zh.pages.console import command
 from gpt2zh.pages.numbers import plural
+from gpt2zh.plan.requeued import note_resume
 from gpt2zh.plan.run_plan import ENVIRONMENT, RunPlan
 from gpt2zh.ranks.control import ControlGroup
 from gpt2zh.ranks.logs import say, warn
@@ -199,6 +200,11 @@ def _open_run_folder(plan: RunPlan, state: TrainState) -> None:
         warn(plan.world, f"{run}: what an earlier start left cannot be deleted: {error}")
     for moved in run_folder.set_aside_newer(run, state.step):
         warn(plan.world, f"a checkpoint after step {state.step} was renamed to {moved}")
+    try:
+        note_resume(plan)
+    except OSError as error:
+        fault = explain_unwritable(error, run)
+        warn(plan.world, f"{fault}. The same command will go back to {plan.options.resume} again")
 
 
 def _environment(plan: RunPlan) -> str:
