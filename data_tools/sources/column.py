@@ -83,7 +83,7 @@ def _cure(names: Sequence[str], column: str) -> str:
 def _typed(name: str) -> str:
     """Return a name as bash takes it."""
     if name == printable(name) and "\xa0" not in name:
-        return shlex.quote(name) if name.isascii() else name
+        return name if name.replace("_", "").isalnum() else shlex.quote(name)
     coded = "".join(
         one if one.isalnum() else f"\\u{ord(one):04x}" if ord(one) < 0x10000 else one
         for one in name

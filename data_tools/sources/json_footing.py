@@ -42,6 +42,7 @@ AHEAD = 65_536
 _FOLLOWERS = 64  # elements in them that are looked at
 _ENOUGH = 8  # whole elements in a row that outweigh brackets which are never closed
 _SHORT = 65_536  # characters of an attempt without credit
+_ATTEMPT = 1000  # characters that an attempt costs at least: an error counts the lines before it
 _MARGIN = 16  # characters before the end of the window in which a fault may come from the cut
 _MARK = re.compile(r"([,}\n])[ \t\n\r]*")
 _STARTS = frozenset('"{[-0123456789tfnNI/')  # of a value or a comment
@@ -118,7 +119,7 @@ class Parser:
             if is_long:
                 place, fault = limit, f"it does not end within {limit} characters"
             if is_final or is_long or text.is_last:
-                self._spent += place
+                self._spent += max(place, min(_ATTEMPT, longest // _ATTEMPT))
                 return Parsed(None, -1, fault)
             text.fill()
 

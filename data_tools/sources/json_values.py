@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from data_tools.sources.block import SetAside
@@ -57,3 +58,17 @@ def _count(values: list[Any]) -> str:
     names = {kinds.get(type(value)) or "value" for value in values}
     name = names.pop() if len(names) == 1 else "value"
     return f"{len(values)} {name}" + ("" if len(values) == 1 else "s")
+
+
+def parse_json(raw: bytes) -> object:
+    """Parse a JSON text in UTF-8.
+
+    Raises:
+        NotADocument: It is not valid.
+    """
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise NotADocument("bad JSON", f"{error.msg} at character {error.pos}") from None
+    except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
+        raise NotADocument("bad JSON", str(error)) from None

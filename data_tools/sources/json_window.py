@@ -29,12 +29,16 @@ class TextWindow:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
 
     def fill(self) -> None:
-        """Drop the text before `at` and read more, at least as much as is kept."""
+        """Drop the text before `at` and read more, at least as much as is kept.
+
+        Raises:
+            DamagedError: The stream is damaged there.
+        """
         kept, more = self.text[self.at :], ""
         while not more and not self.is_last:
             buffer = bytearray(max(min(chunks.CHUNK, _CHUNK), len(kept)))
             count = self._stream.readinto(memoryview(buffer))
-            self.is_last = count < len(buffer)
+            self.is_last = count < len(buffer) and not self._stream.damage
             more = self._decoder.decode(buffer[:count], final=self.is_last)
         self.text, self.at = kept + more, 0
 

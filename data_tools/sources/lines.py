@@ -13,8 +13,7 @@ from data_tools.sources.faults import copy_start
 from data_tools.sources.window import Window
 
 _LF, _CR = 10, 13
-# Strip these bytes: in UTF-8 the last two can form only U+3000, the ideographic space.
-_BLANK = b" \t\xe3\x80"
+_IDEOGRAPHIC_SPACE = b"\xe3\x80\x80"  # U+3000; one of its bytes alone is not white space
 _BLANK_FIRST = np.array([0x20, 0x09, 0xE3], np.uint8)
 
 
@@ -41,7 +40,7 @@ class Lines:
         first = self.data[self.begins[~blank]]
         for number in np.flatnonzero(~blank)[np.isin(first, _BLANK_FIRST)].tolist():
             text = self.data[self.begins[number] : self.ends[number]]
-            blank[number] = not text.tobytes().strip(_BLANK)
+            blank[number] = not text.tobytes().replace(_IDEOGRAPHIC_SPACE, b"").strip(b" \t")
         return blank
 
 

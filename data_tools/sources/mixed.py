@@ -140,8 +140,33 @@ def _is_utf8(line: bytes) -> bool:
 def convert_record(raw: bytes) -> bytes | None:
     """Return a record of a UTF-8 file, whose bytes are not valid UTF-8, as UTF-8.
 
-    None if it does not clearly read as GB18030.
+    Lines of it that are UTF-8 stay as they are. None if the others do not clearly read as GB18030.
     """
+    lines = raw.split(b"\n")
+    own = [not line.isascii() and _is_utf8(line) for line in lines]
+    if not any(own):
+        return _convert_clear(raw)
+    converted = _convert_clear(b"\n".join(_where(lines, own, False)))
+    if converted is None or any(not _is_valid(line) for line in _where(lines, own, True)):
+        return None
+    others = iter(converted.split(b"\n"))
+    return b"\n".join(line if kept else next(others) for line, kept in zip(lines, own, strict=True))
+
+
+def _where(lines: list[bytes], flags: list[bool], value: bool) -> list[bytes]:
+    return [line for line, flag in zip(lines, flags, strict=True) if flag == value]
+
+
+def _is_valid(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _convert_clear(raw: bytes) -> bytes | None:
+    """Return bytes that clearly read as GB18030 as UTF-8; None if they do not."""
     try:
         text = raw.decode("gb18030")
     except UnicodeDecodeError:

@@ -20,6 +20,7 @@ from data_tools.sources import source as limits
 from data_tools.sources.block import Block, SetAside, make_empty_block
 from data_tools.sources.column import find_column
 from data_tools.sources.faults import copy_start, describe_too_long, set_bad_aside
+from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
 from data_tools.sources.stream import DAMAGED
 from gpt2zh.config.errors import UserError
@@ -39,7 +40,9 @@ class _Unread:
 class ParquetSlice:
     """Reads one column of a run of row groups."""
 
-    def __init__(self, source: SourceFile, part: Slice, column: str, count: RecordCount) -> None:
+    def __init__(
+        self, source: SourceFile, part: Slice, options: InputConfig, count: RecordCount
+    ) -> None:
         """Open the file.
 
         Raises:
@@ -52,10 +55,14 @@ class ParquetSlice:
         self._source = source
         self._part = part
         self._count = count
-        self._file, self._column = open_parquet(source, column)
-        starts = _find_starts(self._file.metadata, source.bytes)
+        self._choice = options.encoding
+        self._file, self._column = open_parquet(source, options.content_column)
+        meta = self._file.metadata
+        starts = _find_starts(meta, source.bytes)
         # Empty for a file without row groups, which some programs write.
         self._groups = [n for n, at in enumerate(starts[:-1]) if part.begin <= at < part.end]
+        if len(starts) - 1 != meta.num_row_groups:  # not in order, so one slice holds them all
+            self._groups = list(range(meta.num_row_groups))
 
     def read_blocks(self) -> Iterator[Block]:
         """Yield the documents. Rows of a row group that cannot be read are set aside at once.
@@ -146,7 +153,7 @@ class ParquetSlice:
         ]
         short = sizes <= limits.LONGEST_RECORD
         block = Block(data, begins[short], ends[short], lines[short], sizes[short], tuple(aside))
-        return set_bad_aside(block, self._source.encoding)
+        return set_bad_aside(block, self._source.encoding, self._choice)
 
 
 def open_parquet(source: SourceFile, column: str) -> tuple[Any, str]:
@@ -208,14 +215,15 @@ def _find_starts(meta: Any, size: int) -> list[int]:
     """Return the first byte of each row group, and the size of the file.
 
     The first one is moved to 0, so that slices cover the file. A file whose row groups are not in
-    order is treated as one single row group.
+    order is treated as one single row group, and so is one with empty row groups, which may have no
+    place of their own.
     """
     starts = []
     for number in range(meta.num_row_groups):
         group = meta.row_group(number)
         chunks = [group.column(n) for n in range(group.num_columns)]
         places = [(c.dictionary_page_offset, c.data_page_offset) for c in chunks]
-        starts.append(min(at for pair in places for at in pair if at))
+        starts.append(min((at for pair in places for at in pair if at), default=0))
     starts = [0, *starts[1:], size]
     if any(a >= b for a, b in pairwise(starts)):
         return [0, size]

@@ -57,6 +57,11 @@ def search(inputs: Sequence[str]) -> Found:
     found = _Collection()
     for pattern in inputs:
         one = _Collection()
+        if not pattern:
+            raise UserError(
+                "--input is empty, as from a shell variable that is not set; give a file, a folder "
+                "or a quoted glob, or . for this folder"
+            )
         if os.path.isfile(pattern):
             one.take(pattern, os.path.realpath(pattern))
         elif os.path.isdir(pattern):
