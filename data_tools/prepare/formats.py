@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypedDict, cast
 
@@ -45,6 +45,9 @@ NEAR_KINDS = ("signatures", "texts", "text_sizes")
 """Kinds of the files of a draft by which near duplicates are found and compared: signatures,
 (documents, PERMUTATIONS) uint8; the texts after cleaning, one after the other; and the bytes of
 each, (documents,) int64."""
+
+KEPT_KINDS = ("set_aside",)
+"""Kinds of the files of a draft that are needed until the end, next to its record."""
 
 STAYS, IS_EXACT, IS_NEAR, STAYS_WHOLE = 0, 1, 2, 3
 """Decisions about a document, one byte each: keep it, drop it as a copy of another one, or, where
@@ -110,12 +113,13 @@ def has_draft(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
     held = [drafted["source"] for drafted in record["slices"]]
     if record["plan"] != plan.draft_identity or held != [part.source for part in unit.slices]:
         return False  # of another plan, or it holds a source that was dropped meanwhile
-    return all(
-        path.exists() and path.stat().st_size == size
-        for path, size in (
-            (folder.draft(unit.number, kind), size) for kind, size in record["sizes"].items()
-        )
-    )
+    return _has_files(folder, unit.number, record, record["sizes"])
+
+
+def _has_files(folder: PartialFolder, unit: int, record: DraftRecord, kinds: Iterable[str]) -> bool:
+    """Return whether the files of a draft exist and have their sizes."""
+    paths = {folder.draft(unit, kind): record["sizes"].get(kind) for kind in kinds}
+    return all(path.exists() and path.stat().st_size == size for path, size in paths.items())
 
 
 def write_decisions(
@@ -213,18 +217,16 @@ def _find_unit(folder: PartialFolder, unit: int) -> UnitRecord | None:
 
 
 def is_finished(plan: PreparePlan, folder: PartialFolder, unit: Unit) -> bool:
-    """Return whether the shards of a unit are complete.
+    """Return whether the shards of a unit are complete, and what is still needed of its draft.
 
-    The files of its draft are gone then. So if a record that is still needed is damaged, the unit
+    The other files of the draft are gone then. So if one that is still needed is damaged, the unit
     must be made again from its draft on.
     """
     record = _find_unit(folder, unit.number)
-    return (
-        record is not None
-        and record["plan"] == plan.identity
-        and find_draft(folder, unit.number) is not None
-        and has_decisions(plan, folder)
-    )
+    if record is None or record["plan"] != plan.identity or not has_decisions(plan, folder):
+        return False
+    draft = find_draft(folder, unit.number)
+    return draft is not None and _has_files(folder, unit.number, draft, KEPT_KINDS)
 
 
 def read_digests(plan: PreparePlan, folder: PartialFolder) -> dict[int, dict[Slice, str]]:

@@ -17,6 +17,7 @@ from data_tools.prepare.formats import (
     DOCUMENTS_TABLE,
     IS_EXACT,
     IS_NEAR,
+    KEPT_KINDS,
     STAYS,
     STAYS_WHOLE,
     UnitRecord,
@@ -109,7 +110,7 @@ def pack_unit(tools: PackTools, number: int, advance: Callable[[int], None]) -> 
     }
     write_unit(folder, number, record)
     for path in folder.drafts.glob(f"{number:05d}.*"):
-        if path.suffix not in (".json", ".set_aside"):
+        if path.suffix.removeprefix(".") not in ("json", *KEPT_KINDS):
             path.unlink()
     advance(plan.unit(number).bytes)
 

@@ -32,7 +32,7 @@ from data_tools.prepare.formats import (
 from data_tools.prepare.pack import begin_packing, pack_unit
 from data_tools.prepare.run import finish, run
 from gpt2zh.config.errors import UserError
-from gpt2zh.data.manifest import read_manifest
+from gpt2zh.data.manifest import SET_ASIDE, read_manifest
 
 from .conftest import Begin
 
@@ -70,9 +70,12 @@ def test_work_whose_record_is_damaged_is_done_again(
     _check_done_again(begin, name, text, is_joined)
 
 
-@pytest.mark.parametrize("name", ["units/00001.json", "drafts/decisions"])
-def test_work_that_lacks_its_end_is_done_again(begin: Begin, name: str) -> None:
-    _check_done_again(begin, name, b"", False)
+@pytest.mark.parametrize("text", [b"", b"more\n"])
+@pytest.mark.parametrize("name", ["units/00001.json", "drafts/decisions", "drafts/00001.set_aside"])
+def test_work_of_which_a_file_has_another_size_is_done_again(
+    begin: Begin, name: str, text: bytes
+) -> None:
+    _check_done_again(begin, name, text, False)
 
 
 def _check_done_again(begin: Begin, name: str, text: bytes, is_joined: bool) -> None:
@@ -91,6 +94,7 @@ def _check_done_again(begin: Begin, name: str, text: bytes, is_joined: bool) -> 
     run(replace(work.config, workers=1))
     found = read_manifest(work.config.output)
     assert replace(found, extras=()) == replace(expected, extras=())
+    assert (work.config.output / SET_ASIDE).read_bytes() == b""
     assert not work.folder.path.exists()
 
 
