@@ -71,8 +71,8 @@ def run_training(
             tf32=train_config.precision != "fp32",
             deterministic=train_config.deterministic,
             run=plan.common_key,
+            met=lambda: watch.start(open_store()),
         )
-        watch.start(open_store())
         try:
             stopped = train(plan, stop, device, watch, lock)
         except RunError:  # on all ranks

@@ -11,6 +11,7 @@ import datetime
 import io
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,12 @@ _TIMEOUT = datetime.timedelta(hours=2)
 
 
 def start_processes(
-    world: World, *, tf32: bool = False, deterministic: bool = False, run: str = ""
+    world: World,
+    *,
+    tf32: bool = False,
+    deterministic: bool = False,
+    run: str = "",
+    met: Callable[[], None] = lambda: None,
 ) -> torch.device:
     """Initialise torch.distributed through DeepSpeed and return this rank's device.
 
@@ -40,6 +46,8 @@ def start_processes(
         tf32: Allow TF32: a GPU rounds the inputs of fp32 matrix products to 10 bits, for speed.
         deterministic: Use deterministic algorithms on a GPU.
         run: What tells the ranks of this run from those of others; see `ranks.meeting`.
+        met: Called when all ranks have met, before they open their process group. torch would wait
+            for hours for one that dies then.
 
     Raises:
         UserError: More ranks than GPUs on this machine, or the ranks cannot meet.
@@ -56,6 +64,7 @@ def start_processes(
         os.environ["MASTER_PORT"] = str(_free_port())
     deepspeed = import_deepspeed()
     store = meet(world, run=run)
+    met()
     with contextlib.redirect_stdout(io.StringIO()):
         deepspeed.init_distributed(timeout=_TIMEOUT)
     del store  # from here on the process group serves it

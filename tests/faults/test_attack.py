@@ -15,7 +15,7 @@ STEPS, STREAK = 14, 3
 
 
 def dealt(seed: int, number: int, *, done: int = 5, only: str | None = None) -> list[Attack]:
-    """So many draws on a run with a checkpoint of step `done`, without the quiet ones."""
+    """So many draws for a run whose newest checkpoint is that of step `done`; no quiet ones."""
     deck = Deck(random.Random(seed), only)
     drawn = (deck.draw(ranks=2, steps=STEPS, done=done, bad_steps=STREAK) for _ in range(number))
     return [attack for attack in drawn if attack.kind != "none"]
