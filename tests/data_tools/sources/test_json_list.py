@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from json_cases import FAULTS, VALUES, raw
@@ -174,3 +176,40 @@ def test_long_list_is_handed_on_in_blocks(read: Callable, monkeypatch: pytest.Mo
 def test_empty_json_holds_nothing(read: Callable, data: bytes) -> None:
     reading = read("a.json", data)
     assert not reading.documents and not reading.aside
+
+
+def test_elements_in_gb18030_are_read_as_those_of_json_lines(read: Callable) -> None:
+    texts = [("好的，没问题。", "utf-8"), ("从前有座山，山里有座庙。", "gb18030")]
+    items = [f'{{"content": "{text}"}}'.encode(code) for text, code in texts]
+    listed = read("a.json", b"[" + b",\n".join(items) + b"]")
+    lines = read("a.jsonl", b"\n".join(items))
+    assert listed.documents == lines.documents == list(enumerate([t for t, _ in texts], 1))
+    assert not listed.aside
+
+
+def test_the_rest_of_a_damaged_list_is_one_record(read: Callable, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    texts = ["".join(rng.choices("从前有座山里庙", k=300)) for _ in range(3000)]
+    path = tmp_path / "a.json.gz"
+    whole = gzip.compress(json.dumps([{"content": text} for text in texts]).encode())
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    reading = read("a.json.gz", path)
+    assert 1000 < len(reading.texts) < 3000 and reading.texts == texts[: len(reading.texts)]
+    assert [fault.reason for fault in reading.aside] == ["damaged file"]
+
+
+def test_attempts_at_broken_elements_are_bounded(
+    read: Callable, set_limits: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a bound a file of 1 MB takes a minute."""
+    attempts = []
+    parse = json.JSONDecoder.raw_decode
+
+    def counted(self: json.JSONDecoder, text: str, at: int) -> object:
+        attempts.append(at)
+        return parse(self, text, at)
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", counted)
+    set_limits(longest=100_000)
+    reading = read("a.json", ('[{"content": "好"},' + '"\n,{' * 20_000).encode())
+    assert reading.texts == ["好"] and len(attempts) < 10_000

@@ -43,6 +43,12 @@ def test_a_line_ends_before_its_line_end_and_blank_ones_are_known() -> None:
     assert part.find_blank().tolist() == [False, True, True, True, False, False]
 
 
+def test_one_byte_of_a_space_is_not_blank() -> None:
+    (part,) = parts_of(b"\xe3\n\xe3\x80\n\xe3\x80\x80 \t\n \n")
+    assert isinstance(part, Lines)
+    assert part.find_blank().tolist() == [False, False, True, True]
+
+
 def test_no_part_holds_more_lines_than_a_block(set_limits: Callable) -> None:
     set_limits(documents=4)
     sizes = [len(part.begins) for part in parts_of(b"x\n" * 10) if isinstance(part, Lines)]

@@ -130,6 +130,17 @@ def test_a_record_is_converted_only_on_clear_evidence() -> None:
     assert convert_record(b"\xff\xff") is None
 
 
+def test_lines_of_a_record_keep_their_own_encoding(read: Callable) -> None:
+    """A record of several lines: a block of text, or a quoted field."""
+    verses = ["从前有座山，山里有座庙。", "庙里有个老和尚讲故事。"] * 5
+    raw = joined(["你好世界", *verses], ["utf-8", *["gb18030"] * 10]).rstrip(b"\n")
+    text = "\n".join(["你好世界", *verses])
+    assert convert_record(raw) == text.encode()
+    fine = "好的，没问题。\n".encode() * 40
+    assert read("a.csv", b"content\n" + fine + b'"' + raw + b'"\n').texts[-1] == text
+    assert convert_record("你好世界".encode()[:-1] + b"\n" + raw) is None
+
+
 def test_big5_is_recognised() -> None:
     assert reads_as_big5("秦川雄帝宅，函谷壯皇居。".encode("big5"))
     assert not reads_as_big5("好的，没问题。".encode()[:-1])

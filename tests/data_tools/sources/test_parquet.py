@@ -193,3 +193,28 @@ def test_damage_within_is_found_while_reading(read: Callable, tmp_path: Path) ->
     (fault,) = read("", path).aside
     assert (fault.line, fault.reason, fault.size) == (1, "damaged file", 0)
     assert fault.detail.startswith("rows 1 to 8: ")
+
+
+def test_row_groups_that_are_not_in_order_are_all_read(
+    read: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their places in the file then say nothing, so one slice holds them all."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string()), path, row_group_size=3)
+    monkeypatch.setattr("data_tools.sources.parquet._find_starts", lambda meta, size: [0, size])
+    assert read("a.parquet", path).texts == [text or "" for text in TEXTS]
+
+
+def test_empty_row_groups_are_passed_over(read: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = pa.table({"content": ["一", "二", "三"]})
+    with pq.ParquetWriter(path, texts.schema, use_dictionary=False) as writer:
+        for part in (texts, texts.slice(0, 0), texts.slice(0, 2)):
+            writer.write_table(part)
+    assert read("a.parquet", path).texts == ["一", "二", "三", "一", "二"]
+
+
+def test_the_encoding_that_the_user_named_ends_the_doubt(read: Callable, tmp_path: Path) -> None:
+    path = parquet_of(tmp_path, ["лл".encode(), "好的，没问题。".encode()])
+    assert [fault.reason for fault in read("a.parquet", path).aside] == ["unclear encoding"]
+    assert read("a.parquet", path, encoding="utf-8").texts == ["лл", "好的，没问题。"]
