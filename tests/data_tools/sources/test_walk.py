@@ -154,3 +154,8 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
         assert names(tmp_path / "*.csv", base=tmp_path) == ["a.csv"]
     finally:
         (tmp_path / "closed").chmod(0o700)
+
+
+def test_an_empty_input_is_refused_and_is_not_this_folder() -> None:
+    with pytest.raises(UserError, match="--input is empty, as from a shell variable"):
+        search([""])
