@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
 
 from data_tools.sources.block import Block, SetAside, join_spans, make_empty_block
 from data_tools.sources.faults import describe_too_long, judge_record
-from data_tools.sources.json_values import NotADocument, extract_text
+from data_tools.sources.json_values import NotADocument, extract_text, parse_value
 from data_tools.sources.lines import Lines, LongLine, read_lines
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
@@ -51,7 +50,7 @@ def _read(item: Lines, source: SourceFile, options: InputConfig, count: RecordCo
             aside.append(found)
             continue
         try:
-            texts.append(extract_text(_parse(found), options.content_column))
+            texts.append(extract_text(parse_value(found), options.content_column))
             numbers.append(number)
         except NotADocument as error:
             aside.append(error.describe(line, found, size))
@@ -59,12 +58,3 @@ def _read(item: Lines, source: SourceFile, options: InputConfig, count: RecordCo
     chosen = np.array(numbers, np.int64)
     overhead = int(sizes[blank].sum())
     return Block(data, begins, ends, chosen + item.number, sizes[chosen], tuple(aside), overhead)
-
-
-def _parse(raw: bytes) -> object:
-    try:
-        return json.loads(raw.decode("utf-8"))
-    except json.JSONDecodeError as error:
-        raise NotADocument("bad JSON", f"{error.msg} at character {error.pos}") from None
-    except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
-        raise NotADocument("bad JSON", str(error)) from None

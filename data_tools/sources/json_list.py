@@ -14,15 +14,16 @@ import numpy as np
 
 from data_tools.sources import source as limits
 from data_tools.sources.block import Block, SetAside, join_spans
+from data_tools.sources.detect import EncodingChoice
 from data_tools.sources.faults import (
     EXCERPT_BYTES,
-    describe_bad_text,
     describe_too_long,
+    judge_record,
     make_excerpt,
 )
 from data_tools.sources.json_footing import AHEAD, Parsed, Parser, skip_space
 from data_tools.sources.json_shape import PREFIX, find_prefix, make_tail
-from data_tools.sources.json_values import NotADocument, extract_text
+from data_tools.sources.json_values import NotADocument, extract_text, parse_value
 from data_tools.sources.json_window import TextWindow
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
@@ -36,18 +37,24 @@ def read_json_list(
 ) -> Iterator[Block]:
     """Yield the documents of a file."""
     closing = "" if source.format == "json values" else "]"
-    yield from _Reader(stream, source, options.content_column, count, closing).read_blocks()
+    yield from _Reader(stream, source, options, count, closing).read_blocks()
 
 
 class _Reader:
     """Reads one list and gathers blocks."""
 
     def __init__(
-        self, stream: ByteStream, source: SourceFile, key: str, count: RecordCount, closing: str
+        self,
+        stream: ByteStream,
+        source: SourceFile,
+        options: InputConfig,
+        count: RecordCount,
+        closing: str,
     ) -> None:
         self._text = TextWindow(stream)
         self._source = source
-        self._key = key
+        self._key = options.content_column
+        self._choice: EncodingChoice = options.encoding
         self._count = count
         self._closing = closing
         self._kinds: set[str] = set()
@@ -196,18 +203,22 @@ class _Reader:
         if size > limits.LONGEST_RECORD:
             self._aside.append(describe_too_long(number, size, raw))
             return False
-        fault = describe_bad_text(raw, line=number, size=size, encoding=self._source.encoding)
-        if fault is None:
-            try:
-                self._texts.append(extract_text(value, self._key))
-                self._lines.append(number)
-                self._sizes.append(size)
-                self._bytes += size
-            except NotADocument as error:
-                fault = error.describe(number, raw, size)
-        if fault is not None:
-            self._aside.append(fault)
-        return fault is None
+        found = judge_record(
+            raw, line=number, size=size, encoding=self._source.encoding, choice=self._choice
+        )
+        if isinstance(found, SetAside):
+            self._aside.append(found)
+            return False
+        try:
+            value = value if found is raw else parse_value(found)
+            self._texts.append(extract_text(value, self._key))
+        except NotADocument as error:
+            self._aside.append(error.describe(number, found, size))
+            return False
+        self._lines.append(number)
+        self._sizes.append(size)
+        self._bytes += size
+        return True
 
     def _is_full(self) -> bool:
         records = len(self._texts) + len(self._aside)

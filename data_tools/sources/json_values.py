@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from data_tools.sources.block import SetAside
@@ -19,6 +20,20 @@ class NotADocument(Exception):  # noqa: N818 - not an error of the program
     def describe(self, line: int, raw: bytes, size: int) -> SetAside:
         """Return the description of the record."""
         return SetAside(line, self.reason, self.detail, make_excerpt(raw), size)
+
+
+def parse_value(raw: bytes) -> object:
+    """Return the value of a record in UTF-8.
+
+    Raises:
+        NotADocument: It is not valid JSON.
+    """
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise NotADocument("bad JSON", f"{error.msg} at character {error.pos}") from None
+    except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
+        raise NotADocument("bad JSON", str(error)) from None
 
 
 def extract_text(value: Any, key: str) -> bytes:

@@ -174,3 +174,18 @@ def test_long_list_is_handed_on_in_blocks(read: Callable, monkeypatch: pytest.Mo
 def test_empty_json_holds_nothing(read: Callable, data: bytes) -> None:
     reading = read("a.json", data)
     assert not reading.documents and not reading.aside
+
+
+def test_an_element_in_another_encoding_is_read_as_in_a_file_of_lines(read: Callable) -> None:
+    texts = ["好的，没问题。", "这是一个测试的句子，应当保留。", "谢谢", *["再见，谢谢大家。"] * 9]
+    codes = ["utf-8", "gb18030", "gb18030", *["utf-8"] * 9]
+    rest = list(enumerate(texts[3:], 4))
+    items = [f'{{"content": "{t}"}}'.encode(code) for t, code in zip(texts, codes, strict=True)]
+    whole, lines = b"[" + b",".join(items) + b"]", b"\n".join(items)
+    for name, data in (("a.json", whole), ("a.jsonl", lines)):
+        reading = read(name, data)
+        assert reading.documents == [(1, texts[0]), (2, texts[1]), *rest]
+        assert [(one.line, one.reason) for one in reading.aside] == [(3, "unclear encoding")]
+        strict = read(name, data, encoding="utf-8")
+        assert strict.documents == [(1, texts[0]), (3, "лл"), *rest]
+        assert [(one.line, one.reason) for one in strict.aside] == [(2, "bad UTF-8")]

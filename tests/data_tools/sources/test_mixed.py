@@ -130,11 +130,43 @@ def test_a_record_is_converted_only_on_clear_evidence() -> None:
     assert convert_record(b"\xff\xff") is None
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_each_line_of_a_record_is_converted_by_itself(line_end: bytes) -> None:
+    here, there = "你好世界", "夜来风雨声，花落知多少。"
+    assert here.encode().decode("gb18030")  # it would become garbage without a word
+    lines = [here.encode(), *[there.encode("gb18030")] * 10, b"", "谢谢".encode("gb18030"), b"end"]
+    texts = [here, *[there] * 10, "", "谢谢", "end"]
+    assert convert_record(line_end.join(lines)) == line_end.join(one.encode() for one in texts)
+    bad = [*lines, "秦川雄帝宅，函谷壯皇居。".encode()[:-1]]
+    assert convert_record(line_end.join(bad)) is None
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.json"])
+def test_a_record_of_lines_in_two_encodings_keeps_what_is_valid(read: Callable, name: str) -> None:
+    here, there = "你好世界", "夜来风雨声，花落知多少。"
+    rows = ["今天的天气非常好，我们一起去公园散步。"] * 40
+    mixed_row = [f"{here}\n".encode(), *[f"{there}\n".encode("gb18030")] * 10]
+    if name == "a.json":
+        items = [f'{{"content": "{row}"}},\n'.encode() for row in rows]
+        last = ['{"content": "山水",\n"a": "', here, '",\n"b": "', there, '"}\n]']
+        codes = ["utf-8"] * 3 + ["gb18030"] * 2
+        data = b"[" + b"".join(items) + b"".join(map(str.encode, last, codes))
+        assert read(name, data).texts == [*rows, "山水"]
+        return
+    if name == "a.csv":
+        data = "\n".join(["content", *rows, '"']).encode() + b"".join(mixed_row) + b'"\n'
+    else:
+        data = "\n\n".join([*rows, ""]).encode() + b"".join(mixed_row)
+    reading = read(name, data, text_documents="block")
+    assert not reading.aside and reading.texts[:-1] == rows
+    assert reading.texts[-1].strip() == "\n".join([here, *[there] * 10])
+
+
 def test_big5_is_recognised() -> None:
     assert reads_as_big5("秦川雄帝宅，函谷壯皇居。".encode("big5"))
     assert not reads_as_big5("好的，没问题。".encode()[:-1])
 
 
 def test_doubt_needs_a_likelier_reading() -> None:
-    assert read_doubtful("лл") == "谢谢"
-    assert read_doubtful("Café") == "" and read_doubtful("Привет") == ""
+    assert read_doubtful("лл".encode()) == "谢谢"
+    assert not any(read_doubtful(text.encode()) for text in ("Café", "Привет", "лл好", "ll"))
