@@ -27,7 +27,7 @@ from data_tools.sources.json_values import NotADocument, extract_text, parse_val
 from data_tools.sources.json_window import TextWindow
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
-from data_tools.sources.stream import ByteStream
+from data_tools.sources.stream import ByteStream, DamagedError
 
 _COMMENTS = {"//": "\n", "#": "\n", "/*": "*/"}
 
@@ -62,6 +62,11 @@ class _Reader:
         self._begin_block()
 
     def read_blocks(self) -> Iterator[Block]:
+        """Yield the documents of the stream.
+
+        Raises:
+            DamagedError: The stream is damaged; what stands before that was yielded.
+        """
         text = self._text
         text.fill()
         if text.peek() == "\ufeff":
@@ -72,9 +77,13 @@ class _Reader:
         self._is_open = prefix > 0
         self._parser = Parser(text, self._closing, make_tail(start[:prefix]))
         self._overhead += len(text.skip_to(text.at + prefix))
-        while self._read_item():
-            if self._is_full():
-                yield self._take_block()
+        try:
+            while self._read_item():
+                if self._is_full():
+                    yield self._take_block()
+        except DamagedError:
+            yield self._take_block()  # what was read before the damage
+            raise
         yield self._take_block()
 
     def _read_item(self) -> bool:

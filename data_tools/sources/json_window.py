@@ -29,12 +29,16 @@ class TextWindow:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
 
     def fill(self) -> None:
-        """Drop the text before `at` and read more, at least as much as is kept."""
+        """Drop the text before `at` and read more, at least as much as is kept.
+
+        Raises:
+            DamagedError: The stream is damaged there.
+        """
         kept, more = self.text[self.at :], ""
         while not more and not self.is_last:
             buffer = bytearray(max(min(chunks.CHUNK, _CHUNK), len(kept)))
             count = self._stream.readinto(memoryview(buffer))
-            self.is_last = count < len(buffer)
+            self.is_last = count < len(buffer) and not self._stream.damage
             more = self._decoder.decode(buffer[:count], final=self.is_last)
         self.text, self.at = kept + more, 0
 
@@ -64,10 +68,16 @@ class TextWindow:
         """Return up to `count` characters from `begin` on, and whether the stream ends there.
 
         Fills the window if they are not in it, so positions from before are valid only relative to
-        `at`.
+        `at`. Damage that follows is no fault of what stands before it, so it raises no error.
         """
         before = begin - self.at
-        while len(self.text) - self.at - before <= count and not self.is_last:
+        while len(self.text) - self.at - before <= count and not self._is_end:
             self.fill()
         begin = self.at + before
-        return self.text[begin : begin + count], len(self.text) <= begin + count
+        is_whole = self.is_last and len(self.text) <= begin + count
+        return self.text[begin : begin + count], is_whole
+
+    @property
+    def _is_end(self) -> bool:
+        """Whether nothing follows `text` that can be read."""
+        return self.is_last or bool(self._stream.damage)

@@ -81,6 +81,8 @@ def _nothing(pattern: str, found: _Collection) -> str:
 def _expand(pattern: str, found: _Collection) -> None:
     """Collect what a glob matches; if that is nothing, its brackets are meant as such."""
     parts = tuple(part for part in pattern.split("/") if part)
+    if not parts:
+        return
     root = "/" if pattern.startswith("/") else ""
     _Walk(parts, found).run(root)
     if not found.files and not found.left_out and "[" in pattern:

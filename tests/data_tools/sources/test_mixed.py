@@ -104,6 +104,13 @@ def test_the_encoding_that_the_user_named_is_not_doubted(read: Callable) -> None
     assert reading.faults == [(3, "bad UTF-8", 15)]
 
 
+def test_rows_of_utf8_do_not_become_garbage_when_the_user_named_gb18030(read: Callable) -> None:
+    rows = ["好的，没问题。", "谢谢", "你好世界，今天天气很好。"]
+    data = joined(["content", *rows], ["utf-8", "gb18030", "gb18030", "utf-8"])
+    reading = read("a.csv", data, encoding="gb18030")
+    assert reading.texts == rows and not reading.aside
+
+
 def test_what_may_be_two_texts_is_set_aside_with_both(read: Callable) -> None:
     for name in ("a.csv", "a.jsonl"):
         rows = ["好的，没问题。", "谢谢", "Café"]

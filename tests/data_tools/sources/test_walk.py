@@ -154,3 +154,9 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
         assert names(tmp_path / "*.csv", base=tmp_path) == ["a.csv"]
     finally:
         (tmp_path / "closed").chmod(0o700)
+
+
+@pytest.mark.parametrize("pattern", ["", " ", "no such folder/", "//no such file"])
+def test_an_input_that_names_nothing_is_refused(pattern: str) -> None:
+    with pytest.raises(UserError, match=rf"no file matches '{pattern}' \(searched from "):
+        search([pattern])
