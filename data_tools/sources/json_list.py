@@ -21,8 +21,8 @@ from data_tools.sources.faults import (
     judge_record,
     make_excerpt,
 )
-from data_tools.sources.json_footing import AHEAD, Parsed, Parser, skip_space
-from data_tools.sources.json_shape import PREFIX, find_prefix, make_tail
+from data_tools.sources.json_footing import AHEAD, Parsed, Parser
+from data_tools.sources.json_shape import PREFIX, SPACES, find_prefix, make_tail, skip_space
 from data_tools.sources.json_values import NotADocument, extract_text, parse_value
 from data_tools.sources.json_window import TextWindow
 from data_tools.sources.options import InputConfig
@@ -127,7 +127,7 @@ class _Reader:
         behind = text.text[(at := skip_space(text.text, end)) : at + 1]
         if not behind:
             ahead, is_whole = text.look(end, AHEAD)
-            behind = ahead.lstrip(" \t\n\r")[:1]
+            behind = ahead.lstrip(SPACES)[:1]
             if not behind and (not is_whole or not isinstance(found.value, list)):
                 return ""
         is_object = isinstance(found.value, dict)
@@ -140,7 +140,7 @@ class _Reader:
     def _is_stray(self) -> bool:
         """Return whether the elements of the list go on behind an opening bracket."""
         ahead, _ = self._text.look(self._text.at + 1, AHEAD)
-        return "[" not in self._kinds and ahead.lstrip(" \t\n\r")[:1] in ('"', "{")
+        return "[" not in self._kinds and ahead.lstrip(SPACES)[:1] in ('"', "{")
 
     def _read_closing(self) -> bool:
         """Read a closing bracket; return whether more may follow, as after a stray bracket."""
