@@ -37,7 +37,7 @@ from data_tools.prepare.split_writer import make_packer
 from data_tools.prepare.workers import Phase, Workers
 from data_tools.shards.output import check_output, disk_needed, holds_shards
 from data_tools.sources.find import SourceFile, find_files, inspect_all
-from gpt2zh.config.errors import UserError
+from gpt2zh.config.errors import UserError, printable
 from gpt2zh.data.manifest import Manifest, read_manifest
 from gpt2zh.pages.console import Progress, command
 from gpt2zh.pages.numbers import plural
@@ -74,7 +74,7 @@ def finish(config: FinishConfig) -> None:
         _finish_renaming(folder, is_shared=False)
         if not folder.plan.exists():
             if holds_shards(config.shards):
-                print(f"{config.shards} is complete; nothing to do")
+                print(printable(f"{config.shards} is complete; nothing to do"))
                 return
             raise UserError(
                 f"{folder.path} holds no preparation to finish; make its parts with `python -m "
@@ -114,10 +114,10 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
         check_same_options(base, config, tokenizer)
         sources = new_sources(base, sources)
         if not sources:
-            print(f"{config.output} already holds all of these files; nothing to append")
+            print(printable(f"{config.output} already holds all of these files; nothing to append"))
             return None
     elif is_complete(config, sources, tokenizer):
-        print(f"{config.output} is complete: the same files and options; nothing to do")
+        print(printable(f"{config.output} is complete: the same files and options; nothing to do"))
         return None
     else:
         check_output(config.output, overwrite=config.overwrite)
