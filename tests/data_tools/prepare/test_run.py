@@ -175,7 +175,8 @@ def test_the_name_of_the_output_disturbs_no_terminal(
     for said in ("", "is complete: the same files", "already holds all of these files"):
         options = ("--append",) if "already" in said else ()
         assert command(*line, *options) == 0
-        assert said in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert said in shown and "\x1b" not in shown
     assert command("report", "--shards", out) == 0
     assert r"o\x1b[1m.report.html" in (shown := capsys.readouterr().out)
     assert "\x1b" not in shown
