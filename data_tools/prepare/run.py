@@ -133,11 +133,12 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
         units = _units_of(plan, config)
         _make_drafts(plan, folder, units, workers)
         if config.part:
-            print(
+            text = (
                 f"part {config.part} of {config.parts} is done, {len(units)} of "
                 f"{plural(len(plan.units), 'unit')}\nnext        when all parts are done: "
                 f"{command('python', '-m', 'data_tools', 'finish', config.output)}"
             )
+            print(printable(text))
             return None
         return _complete(plan, folder, base, workers)
 
