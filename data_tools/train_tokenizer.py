@@ -62,12 +62,13 @@ def run(config: TrainTokenizerConfig) -> None:
             show_progress=sys.stderr.isatty(),
         )
         tokenizer.save(folder)
-    print(
+    text = (
         f"tokenizer   {tokenizer.vocab_size} ids, hash {tokenizer.hash[:16]}\n"
         f"time        {time.monotonic() - begun:.1f} s\n"
         f"output      {config.output}\n"
         f"next        python -m data_tools prepare {command('--tokenizer', config.output)} ..."
     )
+    print(printable(text))
 
 
 def take_sample(documents: Iterable[str], limit: int) -> list[str]:

@@ -25,7 +25,7 @@ from data_tools.doctor.sample import (
 from data_tools.shards.output import new_folder
 from data_tools.sources.casualties import describe_all, find_first
 from data_tools.sources.find import find_files, inspect_all
-from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.errors import UserError, printable, raise_all
 from gpt2zh.data.packing import SMALLEST_ROW
 from gpt2zh.files.durable import whole_file
 from gpt2zh.pages.console import Progress, command
@@ -154,7 +154,7 @@ def _repair(
         f"output      {folder}",
         f"next        python -m data_tools prepare {command('--tokenizer', folder)} ...",
     ]
-    print("\n".join(lines))
+    print(printable("\n".join(lines)))
     return {
         "ids": made.tokenizer.vocab_size,
         "new_ids": made.tokens,

@@ -38,7 +38,7 @@ from data_tools.prepare.split_writer import make_packer
 from data_tools.prepare.workers import Phase, Workers
 from data_tools.shards.output import check_output, disk_needed, holds_shards
 from data_tools.sources.find import SourceFile, find_files, inspect_all
-from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.errors import UserError, printable, raise_all
 from gpt2zh.data.manifest import Manifest, read_manifest
 from gpt2zh.pages.console import Progress, command
 from gpt2zh.pages.numbers import plural
@@ -76,7 +76,7 @@ def finish(config: FinishConfig) -> None:
         _finish_renaming(folder, is_shared=False)
         if not folder.plan.exists():
             if holds_shards(config.shards):
-                print(f"{config.shards} is complete; nothing to do")
+                print(printable(f"{config.shards} is complete; nothing to do"))
                 return
             raise UserError(
                 f"{folder.path} holds no preparation to finish; make its parts with `python -m "
@@ -142,7 +142,7 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
     if config.restart:
         folder.discard()
     if done:
-        print(f"{config.output} {done}")
+        print(printable(f"{config.output} {done}"))
         return None
     if not folder.plan.exists():
         keeps_texts = config.near_duplicates != "keep"
@@ -156,11 +156,12 @@ def _prepare(config: PrepareConfig, folder: PartialFolder, workers: Workers) -> 
         units = _units_of(plan, config)
         _make_drafts(plan, folder, units, workers)
         if config.part:
-            print(
+            text = (
                 f"part {config.part} of {config.parts} is done, {len(units)} of "
                 f"{plural(len(plan.units), 'unit')}\nnext        when all parts are done: "
                 f"{command('python', '-m', 'data_tools', 'finish', config.output)}"
             )
+            print(printable(text))
             return None
         return _complete(plan, folder, base, workers)
 

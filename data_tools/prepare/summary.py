@@ -9,7 +9,7 @@ from pathlib import Path
 from data_tools.shards.ledger import by_kind, total
 from data_tools.sources.casualties import MOST, OF_ENCODING, describe_all, find_first, read_lists
 from data_tools.sources.source import LONGEST_RECORD
-from gpt2zh.config.errors import UserError
+from gpt2zh.config.errors import UserError, printable
 from gpt2zh.data.manifest import (
     ASIDE,
     EMPTY,
@@ -79,7 +79,8 @@ def show(
     _warn(manifest)
     _warn_of_losses(manifest, output)
     lines = _summary(manifest, output, seconds=seconds)
-    print("\n".join((*lines, *_next(manifest, output, machine or find_machine()))))
+    lines = [*lines, *_next(manifest, output, machine or find_machine())]
+    print(printable("\n".join(lines)))
 
 
 def _warn(manifest: Manifest) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from data_tools.report import html, terminal
 from data_tools.report.account import gather
 from data_tools.report.options import ReportConfig
-from gpt2zh.config.errors import UserError
+from gpt2zh.config.errors import UserError, printable
 from gpt2zh.files.durable import whole_file
 
 
@@ -27,7 +27,7 @@ def run(config: ReportConfig) -> None:
     account = gather(config.shards)
     print(terminal.report(account))
     _write(target, html.page(account))
-    print(f"\npage        {target}")
+    print(printable(f"\npage        {target}"))
 
 
 def default_page(shards: Path) -> Path:

@@ -7,6 +7,7 @@ invisible characters, spaces around them, or full-width letters.
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from gpt2zh.config.errors import UserError, printable
 
 _NAMES_SHOWN = 30
 _LONGEST_NAME = 80
+_WORD = re.compile(r"[\w.:/@%+-]+")  # a word for bash, of any letters
 _SEPARATORS = ",\t;|\uff0c\uff1b\n\r"
 
 
@@ -27,7 +29,13 @@ def find_place(names: Sequence[str], column: str) -> int | None:
 
 
 def find_column(
-    names: Sequence[str], column: str, path: Path, *, kind: str = "column", note: str = ""
+    names: Sequence[str],
+    column: str,
+    path: Path,
+    *,
+    kind: str = "column",
+    note: str = "",
+    cure: str = "",
 ) -> int:
     """Return the position of a column (or key) among the names.
 
@@ -37,6 +45,7 @@ def find_column(
         path: The file, for the message.
         kind: "column" or "key", for the message. A key must have the exact name.
         note: What else is known about the columns, for the message.
+        cure: What helps if the column is missing; by default another name, or to rename one.
 
     Raises:
         UserError: The column is missing or occurs more than once.
@@ -53,7 +62,7 @@ def find_column(
             "rename all but one of them"
         )
     listed = f"{path} has no {kind} '{printable(column)}'; its {kind}s are: {shown}{note}"
-    raise UserError(f"{listed}; {_cure(names, column)}")
+    raise UserError(f"{listed}; {cure or _cure(names, column)}")
 
 
 def show_name(name: str) -> str:
@@ -83,7 +92,7 @@ def _cure(names: Sequence[str], column: str) -> str:
 def _typed(name: str) -> str:
     """Return a name as bash takes it."""
     if name == printable(name) and "\xa0" not in name:
-        return name if name.replace("_", "").isalnum() else shlex.quote(name)
+        return name if _WORD.fullmatch(name) else shlex.quote(name)
     coded = "".join(
         one if one.isalnum() else f"\\u{ord(one):04x}" if ord(one) < 0x10000 else one
         for one in name

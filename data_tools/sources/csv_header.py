@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 
 from data_tools.sources.column import find_column
 from data_tools.sources.csv_kernel import BLANK, GOOD, MORE, Rules, Span, scan_record
 from data_tools.sources.delimiter import (
     EXCEL_LINE,
-    MARK,
     NAMES,
     WIDE,
     exchange,
     name_of,
     open_window,
+    split_names,
 )
 from data_tools.sources.faults import EXCERPT_BYTES, make_excerpt
 from data_tools.sources.source import Slice, SourceFile
@@ -34,8 +34,8 @@ class Header:
     """The columns of a CSV file, and where its records begin."""
 
     width: int
-    """Number of fields of a row: the columns, and one more if the first rows all end in a
-    delimiter where the header does not."""
+    """Number of fields of a row: the columns; one more if the first rows all end in a delimiter
+    where the header does not, one less in the opposite case."""
     column: int
     """Number of the wanted column, from 0."""
     end: int
@@ -70,7 +70,7 @@ def read_header(source: SourceFile, column: str) -> Header:
                 continue
             stop = after if verdict in (GOOD, BLANK) else window.begin + EXCERPT_BYTES
             data = exchange(window.data[window.begin : min(stop, window.end)], sign).tobytes()
-            if window.offset + window.begin <= len(MARK) and EXCEL_LINE.fullmatch(data):
+            if window.offset + window.begin <= len(BOM_UTF8) and EXCEL_LINE.fullmatch(data):
                 verdict = BLANK
             names = _split(data, source) if verdict == GOOD else []
             if verdict not in (GOOD, BLANK):
@@ -79,16 +79,21 @@ def read_header(source: SourceFile, column: str) -> Header:
             line += lines
             if verdict == GOOD:
                 end = window.offset + after
-                note = _note(names, sign)
-                position = find_column(names, column, source.path, note=note)
-                width = len(names) + _rows_end_in_delimiter(window, rules, len(names))
-                return Header(width, position, end, line)
+                note, cure = _note(names, sign)
+                position = find_column(names, column, source.path, note=note, cure=cure)
+                width = _find_width(window, rules, names)
+                return Header(max(width, position + 1), position, end, line)
 
 
-def _rows_end_in_delimiter(window: Window, rules: Rules, width: int) -> bool:
-    """Return whether each of the first rows has one more field than the header, an empty one."""
+def _find_width(window: Window, rules: Rules, names: list[str]) -> int:
+    """Return how many fields a row has.
+
+    One more than the header if each of the first rows ends in a delimiter and the header does not,
+    and one less in the opposite case.
+    """
+    width = len(names)
     rules = rules._replace(column=width)
-    rows = 0
+    rows, others = 0, {width - 1, width + 1} if names[-1] == "" else {width + 1}
     while rows < _FIRST_ROWS:
         verdict, after = MORE, 0
         if window.begin < window.end:
@@ -99,33 +104,36 @@ def _rows_end_in_delimiter(window: Window, rules: Rules, width: int) -> bool:
         if verdict == MORE:
             window.fill()
             continue
-        if verdict != BLANK and (verdict != GOOD or fields != width + 1 or begin != end):
-            return False
-        rows += verdict != BLANK
+        if verdict != BLANK:
+            is_empty = fields != width + 1 or begin == end
+            others &= {fields} if verdict == GOOD and is_empty else set()
+            if not others:
+                return width
+            rows += 1
         window.begin = after
-    return rows >= _LEAST_ROWS
+    return others.pop() if rows >= _LEAST_ROWS else width
 
 
-def _note(names: list[str], sign: str) -> str:
-    """Return what else helps a user whose column is missing."""
+def _note(names: list[str], sign: str) -> tuple[str, str]:
+    """Return what else helps a user whose column is missing, and the cure if it is known."""
     if len(names) == 1:
         for wide in WIDE:
             if wide in names[0]:
                 return (
-                    f" (this looks like several, separated by '{wide}', which is text here; "
-                    "separate columns by an ASCII comma or a tab, in the rows as well)"
+                    f" (this looks like several, separated by '{wide}', which is text here)",
+                    "separate columns by an ASCII comma or a tab, in the rows as well",
                 )
         for other, name in NAMES.items():
             if other in names[0]:
-                return f" (this looks like several, separated by {name}; use --delimiter {name})"
-    return f" (separated by {name_of(sign)})" if sign != "," else ""
+                note = f" (this looks like several, separated by {name})"
+                return note, f"use --delimiter {name}"
+    return f" (separated by {name_of(sign)})" if sign != "," else "", ""
 
 
 def _split(data: bytes, source: SourceFile) -> list[str]:
     """Return the column names in a header."""
-    text = io.StringIO(data.decode("utf-8", "backslashreplace"), newline="")
     try:
-        names = next(csv.reader(text, delimiter=source.delimiter, strict=True))
+        names = split_names(data, source.delimiter)
     except csv.Error as error:
         raise _make_error(source, str(error), data) from error
     if len(names) > _MOST_COLUMNS:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +34,6 @@ WIDE = "\uff0c\u3001\uff1b"
 
 EXCEL_LINE = re.compile(rb'"?sep=([!#-~\t ])"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 """A line before the header that tells Excel the delimiter."""
-
-MARK = b"\xef\xbb\xbf"
-"""Byte order mark of UTF-8."""
 
 _TYPED = {name: sign for sign, name in NAMES.items()} | {"\\t": "\t"}
 _ROWS = 20
@@ -84,7 +83,7 @@ def detect_delimiter(start: bytes, column: str, *, usual: str, is_whole: bool) -
         usual: The delimiter that is taken unless another one fits better.
         is_whole: Whether these are all bytes of the file.
     """
-    if said := EXCEL_LINE.match(start.removeprefix(MARK)):
+    if said := EXCEL_LINE.match(start.removeprefix(BOM_UTF8)):
         return said[1].decode()
     layouts = {usual: _read(start, usual, is_whole)}
     if _has(layouts[usual], column):
@@ -135,7 +134,7 @@ def _has(layout: _Layout, column: str) -> bool:
 
 def _read(start: bytes, sign: str, is_whole: bool) -> _Layout:
     # Writable, as the buffers of readers are: else the scanner would be compiled once more.
-    data = np.frombuffer(bytearray(start.removeprefix(MARK)), np.uint8)
+    data = np.frombuffer(bytearray(start.removeprefix(BOM_UTF8)), np.uint8)
     data = exchange(data, sign)
     rules = Rules(width=-1, column=-1, longest=len(data) + 1)
     names: list[str] = []
@@ -149,16 +148,18 @@ def _read(start: bytes, sign: str, is_whole: bool) -> _Layout:
         if verdict == GOOD and names:
             widths.append(fields)
         elif verdict == GOOD:
-            names = split_names(exchange(data[begin:after], sign).tobytes(), sign)
+            with suppress(csv.Error):
+                names = split_names(exchange(data[begin:after], sign).tobytes(), sign)
         begin = after
     fitting = sum(width == len(names) for width in widths) / max(len(widths), 1)
     return _Layout(names, fitting)
 
 
 def split_names(data: bytes, sign: str) -> list[str]:
-    """Return the column names in a header; none if its quoting is broken."""
+    """Return the column names in a header.
+
+    Raises:
+        csv.Error: Its quoting is broken.
+    """
     text = io.StringIO(data.decode("utf-8", "backslashreplace"), newline="")
-    try:
-        return next(csv.reader(text, delimiter=sign, strict=True), [])
-    except csv.Error:
-        return []
+    return next(csv.reader(text, delimiter=sign, strict=True), [])

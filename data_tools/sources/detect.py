@@ -103,7 +103,7 @@ def _guess_quickly(samples: Sequence[bytes]) -> Guess | None:
         is_sure = utf8.isascii() or leads >= _SURE
         return Guess("utf-8", is_ascii=utf8.isascii()) if is_sure and "\0" not in utf8 else None
     text = _decode_strictly([part[:_JUDGED] for part in samples], "gb18030")
-    if text is None or "\0" in text or _count_beyond(text) < _SURE:
+    if text is None or "\0" in text or count_beyond(text) < _SURE:
         return None
     is_usual = share_common(text) >= _MOST_COMMON
     return Guess("gb18030") if is_usual and _decode_strictly(samples, "big5") is None else None
@@ -127,7 +127,7 @@ def _compare(samples: Sequence[bytes]) -> Guess:
     elif is_valid_utf8(texts["utf-8"]):
         is_clear = not -CLEAR < evidence < _CLEAR_UTF8
     else:
-        is_long = _count_beyond(texts["gb18030"]) >= _SURE
+        is_long = count_beyond(texts["gb18030"]) >= _SURE
         is_clear = best == "gb18030" or evidence >= 0 or is_long
     return Guess(best, is_clear=is_clear)
 
@@ -141,7 +141,7 @@ def is_valid_utf8(text: str) -> bool:
     return True
 
 
-def _count_beyond(text: str) -> int:
+def count_beyond(text: str) -> int:
     """Return the number of characters beyond ASCII."""
     return len(text) - len(text.encode("ascii", "ignore"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,11 +11,10 @@ from data_tools.sources import source as limits
 from data_tools.sources.block import Block, SetAside, join_spans
 from data_tools.sources.detect import EncodingChoice
 from data_tools.sources.mixed import convert_record, read_doubtful, reads_as_big5
-from data_tools.sources.source import Encoding
+from data_tools.sources.source import UTF8, Encoding
 from data_tools.sources.utf8_kernel import find_invalid, find_two_byte
 
 _EXCERPT = 80
-_THREE_BYTES = re.compile(rb"[\xe0-\xff]")  # the first byte of a hanzi in UTF-8
 
 EXCERPT_BYTES = 4 * _EXCERPT
 """Bytes of a record that are enough for an excerpt."""
@@ -61,7 +59,7 @@ def describe_bad_text(text: bytes, *, line: int, size: int, encoding: Encoding) 
         reason, detail = "NUL character", where
     elif reads_as_big5(text):
         reason, detail = "maybe Big5", f"byte 0x{text[at]:02X} {where}"
-    elif encoding in ("utf-8", "utf-8-sig"):
+    elif encoding in UTF8:
         reason, detail = "bad UTF-8", f"byte 0x{text[at]:02X} {where}"
     else:
         reason, detail = "bad encoding", f"not valid {encoding.upper()} {where}"
@@ -75,7 +73,8 @@ def judge_record(
     """Return a record in UTF-8, or its description if it cannot be a document.
 
     In a file of UTF-8, a record that clearly reads as GB18030 is converted, and one that may as
-    well be GB18030 is set aside, unless the user named the encoding.
+    well be GB18030 is set aside, unless the user named the encoding. A Parquet file is always one
+    of UTF-8, so there "gb18030" decides only what its unclear records are.
 
     Args:
         raw: The record after decoding to UTF-8.
@@ -85,13 +84,15 @@ def judge_record(
         choice: The option of the user.
     """
     fault = describe_bad_text(raw, line=line, size=size, encoding=encoding)
-    if choice != "auto" or encoding not in ("utf-8", "utf-8-sig"):
+    if choice == "utf-8" or encoding not in UTF8:
         return fault or raw
     if fault:
         return convert_record(raw) or fault
-    other = "" if raw.isascii() or _THREE_BYTES.search(raw) else read_doubtful(raw.decode())
+    other = read_doubtful(raw)
     if not other:
         return raw
+    if choice == "gb18030":
+        return other.encode()
     here, there = make_excerpt(raw), make_excerpt(other.encode())
     detail = f"'{here}' in UTF-8, '{there}' in GB18030"
     return SetAside(line, "unclear encoding", detail, here, size)
@@ -106,7 +107,7 @@ def set_bad_aside(block: Block, encoding: Encoding, choice: EncodingChoice = "au
         choice: The option of the user.
     """
     bad = find_invalid(block.data, block.begins, block.ends)
-    if choice == "auto" and encoding in ("utf-8", "utf-8-sig"):
+    if choice != "utf-8" and encoding in UTF8:
         good = np.delete(np.arange(len(block)), bad)
         doubtful = find_two_byte(block.data, block.begins[good], block.ends[good])
         bad = np.concatenate((bad, good[doubtful]))

@@ -34,17 +34,20 @@ from typing import Literal
 
 from data_tools.sources import source as limits
 from data_tools.sources.json_nesting import Nesting
-from data_tools.sources.json_window import SPACE, TextWindow
+from data_tools.sources.json_shape import SPACES, skip_space
+from data_tools.sources.json_window import TextWindow
 
 AHEAD = 65_536
 """Characters behind an element that are looked at before it is trusted."""
 
 _FOLLOWERS = 64  # elements in them that are looked at
 _ENOUGH = 8  # whole elements in a row that outweigh brackets which are never closed
+_PROBE = 1024  # characters of an attempt of which most fail
+_WARY = 16  # attempts behind a failed one that are made with so few characters
+_ATTEMPT = 256  # characters that could be parsed in the time of a failed attempt
 _SHORT = 65_536  # characters of an attempt without credit
-_ATTEMPT = 1000  # characters that an attempt costs at least: an error counts the lines before it
 _MARGIN = 16  # characters before the end of the window in which a fault may come from the cut
-_MARK = re.compile(r"([,}\n])[ \t\n\r]*")
+_MARK = re.compile(f"([,}}\n])[{SPACES}]*")
 _STARTS = frozenset('"{[-0123456789tfnNI/')  # of a value or a comment
 
 _Sign = Literal["value", "end", "nested", "text"]
@@ -90,6 +93,7 @@ class Parser:
         self._tail = tail
         self._decoder = json.JSONDecoder()
         self._spent = 0
+        self._wary = 0
         self._inside = 0
         """Where the broken element ends, once its brackets have shown that."""
 
@@ -98,6 +102,10 @@ class Parser:
         text = self._text
         longest = limits.LONGEST_RECORD
         limit = min(longest, _SHORT) if self._count_debt() else longest
+        if self._wary:
+            self._wary -= 1
+            if (found := self._probe(limit)) is not None:
+                return found
         while True:
             place, is_final = -1, False
             try:
@@ -119,9 +127,35 @@ class Parser:
             if is_long:
                 place, fault = limit, f"it does not end within {limit} characters"
             if is_final or is_long or text.is_last:
-                self._spent += max(place, min(_ATTEMPT, longest // _ATTEMPT))
-                return Parsed(None, -1, fault)
+                return self._fail(place, fault)
             text.fill()
+
+    def _probe(self, limit: int) -> Parsed | None:
+        """Return what the next characters say about a value already; None if more are needed.
+
+        An error of `json` counts the lines from the beginning of its text, so where many attempts
+        fail, this text must be short.
+        """
+        at = self._text.at
+        start = self._text.text[at : at + _PROBE]
+        sure = min(limit, len(start) - _MARGIN)
+        try:
+            value, end = self._decoder.raw_decode(start)
+        except json.JSONDecodeError as error:
+            if error.pos < sure and not error.msg.startswith("Unterminated"):
+                return self._fail(error.pos, f"{error.msg} at character {error.pos} of the element")
+        except (ValueError, RecursionError):
+            pass
+        else:
+            if end < sure:
+                return Parsed(value, end)
+        return None
+
+    def _fail(self, place: int, fault: str) -> Parsed:
+        """Count an attempt that failed behind so many characters."""
+        self._spent += place + _ATTEMPT
+        self._wary = _WARY
+        return Parsed(None, -1, fault)
 
     def _count_debt(self) -> int:
         """Return how many characters must be read until there is credit again."""
@@ -178,7 +212,7 @@ class Parser:
 
     def _find_closing(self, passed: bytes, before: int) -> int:
         """Return the bytes from the last closing bracket on, 0 if more than space follows it."""
-        kept = passed.rstrip(b" \t\n\r")
+        kept = passed.rstrip(SPACES.encode())
         if not kept:
             return before + len(passed) if before else 0
         is_closed = bool(self._closing) and kept.endswith(self._closing.encode())
@@ -221,7 +255,7 @@ class Parser:
         ahead, _ = text.look(text.at, AHEAD)
         size = nesting.find_end(ahead)
         self._spent += 8 * (len(ahead) if size < 0 else size)  # slower than to parse
-        is_whole = size >= 0 and ahead[size:].lstrip(" \t\n\r")[:1] in ("", ",", "]", "{")
+        is_whole = size >= 0 and ahead[size:].lstrip(SPACES)[:1] in ("", ",", "]", "{")
         self._inside = text.passed + size if is_whole else 0
         return is_whole
 
@@ -253,11 +287,4 @@ class Parser:
         Args:
             behind: Up to the end of the file, or at least `AHEAD` characters of it.
         """
-        return behind.lstrip(" \t\n\r").startswith("[") or bool(self._tail.fullmatch(behind))
-
-
-def skip_space(text: str, at: int) -> int:
-    """Return the position behind white space."""
-    match = SPACE.match(text, at)
-    assert match is not None
-    return match.end()
+        return behind.lstrip(SPACES).startswith("[") or bool(self._tail.fullmatch(behind))

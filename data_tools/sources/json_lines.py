@@ -8,7 +8,7 @@ import numpy as np
 
 from data_tools.sources.block import Block, SetAside, join_spans, make_empty_block
 from data_tools.sources.faults import describe_too_long, judge_record
-from data_tools.sources.json_values import NotADocument, extract_text, parse_json
+from data_tools.sources.json_values import NotADocument, extract_text, parse_value
 from data_tools.sources.lines import Lines, LongLine, read_lines
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
@@ -50,7 +50,7 @@ def _read(item: Lines, source: SourceFile, options: InputConfig, count: RecordCo
             aside.append(found)
             continue
         try:
-            texts.append(extract_text(parse_json(found), options.content_column))
+            texts.append(extract_text(parse_value(found), options.content_column))
             numbers.append(number)
         except NotADocument as error:
             aside.append(error.describe(line, found, size))

@@ -14,15 +14,16 @@ import numpy as np
 
 from data_tools.sources import source as limits
 from data_tools.sources.block import Block, SetAside, join_spans
+from data_tools.sources.detect import EncodingChoice
 from data_tools.sources.faults import (
     EXCERPT_BYTES,
     describe_too_long,
     judge_record,
     make_excerpt,
 )
-from data_tools.sources.json_footing import AHEAD, Parsed, Parser, skip_space
-from data_tools.sources.json_shape import PREFIX, find_prefix, make_tail
-from data_tools.sources.json_values import NotADocument, extract_text, parse_json
+from data_tools.sources.json_footing import AHEAD, Parsed, Parser
+from data_tools.sources.json_shape import PREFIX, SPACES, find_prefix, make_tail, skip_space
+from data_tools.sources.json_values import NotADocument, extract_text, parse_value
 from data_tools.sources.json_window import TextWindow
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
@@ -52,7 +53,8 @@ class _Reader:
     ) -> None:
         self._text = TextWindow(stream)
         self._source = source
-        self._options = options
+        self._key = options.content_column
+        self._choice: EncodingChoice = options.encoding
         self._count = count
         self._closing = closing
         self._kinds: set[str] = set()
@@ -60,6 +62,11 @@ class _Reader:
         self._begin_block()
 
     def read_blocks(self) -> Iterator[Block]:
+        """Yield the documents of the stream.
+
+        Raises:
+            DamagedError: The stream is damaged; what stands before that was yielded.
+        """
         text = self._text
         text.fill()
         if text.peek() == "\ufeff":
@@ -75,7 +82,7 @@ class _Reader:
                 if self._is_full():
                     yield self._take_block()
         except DamagedError:
-            yield self._take_block()  # what was whole before the damage
+            yield self._take_block()  # what was read before the damage
             raise
         yield self._take_block()
 
@@ -120,7 +127,7 @@ class _Reader:
         behind = text.text[(at := skip_space(text.text, end)) : at + 1]
         if not behind:
             ahead, is_whole = text.look(end, AHEAD)
-            behind = ahead.lstrip(" \t\n\r")[:1]
+            behind = ahead.lstrip(SPACES)[:1]
             if not behind and (not is_whole or not isinstance(found.value, list)):
                 return ""
         is_object = isinstance(found.value, dict)
@@ -133,7 +140,7 @@ class _Reader:
     def _is_stray(self) -> bool:
         """Return whether the elements of the list go on behind an opening bracket."""
         ahead, _ = self._text.look(self._text.at + 1, AHEAD)
-        return "[" not in self._kinds and ahead.lstrip(" \t\n\r")[:1] in ('"', "{")
+        return "[" not in self._kinds and ahead.lstrip(SPACES)[:1] in ('"', "{")
 
     def _read_closing(self) -> bool:
         """Read a closing bracket; return whether more may follow, as after a stray bracket."""
@@ -205,15 +212,15 @@ class _Reader:
         if size > limits.LONGEST_RECORD:
             self._aside.append(describe_too_long(number, size, raw))
             return False
-        encoding, choice = self._source.encoding, self._options.encoding
-        found = judge_record(raw, line=number, size=size, encoding=encoding, choice=choice)
+        found = judge_record(
+            raw, line=number, size=size, encoding=self._source.encoding, choice=self._choice
+        )
         if isinstance(found, SetAside):
             self._aside.append(found)
             return False
         try:
-            if found is not raw:  # it was converted
-                value = parse_json(found)
-            self._texts.append(extract_text(value, self._options.content_column))
+            value = value if found is raw else parse_value(found)
+            self._texts.append(extract_text(value, self._key))
         except NotADocument as error:
             self._aside.append(error.describe(number, found, size))
             return False

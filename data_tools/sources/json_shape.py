@@ -16,15 +16,17 @@ from data_tools.sources.source import Format
 PREFIX = 65_536
 """Characters in which the list of a file must begin."""
 
-_S = r"[ \t\n\r]*"
+SPACES = " \t\n\r"
+"""White space of JSON."""
+
+_S = f"[{SPACES}]*"
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\.)*"'
 _PLAIN = rf"(?:{_STRING}|-?[0-9][0-9.eE+-]*|true|false|null)"
 _PAIR = rf"{_STRING}{_S}:{_S}{_PLAIN}{_S}"
 _WRAPPED = re.compile(rf"\{{{_S}(?:{_PAIR},{_S})*({_STRING}){_S}:{_S}\[")
-_TAIL = re.compile(rf"{_S}")
+_TAIL = re.compile(_S)
 _WRAPPED_TAIL = re.compile(rf"{_S}(?:,{_S}{_PAIR})*\}}{_S}")
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_SPACE = " \t\n\r"
 
 
 def find_json_format(start: str, key: str, *, is_whole: bool, is_lines: bool) -> Format:
@@ -36,8 +38,8 @@ def find_json_format(start: str, key: str, *, is_whole: bool, is_lines: bool) ->
         is_whole: Whether `start` is the whole file.
         is_lines: Whether the name of the file promises a value in each line.
     """
-    text = start.lstrip("\ufeff" + _SPACE)
-    lines = [line.strip(_SPACE) for line in _LINE_END.split(text, 3)]
+    text = start.lstrip("\ufeff" + SPACES)
+    lines = [line.strip(SPACES) for line in _LINE_END.split(text, 3)]
     if text.startswith("["):
         return "jsonl" if is_lines and _are_lists(lines) else "json"
     if not text.startswith("{"):
@@ -50,7 +52,7 @@ def find_json_format(start: str, key: str, *, is_whole: bool, is_lines: bool) ->
         return "json" if _opens_list(text, key, whole=None) else _find_values(lines)
     except (ValueError, RecursionError):
         return "jsonl"
-    behind = text[end:].lstrip(_SPACE)
+    behind = text[end:].lstrip(SPACES)
     if not behind and is_whole and _opens_list(text, key, whole=value):
         return "json"
     first_line = text[end:].lstrip(" \t")[:1]
@@ -114,13 +116,13 @@ def _opens_list(text: str, key: str, *, whole: Any) -> bool:
         return False
     try:
         name = json.loads(match[1])
-        first, end = json.JSONDecoder().raw_decode(text, _skip(text, match.end()))
+        first, end = json.JSONDecoder().raw_decode(text, skip_space(text, match.end()))
     except (ValueError, RecursionError):
         return False
     if name == key or not _is_document(first, key):
         return False
     if whole is None:
-        return text[_skip(text, end) :][:1] in (",", "]")
+        return text[skip_space(text, end) :][:1] in (",", "]")
     parts = [value for value in whole.values() if isinstance(value, (list, dict))]
     return key not in whole and len(parts) == 1
 
@@ -129,7 +131,8 @@ def _is_document(value: Any, key: str) -> bool:
     return isinstance(value, str) or (isinstance(value, dict) and key in value)
 
 
-def _skip(text: str, at: int) -> int:
-    while text[at : at + 1] in (" ", "\t", "\n", "\r") and at < len(text):
-        at += 1
-    return at
+def skip_space(text: str, at: int) -> int:
+    """Return the position behind white space."""
+    match = _TAIL.match(text, at)
+    assert match is not None  # it matches nothing, too
+    return match.end()

@@ -22,6 +22,20 @@ class NotADocument(Exception):  # noqa: N818 - not an error of the program
         return SetAside(line, self.reason, self.detail, make_excerpt(raw), size)
 
 
+def parse_value(raw: bytes) -> object:
+    """Return the value of a record in UTF-8.
+
+    Raises:
+        NotADocument: It is not valid JSON.
+    """
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise NotADocument("bad JSON", f"{error.msg} at character {error.pos}") from None
+    except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
+        raise NotADocument("bad JSON", str(error)) from None
+
+
 def extract_text(value: Any, key: str) -> bytes:
     """Return the text of a value, or of its `key`, in UTF-8. null gives an empty text.
 
@@ -58,17 +72,3 @@ def _count(values: list[Any]) -> str:
     names = {kinds.get(type(value)) or "value" for value in values}
     name = names.pop() if len(names) == 1 else "value"
     return f"{len(values)} {name}" + ("" if len(values) == 1 else "s")
-
-
-def parse_json(raw: bytes) -> object:
-    """Parse a JSON text in UTF-8.
-
-    Raises:
-        NotADocument: It is not valid.
-    """
-    try:
-        return json.loads(raw.decode("utf-8"))
-    except json.JSONDecodeError as error:
-        raise NotADocument("bad JSON", f"{error.msg} at character {error.pos}") from None
-    except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
-        raise NotADocument("bad JSON", str(error)) from None

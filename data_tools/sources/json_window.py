@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import re
 
 from data_tools.sources import window as chunks
+from data_tools.sources.json_shape import skip_space
 from data_tools.sources.stream import ByteStream
 
 _CHUNK = 1 << 18  # bytes; an error of `json` counts the lines of the window, so it should be short
-
-SPACE = re.compile(r"[ \t\n\r]*")
-"""White space of JSON; always matches."""
 
 
 class TextWindow:
@@ -53,9 +50,7 @@ class TextWindow:
         """Skip white space; return its size in bytes."""
         size = 0
         while True:
-            match = SPACE.match(self.text, self.at)
-            assert match is not None
-            size += len(self.skip_to(match.end()))
+            size += len(self.skip_to(skip_space(self.text, self.at)))
             if self.at < len(self.text) or self.is_last:
                 return size
             self.fill()
@@ -68,10 +63,16 @@ class TextWindow:
         """Return up to `count` characters from `begin` on, and whether the stream ends there.
 
         Fills the window if they are not in it, so positions from before are valid only relative to
-        `at`.
+        `at`. Damage that follows is no fault of what stands before it, so it raises no error.
         """
         before = begin - self.at
-        while len(self.text) - self.at - before <= count and not self.is_last:
+        while len(self.text) - self.at - before <= count and not self._is_end:
             self.fill()
         begin = self.at + before
-        return self.text[begin : begin + count], len(self.text) <= begin + count
+        is_whole = self.is_last and len(self.text) <= begin + count
+        return self.text[begin : begin + count], is_whole
+
+    @property
+    def _is_end(self) -> bool:
+        """Whether nothing follows `text` that can be read."""
+        return self.is_last or bool(self._stream.damage)

@@ -10,11 +10,13 @@ import numpy as np
 
 from data_tools.sources import source as limits
 from data_tools.sources.faults import copy_start
+from data_tools.sources.mark_kernel import CR, LF
 from data_tools.sources.window import Window
 
-_LF, _CR = 10, 13
-_IDEOGRAPHIC_SPACE = b"\xe3\x80\x80"  # U+3000; one of its bytes alone is not white space
-_BLANK_FIRST = np.array([0x20, 0x09, 0xE3], np.uint8)
+_WIDE_SPACE = "\u3000".encode()
+_BLANK = b" \t"
+_BLANK_BYTES = _BLANK + _WIDE_SPACE
+_BLANK_FIRST = np.array([0x20, 0x09, _WIDE_SPACE[0]], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,11 @@ class Lines:
         blank = self.begins == self.ends
         first = self.data[self.begins[~blank]]
         for number in np.flatnonzero(~blank)[np.isin(first, _BLANK_FIRST)].tolist():
-            text = self.data[self.begins[number] : self.ends[number]]
-            blank[number] = not text.tobytes().replace(_IDEOGRAPHIC_SPACE, b"").strip(b" \t")
+            text = self.data[self.begins[number] : self.ends[number]].tobytes()
+            # Strip bytes first, which is fast; what is left of a blank line may be bad UTF-8.
+            blank[number] = not (
+                text.strip(_BLANK_BYTES) or text.replace(_WIDE_SPACE, b"").strip(_BLANK)
+            )
         return blank
 
 
@@ -89,7 +94,7 @@ def read_lines(window: Window, line: int) -> Iterator[Lines | LongLine]:
 def split_lines(window: Window, line: int = 1) -> Lines:
     """Return the complete lines in the window, which begins with the line of this number."""
     data = window.data[window.begin : window.end]
-    is_end, is_return = data == _LF, data == _CR
+    is_end, is_return = data == LF, data == CR
     two = np.zeros(0, np.int64)
     if is_return.any():
         two = np.flatnonzero(is_return[:-1] & is_end[1:])

@@ -7,14 +7,17 @@ still be garbage, so each reading is judged by its cost, see `likelihood`.
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Any
 
 import numpy as np
 
-from data_tools.sources.detect import CLEAR, LEAST_COMMON
+from data_tools.sources.detect import CLEAR, LEAST_COMMON, count_beyond
 from data_tools.sources.likelihood import code_points, cost, is_rare, share_common
 from data_tools.sources.transcode import MARK_BAD, Converter
 from data_tools.sources.utf8_kernel import find_invalid
+
+_THREE_BYTES = re.compile(rb"[\xe0-\xff]")  # the first byte of a hanzi in UTF-8
 
 LONG_LINE = 1 << 20
 """Bytes of a line by which it is judged, and after which it is passed on in parts."""
@@ -140,45 +143,40 @@ def _is_utf8(line: bytes) -> bool:
 def convert_record(raw: bytes) -> bytes | None:
     """Return a record of a UTF-8 file, whose bytes are not valid UTF-8, as UTF-8.
 
-    Lines of it that are UTF-8 stay as they are. None if the others do not clearly read as GB18030.
+    Lines of it that are valid stay as they are, unless they read better as GB18030.
+
+    None if the other lines do not clearly read as GB18030.
     """
-    lines = raw.split(b"\n")
-    own = [not line.isascii() and _is_utf8(line) for line in lines]
-    if not any(own):
-        return _convert_clear(raw)
-    converted = _convert_clear(b"\n".join(_where(lines, own, False)))
-    if converted is None or any(not _is_valid(line) for line in _where(lines, own, True)):
+    parts, foreign = [], []
+    for line in raw.splitlines(keepends=True):
+        converted = _convert_line(line)
+        if converted is None:
+            return None
+        parts.append(converted)
+        if converted != line:
+            foreign.append(line)
+    judged = b"".join(foreign)
+    text = judged.decode("gb18030")
+    here = cost(text)
+    is_clear = here + CLEAR < cost(judged.decode("utf-8", "surrogateescape"))
+    is_short = count_beyond(text) < _LEAST_HANZI
+    if not is_clear or is_short or share_common(text) < LEAST_COMMON or b"\0" in raw:
         return None
-    others = iter(converted.split(b"\n"))
-    return b"\n".join(line if kept else next(others) for line, kept in zip(lines, own, strict=True))
+    if any(_cost_in(judged, name) + _PRIOR < here for name in _UNREADABLE):
+        return None
+    return b"".join(parts)
 
 
-def _where(lines: list[bytes], flags: list[bool], value: bool) -> list[bytes]:
-    return [line for line, flag in zip(lines, flags, strict=True) if flag == value]
-
-
-def _is_valid(line: bytes) -> bool:
+def _convert_line(line: bytes) -> bytes | None:
+    """Return a line as UTF-8: itself if it is, else from GB18030; None if it is neither."""
     try:
         line.decode("utf-8")
     except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _convert_clear(raw: bytes) -> bytes | None:
-    """Return bytes that clearly read as GB18030 as UTF-8; None if they do not."""
-    try:
-        text = raw.decode("gb18030")
-    except UnicodeDecodeError:
-        return None
-    here = cost(text)
-    is_clear = here + CLEAR < cost(raw.decode("utf-8", "surrogateescape"))
-    beyond = len(text) - len(text.encode("ascii", "ignore"))
-    if not is_clear or beyond < _LEAST_HANZI or share_common(text) < LEAST_COMMON or "\0" in text:
-        return None
-    if any(_cost_in(raw, name) + _PRIOR < here for name in _UNREADABLE):
-        return None
-    return text.encode("utf-8")
+        try:
+            return line.decode("gb18030").encode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return read_doubtful(line).encode("utf-8") or line
 
 
 def reads_as_big5(raw: bytes) -> bool:
@@ -190,13 +188,18 @@ def reads_as_big5(raw: bytes) -> bool:
     return share_common(text) >= LEAST_COMMON
 
 
-def read_doubtful(text: str) -> str:
-    """Return how a text of a UTF-8 file reads in GB18030 if that is more likely, else ""."""
+def read_doubtful(raw: bytes) -> str:
+    """Return how valid UTF-8 reads in GB18030 if that is more likely, else "".
+
+    A text with hanzi in UTF-8 is not doubted.
+    """
+    if raw.isascii() or _THREE_BYTES.search(raw):
+        return ""
     try:
-        other = text.encode("utf-8").decode("gb18030")
+        other = raw.decode("gb18030")
     except UnicodeDecodeError:
         return ""
-    return other if cost(other) < cost(text) else ""
+    return other if cost(other) < cost(raw.decode("utf-8")) else ""
 
 
 def _cost_in(raw: bytes, encoding: str) -> float:

@@ -36,5 +36,5 @@ class InputConfig:
         },
     )
     """Encoding of the files; gb18030 includes GBK and GB2312. auto detects it for each file, and
-    reads rows of GB18030 in a file of UTF-8. In a file of gb18030, lines that are UTF-8 are read as
-    such."""
+    reads rows of GB18030 in a file of UTF-8, and the reverse. gb18030 also keeps rows that are
+    clearly UTF-8; utf-8 and utf-16 read nothing else."""

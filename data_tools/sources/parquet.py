@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from data_tools.sources import source as limits
 from data_tools.sources.block import Block, SetAside, make_empty_block
 from data_tools.sources.column import find_column
+from data_tools.sources.detect import EncodingChoice
 from data_tools.sources.faults import copy_start, describe_too_long, set_bad_aside
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
@@ -35,6 +36,14 @@ class _Unread:
 
     rows: int
     why: str
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Row groups that are read together, and the first of their bytes."""
+
+    begin: int
+    groups: tuple[int, ...]
 
 
 class ParquetSlice:
@@ -54,15 +63,14 @@ class ParquetSlice:
         """Raw bytes that were read, estimated from the share of records."""
         self._source = source
         self._part = part
+        self._choice: EncodingChoice = options.encoding
         self._count = count
-        self._choice = options.encoding
         self._file, self._column = open_parquet(source, options.content_column)
-        meta = self._file.metadata
-        starts = _find_starts(meta, source.bytes)
-        # Empty for a file without row groups, which some programs write.
-        self._groups = [n for n, at in enumerate(starts[:-1]) if part.begin <= at < part.end]
-        if len(starts) - 1 != meta.num_row_groups:  # not in order, so one slice holds them all
-            self._groups = list(range(meta.num_row_groups))
+        units = _find_units(self._file.metadata)
+        # Empty for a file without rows, which some programs write.
+        self._groups = [
+            group for unit in units if part.begin <= unit.begin < part.end for group in unit.groups
+        ]
 
     def read_blocks(self) -> Iterator[Block]:
         """Yield the documents. Rows of a row group that cannot be read are set aside at once.
@@ -71,7 +79,7 @@ class ParquetSlice:
             UserError: The disk fails.
         """
         meta = self._file.metadata
-        if not meta.num_row_groups:
+        if not self._groups:
             self.position = self._part.end - self._part.begin
             return
         groups = [meta.row_group(number) for number in self._groups]
@@ -188,19 +196,17 @@ def cut_parquet(source: SourceFile, column: str, size: int) -> list[Slice]:
     """Cut a file between row groups into slices of about `size` bytes of text."""
     file, column = open_parquet(source, column)
     meta = file.metadata
-    starts = _find_starts(meta, source.bytes)
-    if len(starts) <= 2:
-        return [Slice(0, source.bytes, 1)]
+    units = _find_units(meta)
     slices: list[Slice] = []
     begin, line, next_line, weight = 0, 1, 1, 0
-    for number, (_, end) in enumerate(pairwise(starts)):
-        group = meta.row_group(number)
-        weight += _measure_column(group, column)
-        next_line += group.num_rows
-        if weight >= size or end == starts[-1]:
-            slices.append(Slice(begin, end, line))
-            begin, line, weight = end, next_line, 0
-    return slices
+    for unit, following in pairwise([*units, _Unit(source.bytes, ())]):
+        groups = [meta.row_group(number) for number in unit.groups]
+        weight += sum(_measure_column(group, column) for group in groups)
+        next_line += sum(group.num_rows for group in groups)
+        if weight >= size or following.begin == source.bytes:
+            slices.append(Slice(begin, following.begin, line))
+            begin, line, weight = following.begin, next_line, 0
+    return slices or [Slice(0, source.bytes, 1)]
 
 
 def _make_damage_error(source: SourceFile, error: Exception) -> UserError:
@@ -211,23 +217,24 @@ def _make_damage_error(source: SourceFile, error: Exception) -> UserError:
     )
 
 
-def _find_starts(meta: Any, size: int) -> list[int]:
-    """Return the first byte of each row group, and the size of the file.
+def _find_units(meta: Any) -> list[_Unit]:
+    """Return the units of a file, in order; none if it has no rows.
 
-    The first one is moved to 0, so that slices cover the file. A file whose row groups are not in
-    order is treated as one single row group, and so is one with empty row groups, which may have no
-    place of their own.
+    Each row group with rows is one. The first one begins at 0, so that slices cover the file. If
+    the row groups do not lie in the file in their order, all together are one unit.
     """
-    starts = []
-    for number in range(meta.num_row_groups):
-        group = meta.row_group(number)
-        chunks = [group.column(n) for n in range(group.num_columns)]
-        places = [(c.dictionary_page_offset, c.data_page_offset) for c in chunks]
-        starts.append(min((at for pair in places for at in pair if at), default=0))
-    starts = [0, *starts[1:], size]
-    if any(a >= b for a, b in pairwise(starts)):
-        return [0, size]
-    return starts
+    numbers = [n for n in range(meta.num_row_groups) if meta.row_group(n).num_rows]
+    begins = [0, *(_find_begin(meta.row_group(n)) for n in numbers[1:])]
+    if any(a >= b for a, b in pairwise(begins)):
+        return [_Unit(0, tuple(numbers))]
+    return [_Unit(begin, (n,)) for begin, n in zip(begins[: len(numbers)], numbers, strict=True)]
+
+
+def _find_begin(group: Any) -> int:
+    """Return the first byte of a row group; 0 if the file does not say it."""
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    places = [(chunk.dictionary_page_offset, chunk.data_page_offset) for chunk in chunks]
+    return min((at for pair in places for at in pair if at), default=0)
 
 
 def _measure_column(group: Any, column: str) -> int:

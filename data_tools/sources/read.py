@@ -95,8 +95,7 @@ class SliceReader:
             self.digest = stream.digest
 
     def _read_parquet(self) -> Iterator[Block]:
-        reader = ParquetSlice(self._source, self._part, self._options, self._count)
-        self._progress = reader
+        self._progress = reader = ParquetSlice(self._source, self._part, self._options, self._count)
         yield from reader.read_blocks()
         self.digest = slice_digest(self._source, self._part)
 

@@ -20,6 +20,8 @@ Format = Literal["csv", "jsonl", "json", "json values", "text", "parquet"]
 """json is one list, jsonl one value a line, json values are values over any number of lines."""
 Compression = Literal["", "gzip", "zstd"]
 Encoding = Literal["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "gb18030"]
+UTF8: tuple[Encoding, ...] = ("utf-8", "utf-8-sig")
+"""Encodings of files whose bytes need no conversion."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SourceFile:
     @property
     def is_plain(self) -> bool:
         """Return whether the bytes on the disk are the UTF-8 that readers get."""
-        return not self.compression and self.encoding in ("utf-8", "utf-8-sig")
+        return not self.compression and self.encoding in UTF8
 
 
 @dataclass(frozen=True)

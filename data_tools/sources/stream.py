@@ -21,7 +21,7 @@ import pyarrow as pa
 import xxhash
 
 from data_tools.sources.mixed import Gb18030Lines
-from data_tools.sources.source import Slice, SourceFile
+from data_tools.sources.source import UTF8, Slice, SourceFile
 from data_tools.sources.transcode import Utf16
 from gpt2zh.config.errors import UserError
 
@@ -86,7 +86,7 @@ class ByteStream:
         size = min(self._step, _RAW_BYTES)
         if source.encoding == "gb18030":
             self._decoded = Gb18030Lines(self._decoded, size)
-        elif source.encoding not in ("utf-8", "utf-8-sig"):
+        elif source.encoding not in UTF8:
             self._decoded = Utf16(self._decoded, size, source.encoding)
 
     @property

@@ -17,6 +17,7 @@ from data_tools.sources import source as limits
 from data_tools.sources.block import Block, join_spans, make_empty_block
 from data_tools.sources.faults import describe_too_long, set_bad_aside
 from data_tools.sources.lines import Lines, LongLine, read_lines, split_lines
+from data_tools.sources.mark_kernel import CR, LF
 from data_tools.sources.options import InputConfig
 from data_tools.sources.source import RecordCount, Slice, SourceFile
 from data_tools.sources.stream import ByteStream
@@ -24,8 +25,6 @@ from data_tools.sources.window import Window
 
 Unit = Literal["file", "line", "block"]
 """What one document is, as in the option `text_documents`."""
-
-_LF, _CR = 10, 13
 
 _Finish = Callable[[Block], Block]
 """Sets records aside that are not valid text, and unifies the line ends of the others."""
@@ -243,11 +242,11 @@ def _unify_line_ends(block: Block) -> Block:
         return block
     first = block.begins[0]
     data = block.data[first : block.ends[-1]]
-    is_return = data == _CR
+    is_return = data == CR
     if not is_return.any():
         return block
-    dropped = np.flatnonzero(is_return[:-1] & (data[1:] == _LF))
-    data = np.delete(np.where(is_return, np.uint8(_LF), data), dropped)
+    dropped = np.flatnonzero(is_return[:-1] & (data[1:] == LF))
+    data = np.delete(np.where(is_return, np.uint8(LF), data), dropped)
     begins, ends = block.begins - first, block.ends - first
     begins -= np.searchsorted(dropped, begins)
     ends -= np.searchsorted(dropped, ends)

@@ -57,11 +57,6 @@ def search(inputs: Sequence[str]) -> Found:
     found = _Collection()
     for pattern in inputs:
         one = _Collection()
-        if not pattern:
-            raise UserError(
-                "--input is empty, as from a shell variable that is not set; give a file, a folder "
-                "or a quoted glob, or . for this folder"
-            )
         if os.path.isfile(pattern):
             one.take(pattern, os.path.realpath(pattern))
         elif os.path.isdir(pattern):
@@ -86,6 +81,8 @@ def _nothing(pattern: str, found: _Collection) -> str:
 def _expand(pattern: str, found: _Collection) -> None:
     """Collect what a glob matches; if that is nothing, its brackets are meant as such."""
     parts = tuple(part for part in pattern.split("/") if part)
+    if not parts:
+        return
     root = "/" if pattern.startswith("/") else ""
     _Walk(parts, found).run(root)
     if not found.files and not found.left_out and "[" in pattern:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +12,6 @@ from data_tools.sources.mark_kernel import LF, find_mark
 
 CHUNK = 4_000_000
 """Bytes read at a time."""
-
-_MARK = b"\xef\xbb\xbf"
 
 
 class Stream(Protocol):
@@ -62,9 +61,10 @@ class Window:
 
     def skip_mark(self) -> int:
         """Skip a byte order mark at the beginning of a file; return its size in bytes."""
-        while self.end - self.begin < len(_MARK) and not self.is_last:
+        while self.end - self.begin < len(BOM_UTF8) and not self.is_last:
             self.fill()
-        size = len(_MARK) if self.data[: self.end][:3].tobytes() == _MARK else 0
+        size = len(BOM_UTF8)
+        size *= self.data[self.begin : self.end][:size].tobytes() == BOM_UTF8
         self.begin += size
         return size
 

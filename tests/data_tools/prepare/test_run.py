@@ -167,6 +167,21 @@ def test_overwrite_replaces_old_shards(write_csv, command: Command, tmp_path: Pa
     assert sorted(os.listdir(tmp_path)) == ["in", "out"]
 
 
+def test_the_name_of_the_output_disturbs_no_terminal(
+    write_csv, command: Command, tmp_path: Path, capsys
+) -> None:
+    path, out = write_csv("in/a.csv", many_texts(20)), tmp_path / "o\x1b[1m"
+    line = ("prepare", "--input", path, "--output", out, "--row-length", 64)
+    for said in ("", "is complete: the same files", "already holds all of these files"):
+        options = ("--append",) if "already" in said else ()
+        assert command(*line, *options) == 0
+        shown = capsys.readouterr().out
+        assert said in shown and "\x1b" not in shown
+    assert command("report", "--shards", out) == 0
+    assert r"o\x1b[1m.report.html" in (shown := capsys.readouterr().out)
+    assert "\x1b" not in shown
+
+
 def test_a_restart_that_is_refused_discards_nothing(
     write_csv, command: Command, tmp_path: Path, capsys
 ) -> None:

@@ -53,6 +53,10 @@ def test_a_key_must_be_exact_and_is_offered_as_bash_takes_it() -> None:
     [
         (["id", "Content"], "did you mean --content-column Content?"),
         (["id", "my content"], "did you mean --content-column 'my content'?"),
+        (["id", "content(新)"], "did you mean --content-column 'content(新)'?"),
+        (["id", "content 新"], "did you mean --content-column 'content 新'?"),
+        (["id", "content$新"], "did you mean --content-column 'content$新'?"),
+        (["id", "content新"], "did you mean --content-column content新?"),
         (["编号", "正文"], "choose one with --content-column"),
         (["id;content"], "rename the one that holds the text"),
         (["id\tcontent", "contents"], "did you mean --content-column contents?"),

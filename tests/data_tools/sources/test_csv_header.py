@@ -50,3 +50,25 @@ def test_rows_that_all_end_in_a_delimiter_are_read(
 
 def test_a_single_row_that_ends_in_a_comma_shows_no_rule(read: Read) -> None:
     assert [fault.reason for fault in read("a.csv", b"id,content\n1,a,\n").aside] == ["ragged row"]
+
+
+@pytest.mark.parametrize("chunk", [1, 4_000_000])
+def test_a_header_that_ends_in_a_delimiter_where_the_rows_do_not_is_read(
+    read: Read, set_limits: Callable, chunk: int
+) -> None:
+    set_limits(chunk=chunk)
+    text = "id,content,\n1,一\n\n2,二\n"
+    reading = read("a.csv", text.encode())
+    assert reading.texts == ["一", "二"] and not reading.aside
+    reading = read("a.csv", (text + "3,三,\n4\n").encode())
+    assert reading.texts == ["三"] and [fault.line for fault in reading.aside] == [2, 4, 6]
+    assert read("a.csv", b"id,content,\n1,a,\n2,b,\n").texts == ["a", "b"]
+    assert read("a.csv", b"id,content,\n1,a,\n2,b\n3,c\n").texts == ["a"]
+
+
+def test_a_known_cure_stands_alone(read: Read) -> None:
+    with pytest.raises(UserError) as caught:
+        read("a.csv", b"content,b,c\nabc\n", delimiter="a")
+    assert str(caught.value).endswith(
+        "(this looks like several, separated by comma); use --delimiter comma"
+    )

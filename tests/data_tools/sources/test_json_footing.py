@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 
 import pytest
@@ -78,6 +80,64 @@ def test_failed_attempts_cost_no_more_than_a_multiple_of_the_text(
         parser.find(BOTH, "x")
         costs.append(parser._spent / (count * len(piece)))
     assert max(costs) < 40 and costs[1] < 1.5 * costs[0] + 1
+
+
+def test_an_attempt_that_fails_reads_a_short_text_and_costs_more_than_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error counts the lines of all the text that it got."""
+    sizes = []
+
+    class Noted(json.JSONDecodeError):
+        def __init__(self, msg: str, doc: str, pos: int) -> None:
+            sizes.append(len(doc))
+            super().__init__(msg, doc, pos)
+
+    monkeypatch.setattr(json.decoder, "JSONDecodeError", Noted)
+    count = 20_000
+    parser, window = begin('x"' + '\n,{"' * count)
+    assert not parser.find(BOTH, "x").is_found and window.peek() == ""
+    assert count <= len(sizes) < count + 20 and sum(size > 2000 for size in sizes) < 10
+    assert parser._spent > 100 * count
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_a_short_look_sees_what_the_whole_text_shows(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(number)
+    pieces = [
+        '"a',
+        '"',
+        ",",
+        "{",
+        "}",
+        '"b": 1',
+        "\n",
+        "[",
+        "]",
+        "12",
+        "好",
+        '"c"',
+        '{"d": "e"}',
+        "\\",
+    ]
+    text = "".join(rng.choices(pieces, k=300)) + "]"
+    ends = []
+    for wary in (0, 16):
+        monkeypatch.setattr(json_footing, "_WARY", wary)
+        monkeypatch.setattr(json_footing, "_PROBE", 60)
+        parser, window = begin(text)
+        steps = []
+        while window.peek():
+            found = parser.parse()
+            steps.append(found)
+            if found.size > 0:
+                window.skip_to(window.at + found.size)
+            elif parser.find(BOTH, window.skip_to(window.at + 1).decode()[:1]).is_found:
+                steps.append(window.passed)
+        ends.append(steps)
+    assert ends[0] == ends[1]
 
 
 def test_a_list_ends_where_nothing_or_another_list_follows() -> None:

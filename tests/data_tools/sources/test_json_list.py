@@ -178,13 +178,19 @@ def test_empty_json_holds_nothing(read: Callable, data: bytes) -> None:
     assert not reading.documents and not reading.aside
 
 
-def test_elements_in_gb18030_are_read_as_those_of_json_lines(read: Callable) -> None:
-    texts = [("好的，没问题。", "utf-8"), ("从前有座山，山里有座庙。", "gb18030")]
-    items = [f'{{"content": "{text}"}}'.encode(code) for text, code in texts]
-    listed = read("a.json", b"[" + b",\n".join(items) + b"]")
-    lines = read("a.jsonl", b"\n".join(items))
-    assert listed.documents == lines.documents == list(enumerate([t for t, _ in texts], 1))
-    assert not listed.aside
+def test_an_element_in_another_encoding_is_read_as_in_a_file_of_lines(read: Callable) -> None:
+    texts = ["好的，没问题。", "这是一个测试的句子，应当保留。", "谢谢", *["再见，谢谢大家。"] * 9]
+    codes = ["utf-8", "gb18030", "gb18030", *["utf-8"] * 9]
+    rest = list(enumerate(texts[3:], 4))
+    items = [f'{{"content": "{t}"}}'.encode(code) for t, code in zip(texts, codes, strict=True)]
+    whole, lines = b"[" + b",".join(items) + b"]", b"\n".join(items)
+    for name, data in (("a.json", whole), ("a.jsonl", lines)):
+        reading = read(name, data)
+        assert reading.documents == [(1, texts[0]), (2, texts[1]), *rest]
+        assert [(one.line, one.reason) for one in reading.aside] == [(3, "unclear encoding")]
+        strict = read(name, data, encoding="utf-8")
+        assert strict.documents == [(1, texts[0]), (3, "лл"), *rest]
+        assert [(one.line, one.reason) for one in strict.aside] == [(2, "bad UTF-8")]
 
 
 def test_the_rest_of_a_damaged_list_is_one_record(read: Callable, tmp_path: Path) -> None:
@@ -205,7 +211,7 @@ def test_attempts_at_broken_elements_are_bounded(
     attempts = []
     parse = json.JSONDecoder.raw_decode
 
-    def counted(self: json.JSONDecoder, text: str, at: int) -> object:
+    def counted(self: json.JSONDecoder, text: str, at: int = 0) -> object:
         attempts.append(at)
         return parse(self, text, at)
 

@@ -43,10 +43,11 @@ def test_a_line_ends_before_its_line_end_and_blank_ones_are_known() -> None:
     assert part.find_blank().tolist() == [False, True, True, True, False, False]
 
 
-def test_one_byte_of_a_space_is_not_blank() -> None:
-    (part,) = parts_of(b"\xe3\n\xe3\x80\n\xe3\x80\x80 \t\n \n")
+@pytest.mark.parametrize("line", [b"\xe3", b"\xe3\x80", b" \x80", b"\xe3\x80\x80\x80", b"\xe3\xe3"])
+def test_a_line_of_broken_spaces_is_not_blank(line: bytes) -> None:
+    (part,) = parts_of(line + b"\n \xe3\x80\x80\t\xe3\x80\x80\n")
     assert isinstance(part, Lines)
-    assert part.find_blank().tolist() == [False, False, True, True]
+    assert part.find_blank().tolist() == [False, True]
 
 
 def test_no_part_holds_more_lines_than_a_block(set_limits: Callable) -> None:

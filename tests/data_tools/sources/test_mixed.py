@@ -104,6 +104,13 @@ def test_the_encoding_that_the_user_named_is_not_doubted(read: Callable) -> None
     assert reading.faults == [(3, "bad UTF-8", 15)]
 
 
+def test_rows_of_utf8_do_not_become_garbage_when_the_user_named_gb18030(read: Callable) -> None:
+    rows = ["好的，没问题。", "谢谢", "你好世界，今天天气很好。"]
+    data = joined(["content", *rows], ["utf-8", "gb18030", "gb18030", "utf-8"])
+    reading = read("a.csv", data, encoding="gb18030")
+    assert reading.texts == rows and not reading.aside
+
+
 def test_what_may_be_two_texts_is_set_aside_with_both(read: Callable) -> None:
     for name in ("a.csv", "a.jsonl"):
         rows = ["好的，没问题。", "谢谢", "Café"]
@@ -130,15 +137,36 @@ def test_a_record_is_converted_only_on_clear_evidence() -> None:
     assert convert_record(b"\xff\xff") is None
 
 
-def test_lines_of_a_record_keep_their_own_encoding(read: Callable) -> None:
-    """A record of several lines: a block of text, or a quoted field."""
-    verses = ["从前有座山，山里有座庙。", "庙里有个老和尚讲故事。"] * 5
-    raw = joined(["你好世界", *verses], ["utf-8", *["gb18030"] * 10]).rstrip(b"\n")
-    text = "\n".join(["你好世界", *verses])
-    assert convert_record(raw) == text.encode()
-    fine = "好的，没问题。\n".encode() * 40
-    assert read("a.csv", b"content\n" + fine + b'"' + raw + b'"\n').texts[-1] == text
-    assert convert_record("你好世界".encode()[:-1] + b"\n" + raw) is None
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_each_line_of_a_record_is_converted_by_itself(line_end: bytes) -> None:
+    here, there = "你好世界", "夜来风雨声，花落知多少。"
+    assert here.encode().decode("gb18030")  # it would become garbage without a word
+    lines = [here.encode(), *[there.encode("gb18030")] * 10, b"", "谢谢".encode("gb18030"), b"end"]
+    texts = [here, *[there] * 10, "", "谢谢", "end"]
+    assert convert_record(line_end.join(lines)) == line_end.join(one.encode() for one in texts)
+    bad = [*lines, "秦川雄帝宅，函谷壯皇居。".encode()[:-1]]
+    assert convert_record(line_end.join(bad)) is None
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.json"])
+def test_a_record_of_lines_in_two_encodings_keeps_what_is_valid(read: Callable, name: str) -> None:
+    here, there = "你好世界", "夜来风雨声，花落知多少。"
+    rows = ["今天的天气非常好，我们一起去公园散步。"] * 40
+    mixed_row = [f"{here}\n".encode(), *[f"{there}\n".encode("gb18030")] * 10]
+    if name == "a.json":
+        items = [f'{{"content": "{row}"}},\n'.encode() for row in rows]
+        last = ['{"content": "山水",\n"a": "', here, '",\n"b": "', there, '"}\n]']
+        codes = ["utf-8"] * 3 + ["gb18030"] * 2
+        data = b"[" + b"".join(items) + b"".join(map(str.encode, last, codes))
+        assert read(name, data).texts == [*rows, "山水"]
+        return
+    if name == "a.csv":
+        data = "\n".join(["content", *rows, '"']).encode() + b"".join(mixed_row) + b'"\n'
+    else:
+        data = "\n\n".join([*rows, ""]).encode() + b"".join(mixed_row)
+    reading = read(name, data, text_documents="block")
+    assert not reading.aside and reading.texts[:-1] == rows
+    assert reading.texts[-1].strip() == "\n".join([here, *[there] * 10])
 
 
 def test_big5_is_recognised() -> None:
@@ -147,5 +175,5 @@ def test_big5_is_recognised() -> None:
 
 
 def test_doubt_needs_a_likelier_reading() -> None:
-    assert read_doubtful("лл") == "谢谢"
-    assert read_doubtful("Café") == "" and read_doubtful("Привет") == ""
+    assert read_doubtful("лл".encode()) == "谢谢"
+    assert not any(read_doubtful(text.encode()) for text in ("Café", "Привет", "лл好", "ll"))

@@ -148,6 +148,51 @@ def test_batches_follow_the_size_of_the_texts(
     assert 9 <= read("", path).blocks <= 12
 
 
+@pytest.mark.parametrize("size", [1, 10**9])
+def test_row_groups_that_are_not_in_the_order_of_their_bytes_are_all_read(
+    read: Callable, tmp_path: Path, size: int
+) -> None:
+    path, footer = tmp_path / "a.parquet", tmp_path / "footer"
+    pq.write_table(table(pa.string()), path, row_group_size=3)
+    meta = pq.read_metadata(path)
+    meta.append_row_groups(pq.read_metadata(path))  # which begin before those that are there
+    meta.write_metadata_file(footer)
+    data = path.read_bytes()
+    path.write_bytes(data[: -8 - int.from_bytes(data[-8:-4], "little")] + footer.read_bytes()[4:])
+    wanted = [text or "" for text in pq.read_table(path)["content"].to_pylist()]
+    assert len(wanted) == 2 * len(TEXTS)
+    assert read("", path, size=size).texts == wanted
+
+
+@pytest.mark.parametrize("use_dictionary", [True, False])
+@pytest.mark.parametrize("size", [1, 10**9])
+def test_row_groups_without_rows_are_passed_over(
+    read: Callable, tmp_path: Path, size: int, use_dictionary: bool
+) -> None:
+    path = tmp_path / "a.parquet"
+    full = table(pa.string())
+    empty = full.slice(0, 0)
+    with pq.ParquetWriter(path, full.schema, use_dictionary=use_dictionary) as writer:
+        for part in (empty, full, empty, empty, full, empty):
+            writer.write_table(part) if len(part) else writer.write(part)
+    assert pq.read_metadata(path).num_row_groups == 6
+    assert read("", path, size=size).texts == [text or "" for text in TEXTS] * 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "texts"),
+    [("auto", ["中文"]), ("utf-8", ["Ŀ¼", "中文"]), ("gb18030", ["目录", "中文"])],
+)
+def test_the_encoding_that_the_user_chose_decides_what_is_unclear(
+    read: Callable, tmp_path: Path, encoding: str, texts: list[str]
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(pa.string(), ["Ŀ¼", "中文"]), path)
+    reading = read("", path, encoding=encoding)
+    assert reading.texts == texts
+    assert [one.reason for one in reading.aside] == ["unclear encoding"] * (2 - len(texts))
+
+
 def test_file_without_rows_holds_nothing(read: Callable, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table(pa.string(), []), path)
@@ -193,28 +238,3 @@ def test_damage_within_is_found_while_reading(read: Callable, tmp_path: Path) ->
     (fault,) = read("", path).aside
     assert (fault.line, fault.reason, fault.size) == (1, "damaged file", 0)
     assert fault.detail.startswith("rows 1 to 8: ")
-
-
-def test_row_groups_that_are_not_in_order_are_all_read(
-    read: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their places in the file then say nothing, so one slice holds them all."""
-    path = tmp_path / "a.parquet"
-    pq.write_table(table(pa.string()), path, row_group_size=3)
-    monkeypatch.setattr("data_tools.sources.parquet._find_starts", lambda meta, size: [0, size])
-    assert read("a.parquet", path).texts == [text or "" for text in TEXTS]
-
-
-def test_empty_row_groups_are_passed_over(read: Callable, tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    texts = pa.table({"content": ["一", "二", "三"]})
-    with pq.ParquetWriter(path, texts.schema, use_dictionary=False) as writer:
-        for part in (texts, texts.slice(0, 0), texts.slice(0, 2)):
-            writer.write_table(part)
-    assert read("a.parquet", path).texts == ["一", "二", "三", "一", "二"]
-
-
-def test_the_encoding_that_the_user_named_ends_the_doubt(read: Callable, tmp_path: Path) -> None:
-    path = parquet_of(tmp_path, ["лл".encode(), "好的，没问题。".encode()])
-    assert [fault.reason for fault in read("a.parquet", path).aside] == ["unclear encoding"]
-    assert read("a.parquet", path, encoding="utf-8").texts == ["лл", "好的，没问题。"]

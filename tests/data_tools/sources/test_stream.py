@@ -63,6 +63,7 @@ ROWS = [f"{number * 7919}字，{number * 104729}" for number in range(60_000)]
 PLAIN = {
     "a.csv": "content\n" + "".join(f'"{row}\n{row}"\n' for row in ROWS),
     "a.jsonl": "".join(f'{{"content": "{row}"}}\n' for row in ROWS),
+    "a.json": "[" + ",\n".join(f'{{"content": "{row}"}}' for row in ROWS) + "]\n",
     "a.txt": "".join(row + "\n" for row in ROWS),
 }
 DAMAGE = {
@@ -87,6 +88,8 @@ def test_what_lies_behind_damage_is_set_aside(
     if damage == "cut off":
         assert not others and 0 < len(reading.texts) < len(ROWS)
         assert reading.texts == whole[: len(reading.texts)]
+        if name != "a.csv":  # whose rows are of two lines
+            assert fault.line == len(reading.texts) + 1  # the rest is one record
     assert fault.reason == "damaged file" and fault.line > reading.documents[-1][0]
 
 

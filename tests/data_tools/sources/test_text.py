@@ -147,3 +147,15 @@ def test_character_cut_off_at_the_end_is_found(read: Callable) -> None:
     data = "好\n好".encode()[:-1]
     reading = read("a.txt", data, text_documents="line", encoding="utf-8")
     assert reading.texts == ["好"] and reading.faults == [(2, "bad UTF-8", 2)]
+
+
+@pytest.mark.parametrize("unit", ["line", "block"])
+def test_a_line_of_bad_bytes_is_set_aside_and_never_structure(read: Callable, unit: str) -> None:
+    good = "一二三四"
+    data = f"{good}\n\n".encode() * 5 + b"\xe3\x80\n\n\xe3\n\n" + good.encode()
+    reading = read("a.txt", data, text_documents=unit)
+    assert reading.texts == [good] * 6
+    assert [(one.line, one.reason) for one in reading.aside] == [
+        (11, "bad UTF-8"),
+        (13, "bad UTF-8"),
+    ]

@@ -156,6 +156,7 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
         (tmp_path / "closed").chmod(0o700)
 
 
-def test_an_empty_input_is_refused_and_is_not_this_folder() -> None:
-    with pytest.raises(UserError, match="--input is empty, as from a shell variable"):
-        search([""])
+@pytest.mark.parametrize("pattern", ["", " ", "no such folder/", "//no such file"])
+def test_an_input_that_names_nothing_is_refused(pattern: str) -> None:
+    with pytest.raises(UserError, match=rf"no file matches '{pattern}' \(searched from "):
+        search([pattern])
