@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gpt2zh.checkpoint import master_weights
+from gpt2zh.files.run_folder import STATE_FORMAT
 from gpt2zh.ranks.world import World
 from gpt2zh.train.engine import get_scaler_state
 from gpt2zh.train.optimizer import kind_of
@@ -89,7 +90,7 @@ def take(
         else:
             moments[key] = tensor
     described = {
-        "format": 2,
+        "format": STATE_FORMAT,
         "optimizer": kind_of(engine.basic_optimizer),
         "progress": state.record,
         "updates": master_weights.count_updates(engine),

@@ -24,6 +24,10 @@ def expand_home(text: str) -> str:
     return os.path.expanduser(text)
 
 
+IDENTITY = "identity.json"
+"""File next to the config in a run folder and in each checkpoint: what makes a run another one."""
+
+
 def find_copied_run(file: Path, output: object) -> str | None:
     """Return what is wrong if a run folder was copied or moved, and its config names the old place.
 
@@ -31,7 +35,7 @@ def find_copied_run(file: Path, output: object) -> str | None:
         file: A config; a run folder and its checkpoints hold one next to `identity.json`.
         output: The folder of the run that it names.
     """
-    if not (file.parent / "identity.json").is_file() or not isinstance(output, str):
+    if not (file.parent / IDENTITY).is_file() or not isinstance(output, str):
         return None
     home, named = file.resolve().parent, Path(expand_home(output)).resolve()
     if named in (home, home.parent):

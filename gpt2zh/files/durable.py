@@ -27,18 +27,20 @@ def whole_file(path: Path, *, is_durable: bool = False) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
         temporary.replace(path)
         if is_durable:
-            sync_folder(path.parent)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk: after a power cut, names keep the order of the calls.
+def sync(path: Path) -> None:
+    """Bring the bytes of a file to disk, or the names in a folder.
+
+    After a power cut, names then keep the order of the calls.
 
     Raises:
         OSError: The disk cannot do it.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -18,10 +18,13 @@ from typing import Any
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files.checksum import file_sha256
+from gpt2zh.files.durable import sync
 from gpt2zh.files.removal import move_folder
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
+STATE_FORMAT = 2
+"""The format of the trainer state that this version writes, and the newest that it reads."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -142,7 +145,7 @@ def make_entries(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
     """Sync files to disk and return their manifest entries by file name."""
     entries = {}
     for path in paths:
-        _sync(path)
+        sync(path)
         entries[path.name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     return entries
 
@@ -169,12 +172,12 @@ def commit(temporary: Path, final: Path, entries: dict[str, dict[str, Any]]) -> 
     """Write the manifest, sync it to disk and rename the folder to its final name."""
     manifest = temporary / MANIFEST
     manifest.write_text(_manifest_text(entries), "utf-8")
-    _sync(manifest)
-    _sync(temporary)
+    sync(manifest)
+    sync(temporary)
     if final.exists():  # from before a resume from an older checkpoint
         _set_aside(final)
     os.replace(temporary, final)
-    _sync(final.parent)
+    sync(final.parent)
 
 
 def set_aside_newer(run: Path, step: int) -> list[Path]:
@@ -190,11 +193,3 @@ def _set_aside(folder: Path) -> Path:
         target = folder.with_name(f"superseded-{folder.name}.{count}")
     move_folder(folder, target)
     return target
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -67,10 +67,10 @@ class Advice:
             name = self.machine.card.name if self.machine.card else "GPU"
             where = f"{count(self.machine.gpus)} x {name}"
         time = "less than a minute" if self.seconds < 60 else f"about {duration(self.seconds)}"
-        told = f"{work} in {time} on {where}, by estimate"
+        text = f"{work} in {time} on {where}, by estimate"
         if self.seconds != self.pass_seconds:
-            told += f"; one pass over the rows would take about {duration(self.pass_seconds)}"
-        return told
+            text += f"; one pass over the rows would take about {duration(self.pass_seconds)}"
+        return text
 
 
 def advise(rows: int, machine: Machine, *, row_length: int, tokens: int) -> Advice:

@@ -19,6 +19,7 @@ from gpt2zh.config import deepspeed
 from gpt2zh.config.checks import config_faults
 from gpt2zh.config.cli import dump_plain, to_plain
 from gpt2zh.config.errors import attempt, raise_all
+from gpt2zh.config.paths import IDENTITY
 from gpt2zh.config.profiles import profile
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.cost.memory import checkpoint_bytes
@@ -28,7 +29,7 @@ from gpt2zh.model import shape
 from gpt2zh.pages.numbers import plural
 from gpt2zh.plan.fit import choose, with_any_micro_batch
 from gpt2zh.plan.resume import check_allowed_changes, find_checkpoint, refuse_other_run
-from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RunPlan
+from gpt2zh.plan.run_plan import CONFIG, RunPlan
 from gpt2zh.plan.saved_state import read_saved_state
 from gpt2zh.plan.setup import Setup
 from gpt2zh.ranks.device import Device

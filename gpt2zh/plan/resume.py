@@ -12,10 +12,11 @@ import yaml
 from gpt2zh.config import deepspeed, retired
 from gpt2zh.config.cli import flatten, to_plain
 from gpt2zh.config.errors import UserError, raise_all
+from gpt2zh.config.paths import IDENTITY
 from gpt2zh.files import run_folder
 from gpt2zh.pages.console import command
 from gpt2zh.plan.requeued import RESUMED, find_continuation
-from gpt2zh.plan.run_plan import CONFIG, IDENTITY, RAW_DEEPSPEED, RunPlan
+from gpt2zh.plan.run_plan import CONFIG, RAW_DEEPSPEED, RunPlan
 from gpt2zh.ranks.logs import warn
 
 CHANGEABLE = (

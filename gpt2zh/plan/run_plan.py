@@ -14,6 +14,7 @@ from typing import Any
 from gpt2zh.config import deepspeed
 from gpt2zh.config.batch import list_micro_batches
 from gpt2zh.config.cli import dump, to_plain
+from gpt2zh.config.paths import IDENTITY
 from gpt2zh.config.schema import LaunchOptions, TrainingConfig
 from gpt2zh.data.training_data import TrainingData
 from gpt2zh.model import shape
@@ -24,7 +25,6 @@ from gpt2zh.train.schedule import learning_rate
 CONFIG = "config.yaml"
 DEEPSPEED = "deepspeed.json"
 RAW_DEEPSPEED = "deepspeed_config.json"
-IDENTITY = "identity.json"
 ENVIRONMENT = "environment.json"
 
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from gpt2zh.config.errors import UserError
 from gpt2zh.files import run_folder
 from gpt2zh.train.state import TrainState
 
-FORMAT = 2
-"""The newest format of the trainer state that this version reads."""
 _KINDS = {"progress": dict, "updates": int, "loss_scale": dict}
-_PROGRESS = {
-    "step": int,
-    "rows": int,
-    "tokens": int,
-    "chain": str,
-    "bad_streak": int,
-    "before_streak": dict,
-    "incidents": list,
-    "recent": list,
-}
+_ALWAYS = ("step", "rows")
+"""Entries of the progress that older versions have written, too."""
 _CURE = "continue with the version that wrote it, or from another checkpoint with --resume"
 
 
@@ -46,24 +36,29 @@ def read_saved_state(folder: Path) -> dict[str, Any]:
 
 
 def _faults(state: dict[str, Any]) -> Iterator[str]:
-    version = state.get("format", FORMAT)
-    if not isinstance(version, int) or version > FORMAT:
-        yield f"its format is {version!r}; this version reads formats up to {FORMAT}"
+    newest = run_folder.STATE_FORMAT
+    version = state.get("format", newest)
+    if not isinstance(version, int) or version > newest:
+        yield f"its format is {version!r}; this version reads formats up to {newest}"
         return
     for name, kind in _KINDS.items():
         yield from _fault_of(state, name, kind)
     progress = state.get("progress")
     if not isinstance(progress, dict):
         return
-    for name in ("step", "rows"):
-        yield from _fault_of(progress, name, int, within="progress.")
-    for name, kind in _PROGRESS.items():
-        if name in progress and name not in ("step", "rows"):
+    known = {name: _json_type(hint) for name, hint in get_type_hints(TrainState).items()}
+    for name, kind in known.items():
+        if name in progress or name in _ALWAYS:
             yield from _fault_of(progress, name, kind, within="progress.")
-    known = {field.name for field in fields(TrainState)}
     for part in (progress, progress.get("before_streak")):
-        for name in sorted(part.keys() - known) if isinstance(part, dict) else ():
+        for name in sorted(part.keys() - known.keys()) if isinstance(part, dict) else ():
             yield f"progress has {name!r}, which this version does not know"
+
+
+def _json_type(hint: Any) -> type:
+    """Return what JSON makes of a field with this annotation, such as `dict[str, Any] | None`."""
+    first = get_args(hint)[0] if isinstance(hint, UnionType) else hint
+    return get_origin(first) or first
 
 
 def _fault_of(table: dict[str, Any], name: str, kind: type, within: str = "") -> Iterator[str]:

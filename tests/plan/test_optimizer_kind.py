@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from plans import plan_of, refused, save_checkpoint
 
+from gpt2zh.config.paths import IDENTITY
 from gpt2zh.files import run_folder
-from gpt2zh.plan.run_plan import IDENTITY
 
 KINDS = ("adamw", "muon")
 
