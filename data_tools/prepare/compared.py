@@ -51,6 +51,17 @@ class ComparedUnit:
         return _mapped(self.signatures, np.uint8).reshape(-1, PERMUTATIONS)
 
 
+def join_columns(units: Sequence[ComparedUnit], name: str) -> np.ndarray:
+    """Return a column of the tables of all units, (documents,)."""
+    return np.concatenate([unit.column(name) for unit in units])
+
+
+def find_old(units: Sequence[ComparedUnit]) -> np.ndarray:
+    """Return which documents are already in the shards, (documents,) bool."""
+    flags = np.array([unit.is_old for unit in units], bool)
+    return np.repeat(flags, np.array([unit.documents for unit in units], np.int64))
+
+
 def make_corpus(units: Sequence[ComparedUnit], threshold: float, scratch: Path) -> Corpus:
     """Return the documents of the units as one sequence.
 

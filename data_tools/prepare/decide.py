@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from data_tools.clean.compare import NearPairs, Roles, find_near
-from data_tools.prepare.compared import ComparedUnit, make_corpus
+from data_tools.prepare.compared import ComparedUnit, find_old, join_columns, make_corpus
 from data_tools.prepare.duplicates import repeated
 from data_tools.prepare.formats import (
     IS_EXACT,
@@ -76,13 +76,11 @@ def _near(
     """Return the near duplicates to drop."""
     config = plan.config
     corpus = make_corpus(compared, config.near_threshold, folder.drafts)
-    is_new = np.repeat(
-        [not unit.is_old for unit in compared], [unit.documents for unit in compared]
-    ).astype(bool)
+    is_new = ~find_old(compared)
     stays = decisions == STAYS
     if config.near_duplicates == "drop":
         return [find_near(corpus, config.near_threshold, Roles(stays, stays & is_new))]
-    held_out = np.concatenate([unit.column("validation") for unit in compared]).astype(bool)
+    held_out = join_columns(compared, "validation").astype(bool)
     pairs = []
     if not is_new.all():  # old held-out documents stay, so new training documents near them go
         roles = Roles(stays & held_out & ~is_new, stays & ~held_out & is_new)
@@ -99,9 +97,7 @@ def _write_table(
     pairs: Sequence[NearPairs],
 ) -> None:
     """Write what was dropped for which document."""
-    sources, lines = (
-        np.concatenate([unit.column(name) for unit in compared]) for name in ("source", "line")
-    )
+    sources, lines = (join_columns(compared, name) for name in ("source", "line"))
     dropped, like, similarity, is_estimate = (
         np.concatenate([getattr(pair, name) for pair in pairs])
         for name in ("dropped", "like", "similarity", "is_estimate")

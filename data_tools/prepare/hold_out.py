@@ -17,7 +17,7 @@ import numpy as np
 
 from data_tools.clean.near import band_shape, find_clusters
 from data_tools.prepare.blocks import BlockRule, choose_rule
-from data_tools.prepare.compared import ComparedUnit, make_corpus
+from data_tools.prepare.compared import ComparedUnit, find_old, join_columns, make_corpus
 from data_tools.prepare.plan import PreparePlan
 
 
@@ -40,13 +40,13 @@ def choose_blocks(
         return None, np.zeros(len(stays), bool)
     is_full = plan.config.packing == "full"
     length = plan.config.row_length - (1 if is_full else 2)
-    sizes = _column(compared, "tokens").astype(np.int64) - is_full
-    validation = _column(compared, "validation").astype(bool)
+    sizes = join_columns(compared, "tokens").astype(np.int64) - is_full
+    validation = join_columns(compared, "validation").astype(bool)
     fills = stays & (sizes >= (1 if is_full else length))
     if (fills & validation).any() and (fills & ~validation).any():
         return None, np.zeros(len(stays), bool)
-    hashes = _column(compared, "hash")
-    is_old = _is_old(compared)
+    hashes = join_columns(compared, "hash")
+    is_old = find_old(compared)
     whole = stays & ~is_old & np.isin(hashes, hashes[is_old])
     if plan.config.near_duplicates == "validation":
         corpus = make_corpus(compared, plan.config.near_threshold, scratch)
@@ -67,19 +67,10 @@ def crossing_copies(compared: Sequence[ComparedUnit]) -> np.ndarray:
 
     This happens where blocks were held out, for which another rule decided about the copy.
     """
-    hashes, is_old = _column(compared, "hash"), _is_old(compared)
-    validation = _column(compared, "validation").astype(bool)
+    hashes, is_old = join_columns(compared, "hash"), find_old(compared)
+    validation = join_columns(compared, "validation").astype(bool)
     crosses = np.zeros(len(hashes), bool)
     for split in (False, True):
         others = hashes[is_old & (validation != split)]
         crosses |= ~is_old & (validation == split) & np.isin(hashes, others)
     return crosses
-
-
-def _column(compared: Sequence[ComparedUnit], name: str) -> np.ndarray:
-    return np.concatenate([unit.column(name) for unit in compared])
-
-
-def _is_old(compared: Sequence[ComparedUnit]) -> np.ndarray:
-    flags = [unit.is_old for unit in compared]
-    return np.repeat(flags, [unit.documents for unit in compared]).astype(bool)

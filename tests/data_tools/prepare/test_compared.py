@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_tools.prepare import compared
-from data_tools.prepare.compared import ComparedUnit, copy_spans, make_corpus
+from data_tools.prepare.compared import ComparedUnit, copy_spans, find_old, make_corpus
 
 
 def make_unit(
@@ -82,3 +82,9 @@ def test_spans_are_copied_one_after_the_other() -> None:
     out = np.empty(5, np.uint8)
     copy_spans(data, np.array([1, 4, 7]), np.array([3, 4, 10]), out)
     assert out.tobytes() == b"12789"
+
+
+def test_old_documents_are_those_of_units_that_are_in_the_shards(tmp_path: Path) -> None:
+    units = [make_unit(tmp_path, 0, [b"a", b"b"], is_old=True), make_unit(tmp_path, 1, [b"c"])]
+    assert find_old(units).tolist() == [True, True, False]
+    assert (~find_old([])).tolist() == []
