@@ -19,6 +19,7 @@ from patience import LIMIT
 
 from gpt2zh.acts.pretrain import main
 from gpt2zh.config.exit_codes import Exit
+from gpt2zh.ranks.port import free_port
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.ranks
@@ -89,7 +90,7 @@ def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.Mon
     script = pretrain.index("launcher/pretrain.py")
     assert pretrain[:script] == ["DS_ACCELERATOR=cpu", "deepspeed", "--num_accelerators", "2"]
     assert resume[: script + 1] == pretrain[: script + 1]
-    port = f"--master_port={20000 + os.getpid() % 20000}"
+    port = f"--master_port={free_port()}"
     stopping = [*pretrain[:script], port, *pretrain[script:], *PRETRAIN, "--stop-after=3steps"]
     printed = run(stopping, tmp_path, code=Exit.STOPPED)
     assert "stopped at step 3 of 6" in printed

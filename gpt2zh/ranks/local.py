@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gpt2zh.config.exit_codes import Exit
+from gpt2zh.ranks.port import free_port
 from gpt2zh.ranks.world import World
 
 _GRACE = 5.0  # seconds for the other ranks to end after one has failed
@@ -50,11 +50,8 @@ def run_ranks(
     Returns:
         The exit code of the rank that failed first; of rank 0 if none did.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     shared = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **settings}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **settings}
     reader, writer = os.pipe()
     processes: list[subprocess.Popen[bytes]] = []
     with open(reader, encoding="utf-8", errors="replace") as lines, ThreadPoolExecutor(1) as thread:

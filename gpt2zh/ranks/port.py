@@ -1,14 +1,19 @@
-"""Where the ranks meet: check the environment before anything is started. Does not import torch."""
+"""Where the ranks meet: choose a port, and check the environment first. Does not import torch."""
 
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 from gpt2zh.config.errors import raise_all
 from gpt2zh.ranks.world import World
 
+_SYSTEM_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FIRST, _TRIES = 10_000, 100
+_RANDOM = random.SystemRandom()  # the seed of a run must not decide, nor be used up
 _CURE = "deepspeed --master_port PORT sets it; for other launchers export MASTER_PORT=PORT"
 
 
@@ -31,11 +36,24 @@ def is_served_by_launcher(env: Mapping[str, str] = os.environ) -> bool:
     return env.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
 
 
-def port_taken(port: int, why: str) -> str:
-    """Return what to do about a port on which this machine cannot listen."""
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens.
+
+    Outgoing connections get any free port of a range of the system (`ip_local_port_range`), so a
+    port of that range could be taken before the ranks use it. This one lies below that range.
+    """
+    for _ in range(_TRIES):
+        port = _FIRST + _RANDOM.randrange(max(1, _first_of_system() - _FIRST))
+        if _try_to_listen(port) is None:
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        free = int(probe.getsockname()[1])
+        return int(probe.getsockname()[1])
+
+
+def port_taken(port: int, why: str) -> str:
+    """Return what to do about a port on which this machine cannot listen."""
+    free = free_port()
     return (
         f"port {port}, where the ranks should meet, cannot be used on this machine ({why}): "
         f"another program or run has it. Use another one: deepspeed --master_port {free}, or "
@@ -91,12 +109,29 @@ def _address_fault(address: str) -> str | None:
 
 
 def _port_faults(port: int) -> list[str]:
-    """Try to listen on a port as torch does: on all addresses, also after a run that ended."""
+    why = _try_to_listen(port)
+    return [] if why is None else [port_taken(port, why)]
+
+
+def _try_to_listen(port: int) -> str | None:
+    """Listen on a port as torch does: on all addresses, also after a run that ended.
+
+    Returns:
+        Why it is not possible; None if it is.
+    """
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", port))
             probe.listen()
     except OSError as error:
-        return [port_taken(port, error.strerror or str(error))]
-    return []
+        return error.strerror or str(error)
+    return None
+
+
+def _first_of_system() -> int:
+    """Return the first port that the system gives to outgoing connections."""
+    try:
+        return int(_SYSTEM_PORTS.read_text("ascii").split()[0])
+    except (OSError, ValueError, IndexError):  # not Linux
+        return 32768

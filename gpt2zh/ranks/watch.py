@@ -132,26 +132,32 @@ class Watch:
 
     # The threads
 
-    def _wait_for_next_look(self, board: Board) -> bool:
-        """Wait one beat; return whether to go on."""
-        begun = time.monotonic()
+    def _wait_for_next_look(self, board: Board, since: float) -> bool:
+        """Wait one beat; return whether to go on.
+
+        Args:
+            board: Is told that all ranks live if this thread has not looked for long.
+            since: Our clock when this thread last looked.
+        """
         leaving = self._leaving.wait(self.beat)
-        if time.monotonic() - begun > self.silence / 2:
-            # This process was stopped, perhaps with all the others (Ctrl-Z and `fg`).
+        if time.monotonic() - since > self.silence / 2:
+            # This process was stopped, perhaps with all the others (Ctrl-Z and `fg`), here or
+            # while it asked the store. So that they were silent meanwhile proves nothing.
             board.reset()
             self._looked = time.monotonic()
         return not leaving
 
     def _guard(self, board: Board) -> None:
         """End this process when the store stays silent: calls to it can wait without end."""
-        while self._wait_for_next_look(board):
+        while self._wait_for_next_look(board, time.monotonic()):
             if time.monotonic() - self._looked > self.silence:
                 self._print_blame(board, 0, "died")
                 os._exit(Exit.LOST_RANK)
 
     def _compare(self, board: Board) -> None:
         """Publish and read at every beat, and end this process when a rank is dead or hangs."""
-        while self._wait_for_next_look(board):
+        now = time.monotonic()
+        while self._wait_for_next_look(board, now):
             now = time.monotonic()  # before the store answers: it may be late, and its news old
             try:
                 self._publish(board)

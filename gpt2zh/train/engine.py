@@ -10,7 +10,6 @@ import contextlib
 import datetime
 import io
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from gpt2zh.config.errors import UserError
 from gpt2zh.cost.memory import CONTEXT
 from gpt2zh.ranks.device import Device, host_memory
 from gpt2zh.ranks.meeting import meet
+from gpt2zh.ranks.port import free_port
 from gpt2zh.ranks.world import World
 from gpt2zh.train.deepspeed_library import choose_accelerator, import_deepspeed
 
@@ -61,7 +61,7 @@ def start_processes(
     os.environ["LOCAL_RANK"] = str(gpu)  # DeepSpeed takes the GPU of this number
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     if "MASTER_PORT" not in os.environ:
-        os.environ["MASTER_PORT"] = str(_free_port())
+        os.environ["MASTER_PORT"] = str(free_port())
     deepspeed = import_deepspeed()
     store = meet(world, run=run)
     met()
@@ -283,9 +283,3 @@ def _gpu_of(world: World) -> int:
             "one rank per GPU"
         )
     return world.local_rank
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

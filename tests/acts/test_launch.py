@@ -25,6 +25,7 @@ from patience import LIMIT, wait_until
 from gpt2zh.acts import pretrain
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.files.run_folder import find_faults
+from gpt2zh.ranks.port import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.ranks
@@ -56,7 +57,7 @@ def command(shards: Path, output: Path, *more: str) -> list[str]:
         "deepspeed",
         "--quiet",
         "--num_accelerators=2",
-        f"--master_port={20000 + os.getpid() % 20000}",
+        f"--master_port={free_port()}",
         "launcher/pretrain.py",
         *options(shards, output, *more),
     ]

@@ -20,6 +20,7 @@ from gpt2zh.config.exit_codes import Exit
 from gpt2zh.config.schema import ModelConfig
 from gpt2zh.data.order import rows_at
 from gpt2zh.model.build import new_model
+from gpt2zh.ranks.port import free_port
 from gpt2zh.text.tokenizer import load_tokenizer
 from tests.workers import echo_act
 
@@ -46,7 +47,7 @@ def start(argv: list[str]) -> subprocess.CompletedProcess[str]:
         "OMP_NUM_THREADS": "1",
     }
     command = ["deepspeed", "--quiet", "--num_accelerators=2"]
-    command += [f"--master_port={20000 + os.getpid() % 20000}", echo_act.__file__, *argv]
+    command += [f"--master_port={free_port()}", echo_act.__file__, *argv]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from gpt2zh.ranks.port import free_port
+
 ROOT = Path(__file__).parents[2]
 WITHIN = 50.0  # seconds; the launcher itself waits 30 before it kills
 
@@ -44,7 +46,7 @@ def start(argv: Sequence[str], rng: random.Random, ranks: int, log: Path) -> Dis
         "deepspeed",
         "--quiet",
         f"--num_accelerators={ranks}",
-        f"--master_port={20000 + os.getpid() % 20000}",
+        f"--master_port={free_port()}",
         "launcher/pretrain.py",
         *argv,
     ]

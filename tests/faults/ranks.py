@@ -24,6 +24,7 @@ from gpt2zh.acts import launch
 from gpt2zh.acts.pretrain import main
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.model.loss import SummedLoss
+from gpt2zh.ranks.port import free_port
 from gpt2zh.ranks.world import World
 from gpt2zh.train.deepspeed_library import import_deepspeed
 from tests.faults import clock, early
@@ -96,7 +97,7 @@ class Ranks:
             output: Kind of output, see `tests.faults.output`.
             port: Where they meet; None for a free one.
         """
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.codes: dict[int, int] = {}
         self._stuck: list[int] = []
         self._then = setting.fault.then if setting.fault else ""
@@ -186,12 +187,6 @@ def start(
     ended = started.wait()
     started.check_port()
     return ended
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _become(rank: int, ranks: int, port: int, output: Output) -> None:

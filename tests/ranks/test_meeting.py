@@ -20,6 +20,7 @@ from gpt2zh.config.errors import RunError, UserError
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.ranks import meeting
 from gpt2zh.ranks.meeting import meet
+from gpt2zh.ranks.port import free_port
 from gpt2zh.ranks.stop import StopRequest
 from gpt2zh.ranks.world import World
 
@@ -38,7 +39,7 @@ class Starts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = str(forked_ranks.free_port())
+        self._port = str(free_port())
         self._children: list[int] = []
 
     def go(
@@ -204,7 +205,7 @@ def test_the_ranks_of_a_restart_do_not_see_what_those_before_it_left(
     monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     """The store of torchrun outlives its workers."""
-    port = forked_ranks.free_port()
+    port = free_port()
     served = dist.TCPStore("127.0.0.1", port, None, is_master=True, wait_for_workers=False)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", str(port))

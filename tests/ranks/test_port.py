@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from gpt2zh.config.errors import UserError
-from gpt2zh.ranks.port import check_meeting_place, is_served_by_launcher, port_taken
+from gpt2zh.ranks import port as ports
+from gpt2zh.ranks.port import check_meeting_place, free_port, is_served_by_launcher, port_taken
 from gpt2zh.ranks.world import World
 
 PLACE = {"MASTER_ADDR": "127.0.0.1"}
@@ -24,14 +25,8 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_good_place_and_a_lone_process_pass() -> None:
-    check_meeting_place(World(0, 2), PLACE | {"MASTER_PORT": str(free())})
+    check_meeting_place(World(0, 2), PLACE | {"MASTER_PORT": str(free_port())})
     check_meeting_place(World(), {})
 
 
@@ -78,7 +73,7 @@ def test_ranks_without_a_place_to_meet_are_refused_at_once() -> None:
 
 
 def test_a_batch_script_without_srun_is_refused() -> None:
-    place = PLACE | {"MASTER_PORT": str(free())}
+    place = PLACE | {"MASTER_PORT": str(free_port())}
     with pytest.raises(UserError, match="was started in the batch script itself, not by srun"):
         check_meeting_place(World.detect(SBATCH), SBATCH | place)
     step = SBATCH | place | {"SLURM_STEP_ID": "0"}
@@ -89,7 +84,17 @@ def test_a_batch_script_without_srun_is_refused() -> None:
     check_meeting_place(World.detect(alone), alone)
 
 
-def test_a_suggested_port_is_free() -> None:
+def test_a_suggested_port_is_free_port() -> None:
     port = int(port_taken(1, "why").rpartition("MASTER_PORT=")[2].split()[0])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", port))
+
+
+def test_a_free_port_is_none_that_the_system_may_give_away(
+    monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    first = int(ports._SYSTEM_PORTS.read_text("ascii").split()[0])
+    assert all(1023 < free_port() < first for _ in range(50))
+    monkeypatch.setattr(ports, "_FIRST", taken)
+    monkeypatch.setattr(ports, "_first_of_system", lambda: taken + 1)  # the only one to choose
+    assert free_port() != taken

@@ -9,6 +9,7 @@ import json
 import platform
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -214,6 +215,22 @@ class Gone(Memory):
         raise RuntimeError("Connection reset by peer")
 
 
+class Stopping(Memory):
+    """A store in whose answer to rank 0 all processes are stopped for a while, once."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self.stopped = threading.Event()
+
+    def multi_get(self, keys: list[str]) -> list[bytes]:
+        found = super().multi_get(keys)
+        if not self.stopped.is_set():
+            self.stopped.set()
+            time.sleep(self._seconds)
+        return found
+
+
 class Impatient(Watch):
     beat, silence, short_silence = 0.05, 60.0, 0.3
 
@@ -275,3 +292,37 @@ def test_a_rank_alone_asks_nobody(tmp_path: Path) -> None:
     alone.start(Memory())
     assert alone.explain_lost_rank(wait=1) is None
     alone.stop()
+
+
+def test_a_stop_while_the_store_is_asked_is_no_silence_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-Z does not wait until the watch sleeps."""
+    ended: list[int] = []
+    monkeypatch.setattr("gpt2zh.ranks.watch.os._exit", ended.append)
+    monkeypatch.setattr(Impatient, "silence", 3.0)
+    store = Stopping(seconds=3.5)
+    mine = watch_of(0, tmp_path)
+    others = Board(store, World(1, 2))
+
+    def publish() -> None:
+        others.publish(phase="starting", step=0, marks=0, notes=0)
+
+    publish()
+    monkeypatch.setattr(mine, "_guard", lambda board: None)  # it would be stopped, too
+    mine.start(store)
+    store.stopped.wait(LIMIT)
+    looks = mine._board.read_all
+    seen = threading.Event()
+
+    def look() -> None:  # the first look after the stop comes before any sign of life
+        looks()
+        seen.set()
+
+    mine._board.read_all = look
+    assert seen.wait(LIMIT)
+    for _ in range(10):
+        publish()
+        time.sleep(0.05)
+    mine.stop()
+    assert ended == []

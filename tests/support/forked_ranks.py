@@ -7,7 +7,6 @@ import gc
 import importlib
 import os
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from patience import LIMIT
 
 from gpt2zh.config.exit_codes import Exit
 from gpt2zh.ranks.logs import quiet_libraries
+from gpt2zh.ranks.port import free_port
 from gpt2zh.ranks.world import World
 from gpt2zh.train.deepspeed_library import import_deepspeed
 
@@ -166,10 +166,3 @@ def fork(log: Path, work: Callable[[int], None], rank: int) -> int:
     finally:
         sys.stdout.flush()
         os._exit(code)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from patience import LIMIT
+
+from gpt2zh.ranks.port import free_port
 
 WORKERS = Path(__file__).parent.parent / "workers"
 
@@ -26,9 +27,7 @@ def run_ranks(worker: str, ranks: int, payload: object) -> str:
     Raises:
         AssertionError: A rank failed or the time was over.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     processes = []
     for rank in range(ranks):
         env = os.environ | {
